@@ -1,0 +1,75 @@
+"""Cases and joint tasks: their shapes and the states that they pass through."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+CaseState = Literal["open", "closed"]
+TaskState = Literal["assigned", "accepted", "reported", "closed"]
+Role = Literal["lead", "assist"]
+Action = Literal["accept", "report", "close"]
+
+# What a department may do in which state, and the state that follows.
+TRANSITIONS: Final[dict[tuple[str, str], TaskState]] = {
+    ("assigned", "accept"): "accepted",
+    ("accepted", "report"): "reported",
+    ("reported", "report"): "reported",
+    ("reported", "close"): "closed",
+    ("accepted", "close"): "closed",
+}
+
+
+class Case(NamedTuple):
+    """One case of one case key; at most one of a key is open at a time. Closed when all its tasks are."""
+
+    id: str
+    case_key: str
+    ordinal: int
+    state: str
+    severity: str  # the highest of its alerts
+    title_zh: str
+    title_en: str
+    lead: str
+    enterprise: str | None
+    enterprise_name: str | None
+    region: str | None
+    opened_at: int
+    closed_at: int | None
+    clock: str | None
+    clock_source: str  # the law that the clock comes from, as it was in force on opening
+    due_at: int | None
+    alerts: tuple[str, ...]
+    alert_count: int
+    revision: int  # grows by one with every change; the store keeps the highest
+
+
+class Task(NamedTuple):
+    """What one department has to do in one case."""
+
+    id: str
+    case: str
+    case_key: str
+    department: str
+    role: str
+    state: str
+    assigned_at: int
+    accepted_at: int | None
+    reported_at: int | None
+    closed_at: int | None
+    due_at: int | None
+    overdue: bool
+    actor: str  # who acted last
+    note: str  # the last report
+    revision: int
+
+
+class Command(NamedTuple):
+    """What a department or an operator asks of the stage that owns the case."""
+
+    id: str
+    case_key: str
+    task: str
+    action: str
+    actor: str
+    note: str
+    at: int

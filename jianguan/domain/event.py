@@ -1,0 +1,61 @@
+"""The event as stages, rules and the store see it: flat, checked, codes normalised, personal data apart."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Outcome = Literal["accepted", "duplicate", "late", "quarantined"]
+OUTCOMES: Final[tuple[Outcome, ...]] = ("accepted", "duplicate", "late", "quarantined")
+
+
+class Event(NamedTuple):
+    """One accepted event. Times are milliseconds since 1970 UTC; codes are `tree:code`; None is missing."""
+
+    id: str  # deterministic, ev-…
+    source: str
+    source_id: str
+    kind: str  # complaint | violation | consumer-rights
+    nature: str | None  # complaint | report
+    number: str | None
+    category: str
+    matter: str | None
+    occurred_at: int
+    received_at: int
+    enterprise: str | None  # scheme:id
+    enterprise_name: str | None
+    region: str | None
+    industry: str | None
+    product: str | None
+    platform: str | None
+    channel: str | None
+    address: str | None
+    latitude: float | None
+    longitude: float | None
+    amount_fen: int | None
+    result: str | None
+    severity: int | None
+    critical_count: int | None
+    serious_count: int | None
+    minor_count: int | None
+    penalty_fen: int | None
+    right: str | None
+    outcome: str | None
+    status: str | None
+    demand: str | None
+    reporter: str | None  # keyed hash of the reporter, for matching only
+    tags: tuple[str, ...]
+    historical: bool
+    content_hash: str
+    text: str | None  # personal: seen by conditions, stored only as Personal
+
+
+class Personal(NamedTuple):
+    """The personal fields of one event, stored once and apart."""
+
+    event: str
+    occurred_at: int
+    name: str | None
+    phone: str | None
+    id_card: str | None
+    address: str | None
+    text: str | None

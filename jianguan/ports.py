@@ -1,0 +1,186 @@
+"""What the stages and the pages need from the outside, as interfaces. Implementations are chosen in `wiring`.
+
+Stores block: call them in a thread. Gateways and senders are asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Command, Task
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.event import Event
+from jianguan.domain.fact import Fact
+from jianguan.domain.trace import Quarantined, Records, Step
+
+
+class Store(Protocol):
+    """ClickHouse, as a server or in this process. Every method may raise UnavailableError.
+
+    Thread-safe: several threads may call it at once; an implementation that cannot do so locks inside.
+    """
+
+    def start(self) -> None:
+        """Connect, refuse a server that is too old (ConfigurationError), run the migrations that are missing."""
+
+    def write(self, records: Records, token: str) -> None:
+        """Insert every row of `records`; all or an error, and the same again is harmless.
+
+        `token` names the run (topic, partition, offsets) for the store's own deduplication.
+        """
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT; parameters as `{name:Type}` in the text, never spliced."""
+
+    def maintain(self) -> None:
+        """Merge what is worth merging; cheap when there is nothing to do."""
+
+    def close(self) -> None:
+        """Release threads, files and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSummary:
+    """An event without its personal fields, and what became of it."""
+
+    event: Event  # `text` is None here; demand is masked
+    text_length: int  # of the hidden free text, in characters
+    rules: tuple[str, ...]  # the rules whose condition it met
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Everything known about one id, both ways: events behind it, consequences after it, in order."""
+
+    asked: str
+    kind: str  # event | alert | case | task | delivery | enterprise | number | fact | quarantine
+    steps: list[Step]  # ordered by (at, stage, id)
+    events: list[EventSummary] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    quarantine: list[Quarantined] = field(default_factory=list)
+    truncated: bool = False  # there is more than the limits let through
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The figures of the first page."""
+
+    events_total: int
+    events_by_outcome: dict[str, int]
+    events_per_minute: list[tuple[int, int]]  # (start of the minute ms, accepted), oldest first, by processing time
+    alerts_by_severity: dict[str, int]  # raised in the last 24 hours, by processing time
+    alerts_total: int
+    open_cases: int
+    open_tasks: int
+    overdue_tasks: int
+    pending_deliveries: int
+    quarantined: int
+    newest_alerts: list[Alert]
+
+
+class Archive(Protocol):
+    """Questions that pages, commands and restarting stages ask of the store. Blocking; may raise UnavailableError."""
+
+    def overview(self, now_ms: int, newest: int = 20) -> Overview:
+        """The figures of the first page."""
+
+    def history(self, identifier: str, limit: int = 1000) -> History | None:
+        """Everything about any id: event, fact, alert, case, task, delivery, enterprise (`scheme:id` or the bare id),
+        complaint number, or source id. None when nothing is known by that name."""
+
+    def alerts(
+        self,
+        *,
+        before: int | None = None,
+        severity: str | None = None,
+        rule: str | None = None,
+        region: str | None = None,
+        limit: int = 50,
+    ) -> list[Alert]:
+        """Newest first, raised before `before` (ms)."""
+
+    def cases(
+        self,
+        *,
+        state: str | None = None,
+        department: str | None = None,
+        overdue: bool | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[tuple[Case, list[Task]]]:
+        """Newest first, opened before `before` (ms), with their tasks."""
+
+    def task(self, identifier: str) -> tuple[Task, Case] | None:
+        """One task and its case."""
+
+    def tasks(
+        self, *, department: str | None = None, state: str | None = None, overdue: bool | None = None, limit: int = 100
+    ) -> list[Task]:
+        """Most urgent first."""
+
+    def enterprises(self, text: str, limit: int = 20) -> list[tuple[str, str, int]]:
+        """(enterprise, name, events) whose id or name contains `text`."""
+
+    def deliveries(self, *, state: str | None = None, receiver: str | None = None, limit: int = 100) -> list[Delivery]:
+        """Newest first."""
+
+    def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
+        """Newest first."""
+
+    def quarantined(self, identifier: str) -> Quarantined | None:
+        """One quarantined record, whole."""
+
+    def submission(self, submission: str) -> dict[str, int]:
+        """Records by outcome (accepted, duplicate, late, quarantined) of one upload."""
+
+    # What a restarting stage folds its state from.
+
+    def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
+        """(event id, content hash, receipt of the acceptance) of the most recently received events, oldest first."""
+
+    def facts_since(self, rule: str, version: int, since: int) -> Iterator[Fact]:
+        """Facts of one rule version with event time >= `since`, any order, streamed in blocks."""
+
+    def rule_keys_latest(self) -> Iterator[tuple[str, int, int]]:
+        """(rule, version, latest event time) of everything in the facts table."""
+
+    def open_cases(self) -> Iterator[tuple[Case, list[Task]]]:
+        """Cases that are open, with all their tasks."""
+
+    def case_ordinals(self) -> Iterator[tuple[str, int]]:
+        """(case key, highest ordinal) of every case key."""
+
+    def alert_ids_of(self, cases: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """(alert id, case id) of the alerts that joined those cases."""
+
+    def pending_deliveries(self) -> Iterator[Delivery]:
+        """Deliveries that are neither delivered, dead nor disabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """One record as it came in, before anyone judged it."""
+
+    value: bytes
+    content_type: str  # application/json, application/cloudevents+json
+    topic: str  # complaints | violations | consumer-rights, without prefix
+    key: str  # what orders it: the event id if it is readable, else a hash of the bytes
+    headers: tuple[tuple[str, bytes], ...] = ()  # ce_* of CloudEvents in binary mode
+    submission: str = ""
+
+
+class Gateway(Protocol):
+    """The way in. A call that returns has made the record durable and the broker has it."""
+
+    async def submit(self, events: Sequence[RawEvent]) -> list[str]:
+        """Receipts, in order. UnavailableError when the broker or the journal does not take them."""
+
+    async def command(self, command: Command) -> None:
+        """Hand a department's action to the stage that owns the case."""
