@@ -1,0 +1,39 @@
+"""What tests of several folders share. Keep it small: a fixture that one folder needs lives in that folder."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from jianguan.clock import SystemClock
+from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
+
+# A test that asks for one of these fixtures must carry the marker of the same line.
+MARKER_OF_FIXTURE = {"broker": "broker"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that touches a broker without saying so."""
+    for item in items:
+        for fixture, marker in MARKER_OF_FIXTURE.items():
+            if fixture in getattr(item, "fixturenames", ()) and item.get_closest_marker(marker) is None:
+                raise pytest.UsageError(f"{item.nodeid} uses {fixture!r}: mark it with pytest.mark.{marker}")
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of one embedded broker for the whole run. Tests share it: use topics and groups of your own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="broker-of-the-tests", daemon=True)
+    thread.start()
+    child = EmbeddedBroker(BrokerOptions(tmp_path_factory.mktemp("broker")), SystemClock())
+    try:
+        yield asyncio.run_coroutine_threadsafe(child.start(), loop).result(30)
+    finally:
+        asyncio.run_coroutine_threadsafe(child.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
