@@ -1,0 +1,132 @@
+"""The topics of the application: their names, their creation, and the check that they are what was asked for.
+
+Brokers and Faust both create topics by themselves, with a number of partitions of their own choosing; the
+key of a record then lies in another partition than the code believes. So topics are made here, before
+anything else touches them, and a topic of the wrong width stops the start.
+It must not know what is in the topics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from jianguan.errors import ConfigurationError, UnavailableError
+
+LONGEST_NAME = 249
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_RETRY_INTERVAL = 0.05
+
+
+class TopicName(StrEnum):
+    """Every topic of the application, without the prefix."""
+
+    COMPLAINTS = "complaints"
+    VIOLATIONS = "violations"
+    CONSUMER_RIGHTS = "consumer-rights"
+    FACTS = "facts"
+    ALERTS = "alerts"
+    COMMANDS = "commands"
+    DELIVERIES = "deliveries"
+    RECORDS = "records"
+    QUARANTINE = "quarantine"
+
+    def under(self, prefix: str) -> str:
+        """The name on the broker. Raises ConfigurationError if the broker would not take it."""
+        name = f"{prefix}{self.value}"
+        if not _LEGAL_NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+            raise ConfigurationError(
+                f"the topic prefix {prefix!r} does not make a legal topic name: use letters, digits, "
+                f"'.', '_' and '-', and at most {LONGEST_NAME} characters with the name"
+            )
+        return name
+
+
+SOURCES = (TopicName.COMPLAINTS, TopicName.VIOLATIONS, TopicName.CONSUMER_RIGHTS)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as it must be. `config` is the broker's, such as {"retention.ms": "604800000"}; used on creation."""
+
+    name: str
+    partitions: int
+    replication_factor: int = 1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def all_topics(prefix: str, partitions: int, replication_factor: int = 1) -> tuple[TopicSpec, ...]:
+    """Every topic of the application, each with the same number of partitions."""
+    return tuple(TopicSpec(name.under(prefix), partitions, replication_factor) for name in TopicName)
+
+
+def mismatches(wanted: Iterable[TopicSpec], found: Mapping[str, int]) -> list[str]:
+    """A sentence for each topic of `wanted` whose number of partitions in `found` is another one."""
+    return [
+        f"topic {spec.name}: wanted {spec.partitions} partitions, found {found[spec.name]}"
+        for spec in wanted
+        if spec.name in found and found[spec.name] != spec.partitions
+    ]
+
+
+async def ensure_topics(broker: str, wanted: Sequence[TopicSpec], deadline: float = 20.0) -> list[str]:
+    """Create the topics that are missing, check them all, and return the names of those created.
+
+    `broker` is host:port, or several with commas; `deadline` is in seconds.
+    Raises ConfigurationError if a topic has another number of partitions, naming every such topic;
+    UnavailableError if the broker does not answer, or does not show the topics, within the deadline.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(deadline * 1000))
+    missing: list[str] = []
+    try:
+        async with asyncio.timeout(deadline):
+            await admin.start()
+            existing = set(await admin.list_topics())
+            missing = [spec.name for spec in wanted if spec.name not in existing]
+            await _create(admin, [spec for spec in wanted if spec.name in missing])
+            found = await _partitions(admin, [spec.name for spec in wanted])
+    except (KafkaError, OSError, TimeoutError) as exc:
+        raise UnavailableError(f"the broker {broker} does not give its topics: {exc!r}") from exc
+    finally:
+        await admin.close()
+    if wrong := mismatches(wanted, found):
+        raise ConfigurationError(
+            "; ".join(wrong) + ". Set the number of partitions to what is there, or delete the topics and start "
+            "again, or use another topic prefix: adding partitions would put keys into other partitions"
+        )
+    return missing
+
+
+async def _create(admin: Any, specs: Sequence[TopicSpec]) -> None:
+    if not specs:
+        return
+    try:
+        response = await admin.create_topics(
+            [
+                NewTopic(spec.name, spec.partitions, spec.replication_factor, topic_configs=dict(spec.config))
+                for spec in specs
+            ]
+        )
+    except TopicAlreadyExistsError:
+        return  # another worker starts at the same time; the check that follows sees what it made
+    for name, code, *_ in response.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise ConfigurationError(f"the broker does not create topic {name}: {for_code(code).__name__}")
+
+
+async def _partitions(admin: Any, names: Sequence[str]) -> dict[str, int]:
+    """Number of partitions by topic, asked again until the broker knows them all."""
+    while True:
+        known = set(await admin.list_topics())
+        if known.issuperset(names):  # asking for an unknown topic would create it
+            described = {entry["topic"]: entry for entry in await admin.describe_topics(list(names))}
+            if all(name in described and described[name]["partitions"] for name in names):
+                return {name: len(described[name]["partitions"]) for name in names}
+        await asyncio.sleep(_RETRY_INTERVAL)

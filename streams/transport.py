@@ -1,0 +1,387 @@
+"""A Faust transport that hands an agent whole runs of records instead of single messages.
+
+Faust spends about 70 microseconds on a message before an agent sees it. For topics that opt in with
+`batch_topic`, each fetched run of a partition travels through Faust as one message whose value is a `Run`.
+All other topics (changelogs, replies, the assignor's) keep Faust's own path unchanged.
+
+Used by broker URLs `jianguan-batch://host:port`. It must not know what is in a record.
+
+What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
+- `Consumer.getmany` yields runs for batch topics;
+- commit positions of batch topics come from a `RunLedger` (see there why Faust's own stalls);
+- a run counts as processed only if an agent's stream took it up: Faust also acknowledges the messages that
+  it skips during a rebalance, and would so commit records that nobody has seen;
+- partitions with too much in flight are not fetched, and nobody sleeps a second because of that;
+- tables are restored up to the real end of their changelog;
+- a stop or a rebalance waits a bounded time for runs in progress;
+- the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import faust
+from faust.transport.consumer import Fetcher
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from jianguan.errors import ConfigurationError
+from streams.transport_ends import end_offsets
+from streams.transport_ledger import RunLedger
+from streams.transport_run import Record, Run, cut, size_in_bytes
+
+# Faust has no types of its own that mypy could follow here.
+App: TypeAlias = Any
+Topic: TypeAlias = Any
+Stream: TypeAlias = Any
+Message: TypeAlias = Any
+Partition: TypeAlias = Any
+
+# How long to wait for room or for an assignment before looking again (seconds).
+IDLE_WAIT = 0.05
+# The longest wait for records of other partitions while one has too much in flight (seconds).
+THROTTLED_WAIT = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """Limits of the batch transport. Set them on `app.transport.options` before the app starts.
+
+    A partition is not fetched while more than `in_flight_records` or `in_flight_bytes` of it are with the
+    agent, so at most that much and one fetch (`max_partition_fetch_bytes`) of each partition are in memory.
+    """
+
+    fetch_max_wait_ms: int = 20
+    fetch_max_bytes: int = 52_428_800
+    max_partition_fetch_bytes: int = 1_048_576
+    run_records: int = 5_000
+    run_bytes: int = 8_388_608
+    in_flight_records: int = 20_000
+    in_flight_bytes: int = 33_554_432
+    drain_timeout: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"the transport's {name} must be more than 0: {getattr(self, name)!r}")
+
+
+class RunSchema(faust.Schema):  # type: ignore[misc]  # Faust is untyped here
+    """Gives the agent the Run object itself: no codec touches key or value on the way in; out they are raw."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
+        )
+
+    def loads_key(self, app: App, message: Message, **_: Any) -> None:
+        return None
+
+    def loads_value(self, app: App, message: Message, **_: Any) -> Any:
+        return message.value
+
+
+class RunMessage(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped here
+    """A run on its way through Faust. Its offset is the last record's.
+
+    `acked` is the one place that every way of acknowledging goes through: `event.ack()`, the stream in
+    Python, and the stream in Cython, which writes to the consumer's fields without calling it.
+    """
+
+    __slots__ = ("_acked", "consumer", "ledger")
+
+    def __init__(self, consumer: BatchConsumer, ledger: RunLedger, tp: Partition, run: Run) -> None:
+        last: Any = run.records[-1]
+        self._acked = False
+        self.consumer = consumer
+        self.ledger = ledger
+        super().__init__(
+            run.topic,
+            run.partition,
+            run.last_offset,
+            last.timestamp / 1000,
+            getattr(last, "timestamp_type", 0),
+            (),
+            None,
+            run,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=consumer.app.consumer_generation_id,
+        )
+
+    @property
+    def acked(self) -> bool:
+        return self._acked
+
+    @acked.setter
+    def acked(self, value: bool) -> None:
+        first_time = value and not self._acked
+        self._acked = value
+        # `tracked` is set when a stream takes the message up. Without it this acknowledgement only says that
+        # the stream threw the message away, because a rebalance began or ended under it.
+        if first_time and self.tracked and self.ledger.finish(self.offset):
+            self.consumer.run_finished()
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
+    """Faust's thread around the aiokafka consumer, with fetch limits that can be set."""
+
+    def _create_worker_consumer(self, transport: BatchTransport) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # They are read when the consumer starts, which is after this.
+        consumer._fetch_max_wait_ms = transport.options.fetch_max_wait_ms
+        consumer._fetch_max_bytes = transport.options.fetch_max_bytes
+        consumer._max_partition_fetch_bytes = transport.options.max_partition_fetch_bytes
+        return consumer
+
+    async def _highwaters(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """The real ends of changelogs, up to which tables are restored. See transport_ends."""
+        conf, transport = self.app.conf, self.transport
+        ends = await end_offsets(
+            partitions,
+            deadline=conf.broker_request_timeout,
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            isolation_level="read_committed" if self.consumer.in_transaction else "read_uncommitted",
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+        return {tp: ends[tp] for tp in partitions}
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
+    """Faust's consumer, for which a message of a batch topic is a run."""
+
+    def __init__(self, transport: BatchTransport, *args: Any, **kwargs: Any) -> None:
+        self._options = transport.options
+        self._batch_topics = transport.batch_topics
+        self._ledgers: dict[Partition, RunLedger] = {}
+        self._room = asyncio.Event()
+        super().__init__(transport, *args, **kwargs)
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- records in ----------------------------------------------------------------------------------------
+
+    async def getmany(
+        self,
+        timeout: float,  # noqa: ASYNC109 - Faust's signature
+    ) -> AsyncIterator[tuple[Partition, Message]]:
+        """Fetch, and yield partition and message: a run for batch topics, a record for all others.
+
+        Round robin over topics and partitions, as Faust does it, so that a full partition starves nobody.
+        """
+        fetched, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if fetched is None or self.should_stop:
+            return
+        if not self.flow_active:
+            await self._seek_back()
+            return
+        queues = {
+            tp: list(self._slices(records)) if tp.topic in self._batch_topics else records
+            for tp, records in fetched.items()
+        }
+        for tp, item in self.scheduler.iterate(queues):
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                break  # the next assignment seeks back to what is committed
+            if active is not None and tp not in active and tp not in self._buffered_partitions:
+                continue
+            message = self._run_message(tp, item) if tp.topic in self._batch_topics else self._to_message(tp, item)
+            if message is not None:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                yield tp, message
+
+    async def _seek_back(self) -> None:
+        try:
+            await self.perform_seek()
+        except Exception as exc:  # noqa: BLE001 - as Faust does: the next assignment seeks again
+            self.log.warning("could not seek while the flow was stopped: %r", exc)
+
+    def _slices(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        return cut(records, self._options.run_records, self._options.run_bytes)
+
+    def _run_message(self, tp: Partition, records: Sequence[Record]) -> RunMessage | None:
+        """The message for `records` less those that were read before; None if nothing is left."""
+        read = self._read_offset[tp]
+        if read is not None and records[0].offset < read:
+            records = records[bisect_left(records, read, key=_offset_of) :]
+            if not records:
+                return None
+        run = Run(tp.topic, tp.partition, records)
+        ledger = self._ledgers.get(tp)
+        if ledger is None or (ledger.last_handed_out or -1) >= run.first_offset:
+            # New here, or the partition was rewound: what still runs from before settles in the old ledger.
+            ledger = self._ledgers[tp] = RunLedger()
+        ledger.hand_out(run.first_offset, run.last_offset, len(run), size_in_bytes(records))
+        return RunMessage(self, ledger, tp, run)
+
+    async def _wait_next_records(
+        self,
+        timeout: float,  # noqa: ASYNC109 - Faust's signature
+    ) -> tuple[Mapping[Partition, Sequence[Any]] | None, set[Partition] | None]:
+        if self.app.client_only:
+            client: tuple[Any, Any] = await super()._wait_next_records(timeout)
+            return client
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        active = self._get_active_partitions()
+        full = {tp for tp in active if self._is_full(tp)}
+        if full == active:  # also: nothing is assigned. An empty set would mean "all" to the fetcher
+            await self._wait_for_room()
+            return {}, active
+        if full:
+            # Nobody wakes a fetch when room appears in a partition that it does not ask for: keep it short.
+            timeout = min(timeout, THROTTLED_WAIT)
+        return await self._getmany(active_partitions=active - full if full else active, timeout=timeout), active
+
+    def _is_full(self, tp: Partition) -> bool:
+        ledger = self._ledgers.get(tp)
+        return ledger is not None and (
+            ledger.in_flight_records >= self._options.in_flight_records
+            or ledger.in_flight_bytes >= self._options.in_flight_bytes
+        )
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_WAIT):
+                await self._room.wait()
+
+    # -- positions out -------------------------------------------------------------------------------------
+
+    def run_finished(self) -> None:
+        """Called by a run's message when an agent has finished it."""
+        self._room.set()
+
+    async def _add_gap(self, tp: Partition, offset_from: int, offset_to: int) -> None:
+        if tp.topic not in self._batch_topics:
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[Partition]:
+        """Faust's, and the batch partitions from the ledgers: Faust forgets its own list before a rebalance."""
+        for tp in super()._filter_tps_with_pending_acks(topics):
+            if tp.topic not in self._batch_topics:
+                yield tp
+        for tp in self._ledgers:
+            if topics is None or tp in topics or tp.topic in topics:
+                yield tp
+
+    def _new_offset(self, tp: Partition) -> int | None:
+        if tp.topic not in self._batch_topics:
+            position: int | None = super()._new_offset(tp)
+            return position
+        # Faust's streams note acknowledged offsets here on their own; nobody else would ever remove them.
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        ledger = self._ledgers.get(tp)
+        return ledger.position if ledger is not None else None
+
+    async def on_partitions_revoked(self, revoked: set[Partition]) -> None:
+        """Finish and commit what is in progress, then forget the partitions: later acks do not count."""
+        try:
+            await super().on_partitions_revoked(revoked)
+        finally:
+            for tp in revoked:
+                self._ledgers.pop(tp, None)
+
+    async def on_partitions_assigned(self, assigned: set[Partition], generation_id: int = 0) -> None:
+        """Begin with empty ledgers: a message of an older generation is never processed after this."""
+        self._ledgers.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def wait_empty(self) -> None:
+        """Wait until the runs and messages in progress are finished, at most `drain_timeout`, then commit.
+
+        Faust waits without end, so that one stuck agent would hold up the whole group's rebalance.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.drain_timeout):
+                while not self.should_stop and self._unacked_messages:
+                    acknowledged = asyncio.get_running_loop().create_future()
+                    self._waiting_for_ack: Any = acknowledged
+                    await acknowledged
+                    self._clean_unacked_messages()
+        self._waiting_for_ack = None
+        if self._unacked_messages:
+            self.log.warning(
+                "%d runs or messages were not finished in %g s: they will be processed again",
+                len(self._unacked_messages),
+                self._options.drain_timeout,
+            )
+        await self.commit_and_end_transactions()
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here
+    """Registered under the entry point `faust.transports` as `jianguan-batch`."""
+
+    Consumer = BatchConsumer
+    Fetcher = Fetcher
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.options = BatchOptions()
+        self.batch_topics: set[str] = set()
+
+
+def transport_of(app: App) -> BatchTransport:
+    """The batch transport of `app`. Raises ConfigurationError if its broker URL names another one."""
+    transport = app.transport
+    if not isinstance(transport, BatchTransport):
+        raise ConfigurationError(
+            f"the app {app.conf.id} uses the transport {type(transport).__name__}: "
+            "its broker URL must begin with jianguan-batch://"
+        )
+    return transport
+
+
+def batch_topic(app: App, name: str, *, partitions: int | None = None) -> Topic:
+    """Declare that agents of topic `name` receive runs, and return the topic for `@app.agent(...)`.
+
+    Give the topic one agent with concurrency 1: order within a partition is kept for one reader only.
+    """
+    transport_of(app).batch_topics.add(name)
+    return app.topic(name, partitions=partitions, schema=RunSchema())
+
+
+async def each_run(stream: Stream) -> AsyncIterator[Run]:
+    """The runs of a batch topic, each acknowledged when the body of the loop is through with it.
+
+    `async for run in each_run(stream)` inside an agent. If the body raises or is cancelled, that run and all
+    after it stay uncommitted and come again; with `async for run in stream` Faust would acknowledge it.
+    """
+    async for event in stream.noack().events():
+        yield event.value
+        event.ack()
+
+
+def acknowledged_positions(app: App) -> dict[tuple[str, int], int]:
+    """By topic and partition, the position that the next commit will reach, for metrics and the watchdog."""
+    ledgers: Iterable[tuple[Any, RunLedger]] = getattr(app.consumer, "_ledgers", {}).items()
+    return {(tp.topic, tp.partition): ledger.position for tp, ledger in ledgers if ledger.position is not None}
+
+
+def _offset_of(record: Record) -> int:
+    return record.offset
+
+
+__all__ = [
+    "TP",
+    "BatchConsumer",
+    "BatchOptions",
+    "BatchTransport",
+    "Run",
+    "RunSchema",
+    "acknowledged_positions",
+    "batch_topic",
+    "each_run",
+    "transport_of",
+]
