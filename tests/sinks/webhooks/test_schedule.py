@@ -226,6 +226,25 @@ def test_redelivering_brings_a_waiting_one_forward_and_leaves_one_in_flight_alon
     assert ids(pending, NOW + 60 * SECOND) == []
 
 
+def test_the_time_that_a_redelivery_replaced_counts_no_more() -> None:
+    pending = schedule()
+    pending.add("d1", "r", NOW + 5 * SECOND, b"")
+    pending.redeliver("d1", NOW)
+    ids(pending, per=1)
+    pending.record("d1", FAIL, NOW)
+    assert pending.next_due(1) == NOW + 10 * SECOND
+    assert ids(pending, NOW + 5 * SECOND) == []
+    assert ids(pending, NOW + 10 * SECOND) == ["d1"]
+
+
+def test_redelivering_an_overdue_one_keeps_its_place() -> None:
+    pending = schedule()
+    pending.add("d1", "r", NOW - SECOND, b"old")
+    assert pending.redeliver("d1", NOW, b"new").due_at_ms == to_millis(NOW - SECOND)
+    (item,) = pending.due(NOW, 2)
+    assert item.body == b"new"
+
+
 def test_finished_deliveries_are_forgotten_beyond_the_bound_oldest_first() -> None:
     pending = schedule(2)
     for number in range(3):
