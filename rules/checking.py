@@ -1,0 +1,238 @@
+"""From a document to a rule: shape, names and condition are checked, and every fault is found in one go.
+
+It must not know folders or other rules; `ruleset.py` does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from jianguan.errors import SourceError
+from rules import model
+from rules.cel.environment import Checked, Environment
+from rules.cel.tree import Call, Constant, walk
+from rules.loader import Document, Place, nearest
+from rules.model import LEVELLED_FIELDS, CaseSpec, JointTable, LeadTable, RuleFile
+from rules.reference import Reference, spelled
+from rules.rule import Rule, build
+
+_MODELS: Final[dict[Place, type[BaseModel]]] = {
+    (): RuleFile,
+    ("title",): model.Title,
+    ("runbook",): model.Runbook,
+    ("window",): model.Window,
+    ("trigger",): model.Trigger,
+    ("trigger", "count"): model.Count,
+    ("trigger", "distinct"): model.Distinct,
+    ("trigger", "sum"): model.Sum,
+    ("case",): CaseSpec,
+    ("lead",): LeadTable,
+    ("joint",): JointTable,
+    ("limits",): model.Limits,
+}
+_MESSAGES: Final = {
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_too_short": "must not be empty",
+}
+_SEVERAL: Final = {"string_type", "list_type", "dict_type", "model_type", "model_attributes_type", "literal_error"}
+
+
+class Checker:
+    """Checks documents against the tables of one installation."""
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._environment: Environment = reference.environment()
+        self._levels = {
+            "region": sorted({reference.regions.level(code) for code in reference.regions.codes()}),
+            "industry": sorted({reference.industries.level(code) for code in reference.industries.codes()}),
+        }
+
+    def rule(self, document: Document) -> tuple[Rule | None, list[SourceError]]:
+        """The rule in a document, or the faults that it has; never both."""
+        file, errors = shape(document)
+        if file is None:
+            return None, errors
+        checked, faults = self._condition(document, file)
+        errors.extend(faults)
+        errors.extend(self._names(document, file))
+        stem = PurePath(document.path).stem
+        if document.path and file.id != stem:
+            errors.append(document.error(("id",), f"the id {file.id!r} is not the file's name", f"write {stem}"))
+        if errors or checked is None:
+            return None, errors
+        return build(file, document.path, checked), []
+
+    def _condition(self, document: Document, file: RuleFile) -> tuple[Checked | None, list[SourceError]]:
+        """The checked condition, with the kinds of `on` as a part of it."""
+        line, column = document.text_position(("condition",))
+        try:
+            alone = self._environment.check(file.condition, path=document.path, line=line, column=column)
+        except SourceError as error:
+            return None, [error]
+        return self._environment.check(with_kinds(file)), list(self._codes(document, alone, line, column))
+
+    def _codes(self, document: Document, checked: Checked, line: int, column: int) -> Iterator[SourceError]:
+        """Codes in the condition that no list has."""
+        trees = {"region_within": self._reference.regions, "industry_within": self._reference.industries}
+        for node in walk(checked.tree.root):
+            if not isinstance(node, Call) or node.function not in trees:
+                continue
+            ancestor = node.arguments[-1]
+            if not isinstance(ancestor, Constant) or not isinstance(ancestor.value, str):
+                continue
+            tree = trees[node.function]
+            if spelled(tree, ancestor.value) is None:
+                before = checked.text[: checked.tree.positions.get(ancestor.id, 0)]
+                yield SourceError(
+                    f"{ancestor.value!r} is no known {tree.kind}",
+                    document.path,
+                    line + before.count("\n"),
+                    column + len(before) - (before.rfind("\n") + 1),
+                    nearest(ancestor.value, tree.codes()),
+                )
+
+    def _names(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
+        for place, department in _departments(file):
+            if department not in self._reference.departments:
+                hint = nearest(department, self._reference.departments.ids())
+                yield document.error(place, f"there is no department {department}", hint)
+        if file.clock is not None and file.clock not in self._reference.clocks.ids():
+            hint = nearest(file.clock, self._reference.clocks.ids())
+            yield document.error(("clock",), f"there is no statutory clock {file.clock}", hint)
+        yield from self._fields(document, file)
+        yield from _groups(document, file)
+        yield from self._table_codes(document, file)
+
+    def _fields(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
+        named: list[tuple[Place, str]] = [
+            (("group_by",) if isinstance(file.group_by, str) else ("group_by", number), field)
+            for number, field in enumerate(file.groups)
+        ]
+        if file.trigger.distinct is not None:
+            named.append((("trigger", "distinct", "of"), file.trigger.distinct.of))
+        for place, field in named:
+            tree, dot, level = field.partition(".")
+            if dot and level not in self._levels[tree]:
+                yield document.error(place, f"{tree} has no level {level}", nearest(level, self._levels[tree]))
+
+    def _table_codes(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
+        for name, table in (("lead", file.lead), ("joint", file.joint)):
+            if not isinstance(table, LeadTable | JointTable) or table.by.partition(".")[0] not in LEVELLED_FIELDS:
+                continue
+            tree = self._reference.regions if table.by.startswith("region") else self._reference.industries
+            for code in table.table:
+                if not tree.known(code):
+                    hint = f"write {spelled(tree, code)}" if spelled(tree, code) else nearest(code, tree.codes())
+                    yield document.error((name, "table", code), f"{code!r} is no known {tree.kind}", hint, key=True)
+
+
+def with_kinds(file: RuleFile) -> str:
+    """The condition with the kinds of `on` in front of it."""
+    kinds = sorted(set(file.on))
+    if len(kinds) == len(model.KINDS):
+        return file.condition
+    test = f'kind == "{kinds[0]}"' if len(kinds) == 1 else f"kind in {json.dumps(kinds)}"
+    return f"{test} && ({file.condition}\n)"
+
+
+def shape(document: Document) -> tuple[RuleFile | None, list[SourceError]]:
+    """The document as a rule file, with nothing but its shape checked."""
+    if not isinstance(document.value, dict):
+        return None, [document.error((), "a rule is a mapping of keys to values")]
+    try:
+        return RuleFile.model_validate_json(json.dumps(document.value)), []
+    except ValidationError as error:
+        return None, _explain(document, error)
+
+
+def _departments(file: RuleFile) -> Iterator[tuple[Place, str]]:
+    yield ("owner",), file.owner
+    if isinstance(file.lead, LeadTable):
+        yield ("lead", "default"), file.lead.default
+        for key, department in file.lead.table.items():
+            yield ("lead", "table", key), department
+    elif file.lead is not None:
+        yield ("lead",), file.lead
+    if isinstance(file.joint, JointTable):
+        for number, department in enumerate(file.joint.default):
+            yield ("joint", "default", number), department
+        for key, departments in file.joint.table.items():
+            for number, department in enumerate(departments):
+                yield ("joint", "table", key, number), department
+    else:
+        for number, department in enumerate(file.joint):
+            yield ("joint", number), department
+
+
+def _groups(document: Document, file: RuleFile) -> Iterator[SourceError]:
+    """What a case and its departments depend on must be the same for every fact of a group: only then do cases and
+    tasks not depend on which fact came first."""
+    groups = ", ".join(file.groups)
+    if len(set(file.groups)) != len(file.groups):
+        yield document.error(("group_by",), "a field is there twice")
+    for name, table in (("lead", file.lead), ("joint", file.joint)):
+        if isinstance(table, LeadTable | JointTable) and table.by not in file.groups:
+            yield document.error((name, "by"), f"{table.by} is not in group_by", f"group_by has {groups}")
+    if isinstance(file.case, CaseSpec):
+        if file.case.key not in ("group", *file.groups):
+            yield document.error(("case", "key"), f"{file.case.key} is not in group_by", f"use group, or {groups}")
+        if file.lead is None:
+            yield document.error(("case",), "a case needs a lead department", "add lead", key=True)
+    elif file.clock is not None:
+        yield document.error(("clock",), "a clock runs for a case, and this rule opens none", "add case", key=True)
+
+
+def _explain(document: Document, error: ValidationError) -> list[SourceError]:
+    """One fault a place. Where a value may have several shapes, the one that got furthest speaks."""
+    best: dict[Place, tuple[tuple[int, bool], Place, Any]] = {}
+    for problem in error.errors(include_url=False):
+        place: Place = ()
+        for part in problem["loc"]:
+            if (*place, part) in document.positions.values:
+                place = (*place, part)
+        top = place if problem["type"] == "extra_forbidden" or len(place) < 1 else place[:1]
+        top = (*top, problem["loc"][-1]) if problem["type"] == "missing" else top
+        rank = (len(place), problem["type"] not in _SEVERAL)
+        if top not in best or rank > best[top][0]:
+            best[top] = (rank, place, problem)
+    faults = [_fault(document, place, problem) for _, place, problem in best.values()]
+    return sorted(faults, key=lambda fault: (fault.line, fault.column))
+
+
+def _fault(document: Document, place: Place, problem: Any) -> SourceError:
+    kind = problem["type"]
+    if kind == "missing":
+        return document.error(place, f"the key {problem['loc'][-1]} is missing", key=bool(place))
+    if kind == "extra_forbidden":
+        fields = _MODELS.get(place[:-1])
+        hint = nearest(str(place[-1]), fields.model_fields) if fields else ""
+        return document.error(place, f"there is no key {place[-1]} here", hint, key=True)
+    context = problem.get("ctx", {})
+    name = ".".join(map(str, place)) or "the rule"
+    if kind == "literal_error":
+        return document.error(place, f"{name} must be {context['expected']}")
+    if kind == "string_pattern_mismatch":
+        return document.error(place, f"{name} does not have the right form", _form(context["pattern"], problem))
+    text = _MESSAGES.get(kind) or problem["msg"][:1].lower() + problem["msg"][1:]
+    return document.error(place, f"{name}: {text}")
+
+
+def _form(pattern: str, problem: Any) -> str:
+    if pattern == model.FIELD_PATTERN:
+        known = [*model.PLAIN_FIELDS, "region.province", "region.city", "region.county", "industry.section"]
+        return nearest(str(problem.get("input", "")), known)
+    if "[a-z0-9]+" in pattern:
+        return "a-z, 0-9 and single dashes"
+    return f"it must match {pattern}"

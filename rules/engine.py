@@ -1,0 +1,320 @@
+"""Decides which alerts exist. A pure function of facts: no clock, no I/O, the same answer in any order of arrival.
+
+State is kept for each (rule, group key): its facts, ordered by (event time, fact id), and the episodes alerted.
+
+*Window.* At a fact f, sliding: the facts g with f.time - size < g.time <= f.time. Tumbling: the facts of the
+period that holds f, up to and including f.time; periods are [start, start + size).
+
+*Episode.* Time is cut into periods of the rule's `episode`, the same for every key. Both grids count from
+1970-01-01: lengths that are multiples of a day begin at midnight of China Standard Time (UTC+8), others count in UTC.
+There is an alert of (rule, key, episode) if, and only if, the trigger holds at some fact of the key in that episode.
+More facts never make a trigger false: the set of alerts grows with the set of facts and depends on nothing else: not
+on their order, on batches, duplicates, restarts or the number of partitions. Numbers to be summed are at least 0 for
+that reason; a negative one adds nothing.
+
+*Adding* a fact at t can only change the windows of facts in [t, t + size), so those are looked at again, and each
+episode among them that has no alert yet and whose trigger now holds raises one, at its first such fact.
+
+*Duplicates* change nothing, but raise again the alerts of the episodes in [t, t + size) whose trigger holds: after a
+crash the replayed fact is already in the state that was folded from the store, and its alert may never have left.
+Whoever receives alerts tells them apart by id.
+
+*Late* is a fact that is older than the key's newest time - size - lateness. It is not added, and `Decision.late`
+says so. Facts are kept for another size beyond that, because an accepted fact's window reaches there.
+
+*Limit.* Beyond `limits.facts_per_key` the oldest facts of the key go, and `Decision.limited` says so: memory is
+bounded under any rule, and only then can the order of arrival matter.
+
+*What an alert says* of enterprise, region and industry is the group's value where the rule groups by it; else the
+region, industry and category of the fact that brought it, and no enterprise. `time` is the fact at which the trigger
+holds; `received_at` is when the fact that brought it about was received.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from jianguan.domain.alert import MAX_EVENTS, Alert
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import alert_id
+from rules.rule import SEPARATOR, Rule
+from rules.windows import Sweep, Window
+
+
+class Decision(NamedTuple):
+    """What became of one fact."""
+
+    alerts: tuple[Alert, ...] = ()
+    late: bool = False  # too old for its window: not added
+    limited: bool = False  # the key has too many facts: the oldest were dropped
+    duplicate: bool = False  # it was there already
+    unknown: bool = False  # no running rule has this id and version: nothing was done
+
+
+NOTHING: Final = Decision()
+_LATE: Final = Decision(late=True)
+_UNKNOWN: Final = Decision(unknown=True)
+
+
+class RunningRules(Protocol):
+    """The part of a RuleSet that the engine needs."""
+
+    @property
+    def running(self) -> tuple[Rule, ...]:
+        """Active and shadow rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleStats:
+    """Figures of one rule's state."""
+
+    keys: int
+    facts: int
+    bytes: int  # roughly; sampled
+    newest: int | None  # newest event time, ms
+    late: int  # since the engine was made or the rule came
+    limited: int
+    duplicates: int
+
+
+@dataclass(slots=True)
+class _State:
+    """What is known of one rule."""
+
+    rule: Rule
+    windows: dict[str, Window]
+    facts: int = 0
+    newest: int | None = None
+    late: int = 0
+    limited: int = 0
+    duplicates: int = 0
+
+
+class Engine:
+    """Windows of all rules of a rule set. Not thread-safe: one owner."""
+
+    def __init__(self, ruleset: RunningRules) -> None:
+        self._states = {rule.id: _State(rule, {}) for rule in ruleset.running}
+        self._sweep: Iterator[tuple[str, list[str]]] = iter(())
+
+    def add(self, fact: Fact, now_ms: int) -> Decision:
+        """Take a fact in and say what follows. `now_ms` becomes `raised_at` of new alerts and decides nothing."""
+        state = self._states.get(fact.rule)
+        if state is None or state.rule.version != fact.version:
+            return _UNKNOWN
+        rule = state.rule
+        window = state.windows.get(fact.key)
+        if window is None:
+            window = state.windows[fact.key] = Window(rule)
+        window.touched = True
+        index, duplicate = window.find(fact)
+        if duplicate:
+            state.duplicates += 1
+            return Decision(self._check(rule, window, fact, now_ms, again=True), duplicate=True)
+        times = window.times
+        if times and fact.time < times[-1] - rule.size - rule.lateness:
+            state.late += 1
+            return _LATE
+        return self._insert(state, window, index, fact, now_ms)
+
+    def fold(self, facts: Iterable[Fact]) -> None:
+        """Take facts in, in any order, as `add` would, and emit nothing.
+
+        A restart folds what the store has and then replays what was not committed. Lateness is not judged here, as
+        the order of arrival is not known: facts beyond the retention are left out, all others are added.
+        """
+        for fact in facts:
+            state = self._states.get(fact.rule)
+            if state is None or state.rule.version != fact.version:
+                continue
+            window = state.windows.get(fact.key)
+            if window is None:
+                window = state.windows[fact.key] = Window(state.rule)
+            window.touched = True
+            index, duplicate = window.find(fact)
+            if duplicate or (window.times and fact.time <= window.times[-1] - state.rule.retention):
+                continue
+            self._insert(state, window, index, fact, 0)
+
+    def swap(self, ruleset: RunningRules) -> tuple[Rule, ...]:
+        """Run another rule set. Rules with the same id, version and content keep their windows; those returned start
+        empty and need their facts folded in."""
+        before = self._states
+        self._states = {}
+        fresh: list[Rule] = []
+        for rule in ruleset.running:
+            known = before.get(rule.id)
+            if known is not None and known.rule.identity == rule.identity:
+                known.rule = rule
+                self._states[rule.id] = known
+            else:
+                self._states[rule.id] = _State(rule, {})
+                fresh.append(rule)
+        self._sweep = iter(())
+        return tuple(fresh)
+
+    def forget(self, budget: int = 50_000) -> int:
+        """Drop keys that can matter no more, looking at up to `budget` keys; how many went.
+
+        A key goes when its newest fact is further behind the rule's newest fact than the rule keeps facts, and no
+        fact came for it since the last time that it was looked at.
+        """
+        dropped = 0
+        while budget > 0:
+            part = next(self._sweep, None)
+            if part is None:
+                self._sweep = self._parts()
+                break
+            identifier, keys = part
+            budget -= len(keys)
+            dropped += self._forget_of(self._states[identifier], keys)
+        return dropped
+
+    def stats(self) -> dict[str, RuleStats]:
+        """Figures by rule id."""
+        return {
+            identifier: RuleStats(
+                keys=len(state.windows),
+                facts=state.facts,
+                bytes=_bytes(state),
+                newest=state.newest,
+                late=state.late,
+                limited=state.limited,
+                duplicates=state.duplicates,
+            )
+            for identifier, state in self._states.items()
+        }
+
+    def _insert(self, state: _State, window: Window, index: int, fact: Fact, now_ms: int) -> Decision:
+        rule = state.rule
+        window.insert(index, fact)
+        state.facts += 1
+        times = window.times
+        newest = times[-1]
+        if state.newest is None or newest > state.newest:
+            state.newest = newest
+        excess = len(times) - rule.facts_per_key
+        if times[0] <= newest - rule.retention:
+            old = bisect_left(times, newest - rule.retention + 1)
+            window.drop_oldest(old)
+            state.facts -= old
+            excess -= old
+        limited = excess > 0
+        if limited:
+            window.drop_oldest(excess)
+            state.facts -= excess
+            state.limited += 1
+            if fact.time < times[0]:
+                return Decision(limited=True)
+        alerts = self._check(rule, window, fact, now_ms, again=False)
+        return Decision(alerts, limited=limited) if alerts or limited else NOTHING
+
+    def _check(self, rule: Rule, window: Window, fact: Fact, now_ms: int, again: bool) -> tuple[Alert, ...]:
+        """Alerts of the episodes that the fact can have changed; `again`: also of those that have one."""
+        times = window.times
+        size = len(times)
+        if size < rule.count or size < rule.distinct:
+            return ()
+        time = fact.time
+        index = size - 1 if time == times[-1] else bisect_left(times, time)
+        end_time = time + rule.size if rule.periods is None else rule.periods.start(time) + rule.size
+        end = size if times[-1] < end_time else bisect_left(times, end_time, index)
+        sweep = Sweep(rule, window)
+        alerts: list[Alert] = []
+        found = () if again else window.alerted
+        while index < end:
+            time = times[index]
+            episode = rule.episodes.start(time)
+            if episode in found:
+                index = bisect_left(times, episode + rule.episodes.size, index, end)
+            elif sweep.holds(time):
+                found = (*found, episode)
+                alerts.append(_alert(rule, window, fact, time, episode, sweep, now_ms))
+            else:
+                index = sweep.high
+        if alerts:
+            horizon = times[-1] - rule.size - rule.lateness - rule.episodes.size
+            window.alerted = tuple({each for each in (*window.alerted, *found) if each >= horizon})
+        return tuple(alerts)
+
+    def _parts(self) -> Iterator[tuple[str, list[str]]]:
+        """All keys in parts of 1,000, as they were when their rule's turn came."""
+        for identifier in list(self._states):
+            keys = iter(list(self._states[identifier].windows))
+            while part := list(islice(keys, 1_000)):
+                yield identifier, part
+
+    @staticmethod
+    def _forget_of(state: _State, keys: list[str]) -> int:
+        dropped = 0
+        horizon = (state.newest or 0) - state.rule.retention
+        for key in keys:
+            window = state.windows.get(key)
+            if window is None:
+                continue
+            if window.touched:
+                window.touched = False
+            elif not window.times or window.times[-1] < horizon:
+                state.facts -= len(window)
+                del state.windows[key]
+                dropped += 1
+        return dropped
+
+
+def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, sweep: Sweep, now_ms: int) -> Alert:
+    values = tuple(fact.key.split(SEPARATOR))
+    group = dict(zip(rule.groups, values, strict=True))
+    start = time - rule.size if rule.periods is None else rule.periods.start(time) - 1
+    return Alert(
+        id=alert_id(rule.id, fact.key, episode),
+        rule=rule.id,
+        version=rule.version,
+        rule_hash=rule.content_hash,
+        key=fact.key,
+        episode=episode,
+        episode_end=episode + rule.episodes.size,
+        severity=rule.severity,
+        title_zh=rule.title_zh,
+        title_en=rule.title_en,
+        time=time,
+        window_start=start,
+        raised_at=now_ms,
+        received_at=fact.received_at,
+        values=sweep.values(),
+        thresholds=dict(rule.thresholds),
+        events=window.events(max(sweep.low, sweep.high - MAX_EVENTS), sweep.high),
+        event_count=sweep.high - sweep.low,
+        enterprise=group.get("enterprise"),
+        enterprise_name=fact.enterprise_name if "enterprise" in group else None,
+        region=_grouped(group, "region", fact.region),
+        industry=_grouped(group, "industry", fact.industry),
+        category=group.get("category", fact.category),
+        case_key=rule.case_key_of(values),
+        lead=rule.lead_of(values),
+        joint=rule.joint_of(values),
+        clock=rule.clock,
+        legal_basis=rule.legal_basis,
+        runbook=rule.runbook,
+        notify=rule.notify,
+    )
+
+
+def _grouped(group: dict[str, str], field: str, otherwise: str | None) -> str | None:
+    """The group's value of a field or of one of its levels."""
+    for name, value in group.items():
+        if name.partition(".")[0] == field:
+            return value
+    return otherwise
+
+
+def _bytes(state: _State) -> int:
+    """An estimate from the first hundred keys: their windows, keys, and the dictionary's own room."""
+    sample = list(islice(state.windows.items(), 100))
+    if not sample:
+        return 0
+    one = sum(window.size_in_bytes() + 49 + 2 * len(key) + 100 for key, window in sample) / len(sample)
+    return int(one * len(state.windows))

@@ -1,0 +1,72 @@
+"""The tables that rules lean on: regions, industries, working days, statutory clocks, departments.
+
+It must not know rules; the tables themselves live in `jianguan.domain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Final
+
+from jianguan.domain.codes import CodeTree
+from jianguan.domain.industries import Industries
+from jianguan.domain.regions import Regions
+from jianguan.domain.statutory import StatutoryClocks
+from jianguan.domain.working_days import WorkingDays
+from jianguan.errors import InputError
+from rules.cel.environment import Environment
+from rules.departments import Departments
+from rules.fields import FIELDS
+
+_CHINA: Final = timezone(timedelta(hours=8))
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The tables of one installation. Never changes after it is made."""
+
+    regions: Regions
+    industries: Industries
+    working_days: WorkingDays
+    clocks: StatutoryClocks
+    departments: Departments
+
+    @classmethod
+    def packaged(cls) -> Reference:
+        """The tables that ship with the package. ConfigurationError or SourceError when one is broken."""
+        return cls(Regions.load(), Industries.load(), WorkingDays.load(), StatutoryClocks.load(), Departments.load())
+
+    def environment(self) -> Environment:
+        """The checker of conditions over an event's fields, with these tables behind its functions."""
+        return Environment(
+            FIELDS,
+            region_within=_within(self.regions),
+            industry_within=_within(self.industries),
+            working_days_between=self._working_days_between,
+        )
+
+    def _working_days_between(self, first: datetime, second: datetime) -> int:
+        return self.working_days.between(first.astimezone(_CHINA).date(), second.astimezone(_CHINA).date())
+
+
+def spelled(tree: CodeTree, code: str) -> str | None:
+    """The normalised code of what a rule's author wrote (`cn:31` is `cn:310000`), or None when it is not known."""
+    for text in (code, code.removeprefix("cn:")):
+        try:
+            return tree.normalise(text)
+        except InputError:
+            continue
+    return None
+
+
+def _within(tree: CodeTree) -> Callable[[str, str], bool]:
+    """`tree.within`, remembered; the ancestor may be short, as in `cn:31`."""
+
+    @lru_cache(maxsize=65_536)
+    def within(child: str, ancestor: str) -> bool:
+        return tree.within(child, spelled(tree, ancestor) or ancestor)
+
+    return within

@@ -1,0 +1,180 @@
+"""A rule as it runs: a checked `RuleFile` turned into numbers, once, when it is loaded.
+
+It must not know files, positions or conditions' syntax.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, Final
+
+from rules.model import DAY, CaseSpec, JointTable, LeadTable, RuleFile, Runbook, milliseconds
+
+SEPARATOR: Final = "\x1f"
+# Days begin at midnight of China Standard Time; it has had no summer time since 1991, so a constant is exact.
+ZONE_OFFSET: Final = 8 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Periods of `size` ms: [start, start + size). A multiple of a day begins at midnight in Shanghai, and counts
+    days from 1970-01-01; any other size counts from 1970-01-01T00:00Z."""
+
+    size: int
+    offset: int
+
+    @classmethod
+    def of(cls, size: int) -> Grid:
+        return cls(size, 0 if size % DAY else ZONE_OFFSET)
+
+    def start(self, time: int) -> int:
+        """Start of the period that holds `time`."""
+        return (time + self.offset) // self.size * self.size - self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule, ready to run. Times are ms."""
+
+    id: str
+    version: int
+    content_hash: str  # BLAKE2b of the canonical form: any change of the file's meaning or texts changes it
+    file: RuleFile
+    path: str
+    status: str
+    severity: str
+    title_zh: str
+    title_en: str
+    legal_basis: str
+    runbook: str
+    kinds: tuple[str, ...]
+    condition: str
+    groups: tuple[str, ...]
+    size: int
+    lateness: int
+    periods: Grid | None  # of a tumbling window
+    episodes: Grid
+    count: int  # 1 when no count is asked for: a fact is in its own window
+    distinct_of: str | None
+    distinct: int
+    sum_of: str | None
+    sum: int
+    thresholds: Mapping[str, float]
+    case: str | None  # a field of group_by, `group`, or None
+    lead: str | None
+    lead_by: int  # place of the deciding field in groups, -1: constant
+    leads: Mapping[str, str]
+    joint: tuple[str, ...]
+    joint_by: int
+    joints: Mapping[str, tuple[str, ...]]
+    clock: str | None
+    notify: bool
+    facts_per_key: int
+    checked: Any = field(default=None, compare=False, repr=False)  # rules.cel's checked condition
+
+    @property
+    def identity(self) -> tuple[str, int, str]:
+        """What must be unchanged for windows to be kept."""
+        return self.id, self.version, self.content_hash
+
+    @property
+    def retention(self) -> int:
+        """How much older than a key's newest fact the engine keeps facts, ms: an accepted fact may be size + lateness
+        old, and its window reaches another size back."""
+        return 2 * self.size + self.lateness
+
+    def lead_of(self, values: tuple[str, ...]) -> str | None:
+        """The lead department of the group with these values."""
+        return self.lead if self.lead_by < 0 else self.leads.get(values[self.lead_by], self.lead)
+
+    def joint_of(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The assisting departments of the group with these values, without the lead."""
+        found = self.joint if self.joint_by < 0 else self.joints.get(values[self.joint_by], self.joint)
+        lead = self.lead_of(values)
+        return tuple(department for department in found if department != lead)
+
+    def case_key_of(self, values: tuple[str, ...]) -> str | None:
+        """`lead|kind|value`: the case that alerts of this group belong to; None when they open none."""
+        if self.case is None or self.status != "active":
+            return None
+        if self.case == "group":
+            kind, value = "+".join(self.groups), SEPARATOR.join(values)
+        else:
+            kind, value = self.case, values[self.groups.index(self.case)]
+        return f"{self.lead_of(values)}|{kind}|{value}"
+
+
+def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
+    """The rule in a file whose names have been checked."""
+    trigger, window = file.trigger, file.window
+    size = milliseconds(window.size)
+    episode = milliseconds(file.episode) if file.episode else size
+    lead, joint = file.lead, file.joint
+    thresholds = {
+        name: float(clause.at_least)
+        for name, clause in (("count", trigger.count), ("distinct", trigger.distinct), ("sum", trigger.sum))
+        if clause is not None
+    }
+    return Rule(
+        id=file.id,
+        version=file.version,
+        content_hash=content_hash(file),
+        file=file,
+        path=path,
+        status=file.status,
+        severity=file.severity,
+        title_zh=file.title.zh,
+        title_en=file.title.en,
+        legal_basis=_lines(file.legal_basis),
+        runbook=_runbook(file.runbook),
+        kinds=tuple(file.on),
+        condition=file.condition,
+        groups=file.groups,
+        size=size,
+        lateness=milliseconds(window.lateness),
+        periods=Grid.of(size) if window.kind == "tumbling" else None,
+        episodes=Grid.of(episode),
+        count=trigger.count.at_least if trigger.count else 1,
+        distinct_of=trigger.distinct.of if trigger.distinct else None,
+        distinct=trigger.distinct.at_least if trigger.distinct else 0,
+        sum_of=trigger.sum.of if trigger.sum else None,
+        sum=trigger.sum.at_least if trigger.sum else 0,
+        thresholds=MappingProxyType(thresholds),
+        case=file.case.key if isinstance(file.case, CaseSpec) else None,
+        lead=lead.default if isinstance(lead, LeadTable) else lead,
+        lead_by=file.groups.index(lead.by) if isinstance(lead, LeadTable) else -1,
+        leads=lead.table if isinstance(lead, LeadTable) else {},
+        joint=tuple(joint.default if isinstance(joint, JointTable) else joint),
+        joint_by=file.groups.index(joint.by) if isinstance(joint, JointTable) else -1,
+        joints={key: tuple(value) for key, value in joint.table.items()} if isinstance(joint, JointTable) else {},
+        clock=file.clock,
+        notify=file.notify and file.status == "active",
+        facts_per_key=file.limits.facts_per_key,
+        checked=checked,
+    )
+
+
+def content_hash(file: RuleFile) -> str:
+    """16 bytes of BLAKE2b, in hex, over the file's values as canonical JSON. Layout and comments do not count."""
+    canonical = json.dumps(
+        file.model_dump(mode="json"), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    ).encode("utf-8")
+    return blake2b(canonical, digest_size=16).hexdigest()
+
+
+def _lines(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "\n".join(text)
+
+
+def _runbook(runbook: Runbook | None) -> str:
+    return "" if runbook is None else f"{_steps(runbook.zh)}\n\n{_steps(runbook.en)}"
+
+
+def _steps(text: str | list[str]) -> str:
+    if isinstance(text, str):
+        return text
+    return "\n".join(f"{number}. {step}" for number, step in enumerate(text, 1))

@@ -1,0 +1,138 @@
+"""The set of alerts depends on the set of facts and on nothing else: held against a naive reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import alert_id
+from rules.engine import Engine
+from rules.rule import Rule
+from tests.rules.support import NOW, Running, fact, ids, rule
+
+MINUTE = 60_000
+MEMBERS = [None, "a", "b", "c"]
+
+
+def naive(a_rule: Rule, facts: list[Fact]) -> set[str]:
+    """Ids of the alerts of a set of facts, by the definition and nothing else."""
+    found: set[str] = set()
+    unique = {each.id: each for each in facts}.values()
+    for at in unique:
+        start = at.time - a_rule.size + 1 if a_rule.periods is None else a_rule.periods.start(at.time)
+        inside = [other for other in unique if other.key == at.key and start <= other.time <= at.time]
+        members = {other.member for other in inside if other.member is not None}
+        total = sum(max(0, other.number or 0) for other in inside)
+        distinct = len(members) >= a_rule.distinct if a_rule.distinct_of else True
+        summed = total >= a_rule.sum if a_rule.sum_of else True
+        if len(inside) >= a_rule.count and distinct and summed:
+            found.add(alert_id(a_rule.id, at.key, a_rule.episodes.start(at.time)))
+    return found
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    trigger: dict[str, Any] = {}
+    if draw(st.booleans()):
+        trigger["count"] = {"at_least": draw(st.integers(1, 4))}
+    if draw(st.booleans()):
+        trigger["distinct"] = {"of": "reporter", "at_least": draw(st.integers(1, 3))}
+    if draw(st.booleans()) or not trigger:
+        trigger["sum"] = {"of": "amount_fen", "at_least": draw(st.integers(1, 20))}
+    size = draw(st.sampled_from(["1m", "3m", "10m"]))
+    window = {
+        "size": size,
+        "kind": draw(st.sampled_from(["sliding", "tumbling"])),
+        # Facts lie within 40 minutes, so that none is late: lateness has tests of its own.
+        "lateness": "40m",
+    }
+    episode = draw(st.sampled_from([None, "1m", "4m", "1h"]))
+    return rule(trigger=trigger, window=window, episode=episode)
+
+
+# Few different times, so that windows begin and end exactly at facts, and many facts stand at the same moment.
+times = st.integers(0, 80).map(lambda half: NOW + half * (MINUTE // 2))
+facts = st.lists(
+    st.tuples(times, st.sampled_from(MEMBERS), st.integers(-3, 8), st.sampled_from(["k1", "k1", "k2"])), max_size=25
+).map(
+    lambda rows: [
+        fact(number, time, member=member, amount=float(amount), key=key)
+        for number, (time, member, amount, key) in enumerate(rows)
+    ]
+)
+
+
+def emitted(engine: Engine, some: list[Fact]) -> set[str]:
+    return ids([alert for each in some for alert in engine.add(each, NOW).alerts])
+
+
+@given(rules(), facts, st.randoms(use_true_random=False), st.data())
+@settings(max_examples=400, deadline=None)
+def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
+    a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
+) -> None:
+    arriving = some + data.draw(st.lists(st.sampled_from(some), max_size=10) if some else st.just([]))
+    random.shuffle(arriving)
+    assert emitted(Engine(Running((a_rule,))), arriving) == naive(a_rule, some)
+
+
+@given(rules(), facts, st.randoms(use_true_random=False), st.data())
+@settings(max_examples=400, deadline=None)
+def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
+    a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
+) -> None:
+    random.shuffle(some)
+    seen: set[str] = set()
+    committed = 0
+    for _ in range(data.draw(st.integers(1, 4))):
+        # The store may know more than what was committed, and in another order.
+        stored = some[: data.draw(st.integers(committed, len(some)))]
+        random.shuffle(stored)
+        engine = Engine(Running((a_rule,)))
+        engine.fold(stored)
+        reached = data.draw(st.integers(committed, len(some)))
+        seen |= emitted(engine, some[committed:reached])
+        committed = data.draw(st.integers(committed, reached))
+    last = Engine(Running((a_rule,)))
+    last.fold(some[:committed])
+    seen |= emitted(last, some[committed:])
+    assert seen == naive(a_rule, some)
+
+
+@given(rules(), facts)
+@settings(max_examples=200, deadline=None)
+def test_more_facts_never_take_an_alert_away(a_rule: Rule, some: list[Fact]) -> None:
+    fewer = emitted(Engine(Running((a_rule,))), some[: len(some) // 2])
+    assert fewer <= emitted(Engine(Running((a_rule,))), some)
+
+
+@given(rules(), facts, st.data())
+@settings(max_examples=200, deadline=None)
+def test_partitions_do_not_matter(a_rule: Rule, some: list[Fact], data: st.DataObject) -> None:
+    keys = sorted({each.key for each in some})
+    apart: set[str] = set()
+    for key in keys:
+        apart |= emitted(Engine(Running((a_rule,))), [each for each in some if each.key == key])
+    assert apart == emitted(Engine(Running((a_rule,))), some)
+
+
+@given(rules(), facts)
+@settings(max_examples=200, deadline=None)
+def test_an_alert_tells_the_window_that_it_was_raised_for(a_rule: Rule, some: list[Fact]) -> None:
+    engine = Engine(Running((a_rule,)))
+    given_so_far: list[Fact] = []
+    for each in some:
+        given_so_far.append(each)
+        for alert in engine.add(each, NOW).alerts:
+            inside = sorted(
+                (other for other in given_so_far if other.key == alert.key),
+                key=lambda other: (other.time, other.id),
+            )
+            inside = [other for other in inside if alert.window_start < other.time <= alert.time]
+            assert alert.events == tuple(other.event for other in inside)
+            assert alert.event_count == len(inside)
+            assert all(alert.values[name] >= alert.thresholds[name] for name in alert.thresholds)
+            assert alert.values.keys() == alert.thresholds.keys()
