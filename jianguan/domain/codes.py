@@ -127,6 +127,10 @@ class CodeTree:
         self._folded = {code.casefold(): code for code in self._rows}
         self._sorted = sorted(self._rows)
         self._near = sorted(self._folded)
+        self._named: dict[str, list[str]] = {}
+        for row in self._rows.values():
+            for name in {row.name_zh, row.name_en} - {""}:
+                self._named.setdefault(name, []).append(row.code)
         self._children: dict[str, list[str]] = {}
         for code in self._sorted:
             self._children.setdefault(self._rows[code].parent, []).append(code)
@@ -184,8 +188,8 @@ class CodeTree:
         return self._rows.get(code) or self._unlisted(code)
 
     def _hint(self, text: str) -> str:
-        named = [code for code, row in self._rows.items() if text in (row.name_zh, row.name_en)][:3]
-        if text and named:
+        named = self._named.get(text, [])[:3]
+        if named:
             return f"; by that name there is {', '.join(named)}"
         spelled = self._full(text).casefold()
         place = bisect_left(self._near, spelled)
