@@ -1,0 +1,127 @@
+"""The command: which files it takes, what it prints, how it ends. The server is a stand-in behind the real client."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from jianguan.cli import main
+from tests.cli.test_upload import Server
+
+HEADER = "unique_key,created_date,agency,complaint_type,descriptor,incident_address,street_name,intersection_street_1,"
+HEADER += "intersection_street_2,landmark,status,borough,open_data_channel_type,latitude,longitude\n"
+ROW = '{},2024-04-16T03:03:15.000,DOT,Street Condition,"Pot\nhole",,,133 AVENUE,231 STREET,,Open,QUEENS,'
+ROW += "ONLINE,40.6,-73.7\n"
+EVENT = {"id": "1", "source": "s", "kind": "complaint", "category": "other", "occurred_at": "2026-01-01T00:00:00Z"}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    stand_in = Server()
+    client = functools.partial(httpx.AsyncClient, transport=httpx.MockTransport(stand_in))
+    monkeypatch.setattr(httpx, "AsyncClient", client)
+    return stand_in
+
+
+def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
+    given = ["ingest", *map(str, arguments), "--submission", "s", "--server", "127.0.0.1:1"]
+    return CliRunner().invoke(main, given, input=stdin)
+
+
+def test_a_csv_file_is_mapped_sent_and_accounted_for(tmp_path: Path, server: Server) -> None:
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress((HEADER + ROW.format(1) + ROW.format(2) + ROW.format(1)).encode()))
+    result = run(path, "--mapping", "new-york-311", "--json", "--batch", "2")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) | {"seconds": 0} == {
+        "submission": "s", "read": 3, "sent": 3, "accepted": 2, "duplicate": 1, "late": 0, "quarantined": 0,
+        "missing": 0, "sent_again": 0, "complete": True, "seconds": 0,
+    }  # fmt: skip
+    assert json.loads(server.received[0][0])["tags"] == ["street-condition", "pot-hole", "dot"]
+
+
+def test_lines_of_json_come_from_standard_input_as_they_are(server: Server) -> None:
+    text = json.dumps(EVENT).encode()
+    result = run("-", stdin=text + b"\n\n  \nbad\r\n")
+    assert result.exit_code == 0
+    assert server.received == [[text, b"bad"]]
+    assert "jianguan quarantine list" in result.stderr
+    assert "quarantined" in result.stdout
+
+
+def test_a_record_that_is_too_long_is_still_counted(tmp_path: Path, server: Server) -> None:
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(b'{"id": "' + b"x" * 3_000_000 + b'"}\n' + json.dumps(EVENT).encode())
+    assert run(path).exit_code == 0
+    (lines,) = server.received
+    assert list(json.loads(lines[0])) == ["record: longer than 1000000 bytes"]
+    assert json.loads(lines[1]) == EVENT
+
+
+def test_rows_that_are_not_recorded_end_in_exit_code_6(tmp_path: Path, server: Server) -> None:
+    server.delay = 10**9
+    path = tmp_path / "rows.ndjson"
+    path.write_text(json.dumps(EVENT))
+    result = run(path, "--patience", "0")
+    assert result.exit_code == 6
+    assert "1 rows are not recorded yet" in result.stderr
+
+
+def test_a_damaged_archive_is_an_error_after_what_could_be_read(tmp_path: Path, server: Server) -> None:
+    path = tmp_path / "rows.ndjson.gz"
+    path.write_bytes(gzip.compress(b"x" * 100_000)[:-20])
+    result = run(path)
+    assert result.exit_code == 4
+    assert "cannot be read after" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rows.csv", [], "needs --mapping"),
+        ("rows.ndjson", ["--mapping", "new-york-311"], "takes no --mapping"),
+        ("rows.csv", ["--mapping", "new-york-311", "--join", "x=y"], "NAME=FILE"),
+        ("rows.csv", ["--mapping", "new-york-311", "--submission", "No Slug"], "small letters"),
+    ],
+)
+def test_a_wrong_call_is_explained(tmp_path: Path, name: str, options: list[str], message: str) -> None:
+    (tmp_path / name).write_text("")
+    result = CliRunner().invoke(main, ["ingest", str(tmp_path / name), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_dry_run_says_what_would_be_quarantined_and_asks_no_server(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER + ROW.format(1) + ROW.format(2).replace("2024-04-16T03:03:15.000", "yesterday"))
+    result = CliRunner().invoke(main, ["ingest", str(path), "--mapping", "new-york-311", "--dry-run"])
+    assert result.exit_code == 0
+    assert "2 rows, 1 of them would be quarantined" in result.stdout
+    assert "1 rows: column created_date: the cell is not a date" in result.stderr
+
+
+def test_a_dry_run_checks_lines_of_json_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.ndjson"
+    path.write_text(json.dumps(EVENT) + "\n{}\n")
+    result = CliRunner().invoke(main, ["ingest", str(path), "--dry-run", "--json"])
+    assert json.loads(result.stdout)["refused"] == 1
+
+
+def test_a_second_file_is_joined(tmp_path: Path) -> None:
+    (tmp_path / "codes.csv").write_text("32,Inspection_ID\n1.0,7.0\n")
+    header = "Inspection_ID,DBA_Name,License,Risk,Address,Inspection_Date,Inspection_Type,Results,Latitude,Longitude,"
+    header += "Facility_Type_Clean,criticalCount,seriousCount,minorCount\n"
+    (tmp_path / "rows.csv").write_text(header + "7,A,1.0,Risk 1,,2013-01-31,Canvass,Pass,,,Other,0,0,0\n")
+    arguments = ["ingest", str(tmp_path / "rows.csv"), "--mapping", "chicago-food-inspections", "--dry-run"]
+    joined = [*arguments, "--join", f"codes={tmp_path / 'codes.csv'}"]
+    assert CliRunner().invoke(main, joined).exit_code == 0
+    wrong = CliRunner().invoke(main, [*arguments, "--join", f"codes={tmp_path / 'rows.csv'}"])
+    assert wrong.exit_code == 0
+    (tmp_path / "codes.csv").write_text("a\n1\n")
+    assert "no column Inspection_ID" in CliRunner().invoke(main, joined).stderr
