@@ -174,6 +174,7 @@ class RawEvent:
     key: str  # what orders it: the event id if it is readable, else a hash of the bytes
     headers: tuple[tuple[str, bytes], ...] = ()  # ce_* of CloudEvents in binary mode
     submission: str = ""
+    receipt: str = ""  # given by a sender that may send the same row again; else the gateway makes one
 
 
 class Gateway(Protocol):

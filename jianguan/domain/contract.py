@@ -41,7 +41,7 @@ Fen = Annotated[int, Field(ge=0, le=10**15, strict=True, description="Money in f
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 
 
 class Enterprise(_Model):
@@ -64,7 +64,7 @@ class Position(_Model):
 class Reporter(_Model):
     """Who complained or reported. Everything in here is personal and is never shown to the reported party."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, json_schema_extra=PERSONAL)
+    model_config = ConfigDict(json_schema_extra=PERSONAL)
 
     name: Annotated[Text, Field(max_length=100, json_schema_extra=PERSONAL)] | None = None
     phone: Annotated[Text, Field(max_length=40, json_schema_extra=PERSONAL)] | None = None

@@ -1,0 +1,263 @@
+"""From bytes to an accepted event, or to the reason why not. One way for every door into the system.
+
+Pure. The same bytes with the same tables and the same time of receipt give the same answer, so a door may judge a
+record in advance and the ingest stage will agree. Messages name fields, never values: values may be personal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from hashlib import blake2b
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
+
+from jianguan.clock import to_millis
+from jianguan.domain.contract import (
+    KIND_OF_TOPIC,
+    MODELS,
+    CloudEvent,
+    Complaint,
+    ConsumerRights,
+    Violation,
+)
+from jianguan.domain.event import Event, Personal
+from jianguan.domain.identifiers import check_uscc
+from jianguan.domain.ids import event_id
+from jianguan.domain.industries import Industries
+from jianguan.domain.masking import match_hash, redact
+from jianguan.domain.regions import Regions
+from jianguan.errors import InputError
+
+Model = Complaint | Violation | ConsumerRights
+FUTURE_MS: Final = 24 * 3_600_000
+EARLIEST: Final = to_millis(datetime(1970, 1, 1, tzinfo=UTC))
+MAX_REASONS: Final = 5
+_KNOWN: Final = {kind: sorted(model.model_fields) for kind, model in MODELS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The tables that codes are checked against, and the key of the reporter hash."""
+
+    regions: Regions
+    industries: Industries
+    hash_key: bytes
+
+
+def decode(
+    value: bytes,
+    topic: str,
+    content_type: str = "application/json",
+    headers: Sequence[tuple[str, bytes]] = (),
+) -> Model:
+    """The wire event in `value`, which arrived for `topic` (without prefix). InputError names the field.
+
+    CloudEvents in structured mode are recognised by content type or by `specversion` in the object, in binary mode by
+    `ce_specversion` among the headers (the Kafka binding).
+    """
+    if not value:
+        raise InputError("empty", "the record has no value")
+    attributes = {name.lower(): content for name, content in headers if name.lower().startswith("ce_")}
+    if "ce_specversion" in attributes:
+        return _binary(value, attributes, topic)
+    if content_type.startswith("application/cloudevents+json") or b'"specversion"' in value:
+        return _structured(value, topic)
+    kind = KIND_OF_TOPIC.get(topic, "complaint")
+    try:
+        return MODELS[kind].model_validate_json(value)
+    except ValidationError as error:
+        raise _explain(error, value, kind) from None
+
+
+def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, Personal | None]:
+    """Check codes and times of `model` and flatten it. `received_at` in ms. InputError names the field."""
+    occurred_at = to_millis(model.occurred_at)
+    if occurred_at < EARLIEST:
+        raise InputError("time-too-early", "occurred_at lies before 1970", "occurred_at")
+    if occurred_at > received_at + FUTURE_MS:
+        raise InputError("time-in-future", "occurred_at lies more than a day after its receipt", "occurred_at")
+    enterprise = model.enterprise
+    if enterprise is not None and enterprise.scheme == "uscc":
+        try:
+            check_uscc(enterprise.id)
+        except InputError as error:
+            raise InputError(error.code, str(error), "enterprise.id") from None
+    region = _code(reference.regions, model.region, "region")
+    industry = _code(reference.industries, model.industry, "industry")
+    reporter = getattr(model, "reporter", None)
+    demand = getattr(model, "demand", None)
+    latitude, longitude = (model.position.latitude, model.position.longitude) if model.position else (None, None)
+    event = Event(
+        id=event_id(model.source, model.id),
+        source=model.source,
+        source_id=model.id,
+        kind=model.kind,
+        nature=getattr(model, "nature", None),
+        number=model.number,
+        category=model.category,
+        matter=model.matter,
+        occurred_at=occurred_at,
+        received_at=received_at,
+        enterprise=f"{enterprise.scheme}:{enterprise.id}" if enterprise else None,
+        enterprise_name=enterprise.name if enterprise else None,
+        region=region,
+        industry=industry,
+        product=model.product,
+        platform=model.platform,
+        channel=model.channel,
+        address=model.address,
+        latitude=latitude,
+        longitude=longitude,
+        amount_fen=model.amount_fen,
+        result=getattr(model, "result", None),
+        severity=getattr(model, "severity", None),
+        critical_count=getattr(model, "critical_count", None),
+        serious_count=getattr(model, "serious_count", None),
+        minor_count=getattr(model, "minor_count", None),
+        penalty_fen=getattr(model, "penalty_fen", None),
+        right=getattr(model, "right", None),
+        outcome=getattr(model, "outcome", None),
+        status=getattr(model, "status", None),
+        demand=redact(demand).text if demand else None,
+        reporter=_reporter_hash(reporter, reference.hash_key),
+        tags=model.tags,
+        historical=model.historical,
+        content_hash="",
+        text=model.text,
+    )
+    # The hash is over the meaning, so that another order of keys or another envelope is not another content.
+    content = repr((event[:9], event[10:33], reporter, demand, event.text)).encode("utf-8", "surrogatepass")
+    event = event._replace(content_hash=blake2b(content, digest_size=8).hexdigest())
+    if reporter is None and event.text is None:
+        return event, None
+    return event, Personal(
+        event=event.id,
+        occurred_at=occurred_at,
+        name=reporter.name if reporter else None,
+        phone=reporter.phone if reporter else None,
+        id_card=reporter.id_card if reporter else None,
+        address=reporter.address if reporter else None,
+        text=event.text,
+    )
+
+
+def without_personal(event: Event) -> Event:
+    """The event as it is stored: its free text is in Personal."""
+    return event if event.text is None else Event._make((*event[:-1], None))
+
+
+def _code(table: Regions | Industries, code: str | None, field: str) -> str | None:
+    if code is None:
+        return None
+    try:
+        return table.normalise(code)
+    except InputError as error:
+        raise InputError(error.code, str(error), field) from None
+
+
+def _reporter_hash(reporter: Any, key: bytes) -> str | None:
+    if reporter is None:
+        return None
+    best = reporter.phone or reporter.id_card or reporter.name
+    return match_hash(best, key) if best else None
+
+
+def _structured(value: bytes, topic: str) -> Model:
+    try:
+        envelope = CloudEvent.model_validate_json(value)
+    except ValidationError as error:
+        raise _explain(error, value, "") from None
+    return _from_cloud_event(envelope.type, envelope.id, envelope.source, envelope.time, envelope.data, topic)
+
+
+def _binary(value: bytes, attributes: Mapping[str, bytes], topic: str) -> Model:
+    try:
+        data = from_json(value)
+        named = {name[3:]: content.decode("utf-8") for name, content in attributes.items()}
+    except ValueError:
+        raise InputError("not-json", "the record is not JSON in UTF-8") from None
+    try:
+        envelope = CloudEvent.model_validate_json(to_json({**named, "data": data}))
+    except ValidationError as error:
+        raise _explain(error, value, "") from None
+    return _from_cloud_event(envelope.type, envelope.id, envelope.source, envelope.time, envelope.data, topic)
+
+
+def _from_cloud_event(
+    type_: str, id_: str, source: str, time: datetime | None, data: dict[str, Any], topic: str
+) -> Model:
+    kind = CloudEvent.TYPES[type_]
+    expected = KIND_OF_TOPIC.get(topic)
+    if expected is not None and expected != kind:
+        raise InputError("wrong-topic", f"an event of type {type_} does not belong on the topic {topic}", "type")
+    filled = {"id": id_, "source": source, **data}
+    if time is not None:
+        filled.setdefault("occurred_at", time.isoformat())
+    try:
+        return MODELS[kind].model_validate_json(to_json(filled))
+    except ValidationError as error:
+        raise _explain(error, b"{}", kind) from None
+
+
+_MESSAGES: Final = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known field",
+    "timezone_aware": "needs a zone, such as +08:00 or Z",
+    "string_too_long": "is too long",
+    "string_too_short": "must not be empty",
+    "literal_error": "is not one of the allowed values",
+}
+
+
+def _explain(error: ValidationError, value: bytes, kind: str) -> InputError:
+    problems = error.errors(include_url=False, include_context=True, include_input=False)
+    first = problems[0]
+    if first["type"] == "json_invalid":
+        return InputError(*_json_problem(value))
+    if first["type"] in ("model_type", "model_attributes_type"):
+        return InputError("not-an-object", "the record is JSON, but not an object")
+    reasons = []
+    for problem in problems[:MAX_REASONS]:
+        path = ".".join(str(part) for part in problem["loc"]) or "record"
+        text = _MESSAGES.get(problem["type"], problem["msg"][:1].lower() + problem["msg"][1:])
+        limit = problem.get("ctx", {}).get("max_length")
+        expected = problem.get("ctx", {}).get("expected")
+        text += f" (at most {limit} characters)" if limit else ""
+        text += f" ({expected})" if expected else ""
+        if problem["type"] == "extra_forbidden":
+            text += _did_you_mean(str(problem["loc"][-1]), kind)
+        reasons.append(f"{path}: {text}")
+    if len(problems) > MAX_REASONS:
+        reasons.append(f"and {len(problems) - MAX_REASONS} more")
+    field = ".".join(str(part) for part in first["loc"])
+    return InputError(str(first["type"]).replace("_", "-"), "; ".join(reasons), field)
+
+
+def _did_you_mean(name: str, kind: str) -> str:
+    near = get_close_matches(name, _KNOWN.get(kind, ()), 1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _json_problem(value: bytes) -> tuple[str, str]:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return "not-utf8", f"the record is not UTF-8: byte {error.start} cannot be read"
+    try:
+        from_json(value)
+    except ValueError as error:
+        if "recursion" in str(error):
+            return "too-deep", "the record is nested too deeply"
+        return "not-json", f"the record is not JSON: {error}"
+    return "not-json", "the record is not JSON"
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """JSON Schema of the events of `kind`."""
+    model: type[BaseModel] = MODELS[kind]
+    return model.model_json_schema()
