@@ -1,0 +1,93 @@
+"""Every setting, in one place, from the environment (`JIANGUAN_…`) or the command line. docs/settings.md lists them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jianguan.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """What an operator may decide. Without any of them the embedded system runs on this machine alone."""
+
+    model_config = SettingsConfigDict(env_prefix="JIANGUAN_", frozen=True, extra="ignore")
+
+    data: Path = Field(default=Path("data/embedded"), description="Folder of the store, the journal and the keys.")
+    host: str = Field(default="127.0.0.1", description="Address that the pages and the API listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8600, description="Their port; 0 takes a free one.")
+    api_token: SecretStr | None = Field(
+        default=None, description="Bearer token that every request must carry; required when host is not loopback."
+    )
+    broker: str | None = Field(default=None, description="Kafka bootstrap servers; none starts the embedded broker.")
+    store: str | None = Field(
+        default=None, description="clickhouse://user@host:9000/database; none opens the embedded store."
+    )
+    store_password_file: Path | None = Field(default=None, description="File with the password of the store's user.")
+    group: str = Field(default="jianguan", description="Consumer group of the workers.")
+    topic_prefix: str = Field(default="", description="Put before every topic name.")
+    partitions: Annotated[int, Field(ge=1, le=1024)] = Field(default=4, description="Partitions of every topic.")
+    replication: Annotated[int, Field(ge=1, le=7)] = Field(default=1, description="Replicas of every topic.")
+    rules: tuple[Path, ...] = Field(default=(), description="Folders of rules; none takes the shipped library.")
+    rules_reload: timedelta = Field(default=timedelta(seconds=2), description="How often rule folders are looked at.")
+    receivers: Path | None = Field(default=None, description="YAML file of webhook receivers.")
+    regions: tuple[Path, ...] = Field(default=(), description="More region tables (CSV).")
+    industries: tuple[Path, ...] = Field(default=(), description="More industry tables (CSV).")
+    calendars: tuple[Path, ...] = Field(default=(), description="Working-day tables that override the shipped ones.")
+    max_age: timedelta = Field(
+        default=timedelta(days=90), description="An event that is received later than this after it occurred is late."
+    )
+    seen_events: Annotated[int, Field(ge=1000)] = Field(
+        default=1_000_000, description="How many event ids are remembered to recognise duplicates."
+    )
+    store_batch: Annotated[int, Field(ge=1)] = Field(
+        default=20_000, description="Rows after which records are written."
+    )
+    store_linger: timedelta = Field(
+        default=timedelta(milliseconds=150), description="Time after which fewer rows are written too."
+    )
+    fetch_wait: timedelta = Field(
+        default=timedelta(milliseconds=20), description="How long the broker may hold an empty fetch."
+    )
+    run_records: Annotated[int, Field(ge=1)] = Field(default=2_000, description="Records that a stage takes at once.")
+    broker_memory: int = Field(
+        default=1_500_000_000, description="Bytes after which the embedded broker is emptied (its records are stored)."
+    )
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field(default="auto", description="json, text, or auto: text on a terminal.")
+    demo_seed: int = Field(default=20_260_101, description="Seed of the simulated feed.")
+    demo_rate: Annotated[float, Field(gt=0, le=1000)] = Field(default=12.0, description="Its events a second.")
+
+    @field_validator("rules", "regions", "industries", "calendars", mode="before")
+    @classmethod
+    def _paths(cls, value: object) -> object:
+        """A list in JSON, or paths with `:` between them as in PATH."""
+        return [part for part in value.split(":") if part] if isinstance(value, str) else value
+
+    @property
+    def embedded(self) -> bool:
+        """Whether broker and store are this process's own."""
+        return self.broker is None and self.store is None
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment; `given` (from the command line) wins, its None values count as not given."""
+    try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"setting JIANGUAN_{name.upper()}: {first['msg']}") from None
+    if (settings.broker is None) != (settings.store is None):
+        raise ConfigurationError(
+            "JIANGUAN_BROKER and JIANGUAN_STORE go together: set both for a cluster, neither for the embedded system"
+        )
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and settings.api_token is None:
+        raise ConfigurationError(
+            f"host {settings.host} can be reached from outside: set JIANGUAN_API_TOKEN, or stay on 127.0.0.1"
+        )
+    return settings
