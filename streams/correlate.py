@@ -1,0 +1,108 @@
+"""The correlate stage: facts of one partition go through the windows of the rules and may raise alerts.
+
+Pure but for the clock. One `Correlate` holds one partition of the facts topic; its state is a fold over facts and is
+rebuilt, without emitting, when the partition is taken over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from jianguan.clock import Clock, to_millis
+from jianguan.domain.alert import Alert
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import make_id, partition_of
+from jianguan.domain.trace import STAGES, Records, Step
+
+_STAGE: Final = STAGES["correlate"]
+
+
+class Decided(Protocol):
+    """What one fact led to."""
+
+    @property
+    def alerts(self) -> Sequence[Alert]: ...
+    @property
+    def late(self) -> bool: ...
+    @property
+    def limited(self) -> bool: ...
+
+
+class WindowEngine(Protocol):
+    """The windows of all active rules, for some of the keys."""
+
+    def add(self, fact: Fact, now_ms: int) -> Decided: ...
+    def fold(self, facts: Iterable[Fact]) -> None: ...
+
+
+@dataclass(slots=True)
+class Correlated:
+    """What a run of facts became."""
+
+    alerts: dict[int, list[Alert]] = field(default_factory=dict)  # by partition of the alerts topic
+    records: Records = field(default_factory=Records)
+    raised: Counter[tuple[str, str]] = field(default_factory=Counter)  # (rule, severity)
+    late: Counter[str] = field(default_factory=Counter)
+    limited: Counter[str] = field(default_factory=Counter)
+
+
+class Correlate:
+    """One partition of the correlate stage."""
+
+    def __init__(self, engine: WindowEngine, clock: Clock, *, partitions: int) -> None:
+        self.engine = engine
+        self._clock = clock
+        self._partitions = partitions
+
+    def work(self, facts: Iterable[Fact]) -> Correlated:
+        """Add facts to their windows, in order."""
+        result = Correlated()
+        now = to_millis(self._clock.now())
+        add = self.engine.add
+        for fact in facts:
+            decision = add(fact, now)
+            for alert in decision.alerts:
+                self._raise(alert, fact, now, result)
+            if decision.late:
+                result.late[fact.rule] += 1
+                result.records.trace.append(_note(fact, "late-for-rule", now, fact.id))
+            if decision.limited:
+                result.limited[fact.rule] += 1
+                # Once a day and window is enough to see it; the metric counts every time.
+                result.records.trace.append(
+                    _note(fact, "window-full", now, f"{fact.rule}/{fact.key}/{now // 86_400_000}")
+                )
+        return result
+
+    def _raise(self, alert: Alert, fact: Fact, now: int, result: Correlated) -> None:
+        partition = partition_of(alert.case_key or alert.rule, self._partitions)
+        result.alerts.setdefault(partition, []).append(alert)
+        result.records.alerts.append(alert)
+        result.raised[(alert.rule, alert.severity)] += 1
+        detail = json.dumps(
+            {"rule": alert.rule, "version": alert.version, "values": alert.values, "thresholds": alert.thresholds},
+            separators=(",", ":"),
+        )
+        result.records.trace.append(
+            Step(
+                make_id("st", alert.id, "raised"),
+                alert.id,
+                now,
+                _STAGE,
+                "raised",
+                "system",
+                "",
+                "",
+                (fact.event,),
+                detail,
+            )
+        )
+
+
+def _note(fact: Fact, what: str, now: int, identity: str) -> Step:
+    detail = json.dumps({"rule": fact.rule, "version": fact.version}, separators=(",", ":"))
+    return Step(make_id("st", what, identity), fact.event, now, _STAGE, what, "system", "", "", (fact.id,), detail)

@@ -1,0 +1,128 @@
+"""The way in: makes what comes from outside durable, gives it to the broker, and only then says yes.
+
+With a journal (embedded mode) durable means: on this machine's disk. Without one it means: acknowledged by the
+brokers. Many callers may be inside at once; how many records may wait is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, Protocol
+
+from aiokafka.errors import KafkaError
+
+from jianguan.clock import Clock, to_millis
+from jianguan.domain.case import Command
+from jianguan.domain.contract import KIND_OF_TOPIC
+from jianguan.domain.ids import make_id, partition_of
+from jianguan.errors import UnavailableError
+from jianguan.ports import RawEvent
+from streams.frames import COMMANDS
+from streams.headers import CONTENT_TYPE, RECEIPT, RECEIVED, SUBMISSION
+from streams.outbox import Outbox
+from streams.topics import TopicName
+
+Headers = tuple[tuple[str, bytes], ...]
+
+WAITING_LIMIT: Final = 20_000
+BROKER_PATIENCE: Final = 20.0
+_POLL: Final = 0.05
+
+
+class Durable(Protocol):
+    """Where records are safe before the broker has them."""
+
+    @property
+    def next_sequence(self) -> int: ...
+    async def append(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> list[int]: ...
+
+
+class StreamGateway:
+    """Implements jianguan.ports.Gateway over an outbox."""
+
+    def __init__(
+        self, outbox: Outbox, clock: Clock, partitions: int, unique: str, journal: Durable | None = None
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._partitions = partitions
+        self._unique = unique  # differs between processes, so that receipts do too
+        self._journal = journal
+        self._count = 0
+        self._waiting = 0
+        self._open = asyncio.Event()
+
+    def open(self) -> None:
+        """Let records through."""
+        self._open.set()
+
+    def shut(self) -> None:
+        """Hold records back: those that come wait a while for `open`."""
+        self._open.clear()
+
+    async def submit(self, events: Sequence[RawEvent]) -> list[str]:
+        """See jianguan.ports.Gateway."""
+        now = to_millis(self._clock.now())
+        receipts: list[str] = []
+        records: list[tuple[str, str, Headers, bytes, int]] = []
+        for event in events:
+            topic = event.topic if event.topic in KIND_OF_TOPIC else TopicName.COMPLAINTS.value
+            receipt = event.receipt or self._receipt()
+            receipts.append(receipt)
+            headers = (
+                *[(name, value) for name, value in event.headers if name.lower().startswith("ce_")],
+                (CONTENT_TYPE, event.content_type.encode("ascii", "replace")),
+                (RECEIPT, receipt.encode("ascii", "replace")),
+                (RECEIVED, str(now).encode()),
+                (SUBMISSION, event.submission.encode("ascii", "replace")),
+            )
+            records.append((topic, event.key, headers, event.value, now))
+        await self._through(records)
+        return receipts
+
+    async def command(self, command: Command) -> None:
+        """See jianguan.ports.Gateway."""
+        (frame,) = COMMANDS.encode([command])
+        await self._through([(TopicName.COMMANDS.value, command.case_key, (), frame, command.at)])
+
+    async def replay(self, topic: str, key: str, headers: Headers, value: bytes) -> Awaitable[Any]:
+        """Queue a record that is durable already."""
+        return await self._outbox.raw(TopicName(topic), key, value, headers, partition_of(key, self._partitions))
+
+    async def _through(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:
+        if self._waiting + len(records) > WAITING_LIMIT:
+            raise UnavailableError("too many records are waiting for the broker; try again in a moment")
+        self._waiting += len(records)
+        try:
+            await self._admission()
+            if self._journal is not None:
+                await self._journal.append(records)
+            await self._send(records)
+        finally:
+            self._waiting -= len(records)
+
+    async def _send(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:
+        while True:
+            try:
+                queued = [await self.replay(topic, key, headers, value) for topic, key, headers, value, _ in records]
+                await self._outbox.settle(queued)
+            except (KafkaError, UnavailableError) as error:
+                if self._journal is None:
+                    raise UnavailableError(f"the broker does not take records: {error}") from error
+                # It is in the journal and will be sent by whoever replaces the broker; the answer waits for that.
+                await asyncio.sleep(_POLL)
+                await self._admission()
+            else:
+                return
+
+    async def _admission(self) -> None:
+        try:
+            async with asyncio.timeout(BROKER_PATIENCE):
+                await self._open.wait()
+        except TimeoutError:
+            raise UnavailableError("the broker is not ready; try again in a few seconds") from None
+
+    def _receipt(self) -> str:
+        self._count += 1
+        return make_id("cm", self._unique, str(self._count)).replace("cm-", "r-")

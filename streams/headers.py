@@ -1,0 +1,37 @@
+"""The headers that our own doors put on a record, next to those of CloudEvents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+RECEIPT: Final = "jg-receipt"
+RECEIVED: Final = "jg-received"
+SUBMISSION: Final = "jg-submission"
+CONTENT_TYPE: Final = "content-type"
+
+
+class Envelope(NamedTuple):
+    """What the headers of a record say. `received` in ms, 0 when no door of ours took the record in."""
+
+    receipt: str
+    received: int
+    submission: str
+    content_type: str
+
+
+def read_envelope(headers: Sequence[tuple[str, bytes]]) -> Envelope:
+    """The envelope in `headers`; whatever is missing or unreadable is empty."""
+    receipt = submission = ""
+    content_type = "application/json"
+    received = 0
+    for name, value in headers:
+        if name == RECEIPT:
+            receipt = value.decode("ascii", "replace")[:64]
+        elif name == RECEIVED and value.isdigit():
+            received = int(value)
+        elif name == SUBMISSION:
+            submission = value.decode("ascii", "replace")[:64]
+        elif name == CONTENT_TYPE:
+            content_type = value.decode("ascii", "replace")[:128]
+    return Envelope(receipt, received, submission, content_type)

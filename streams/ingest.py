@@ -1,0 +1,201 @@
+"""The ingest stage: decode, validate, recognise duplicates, evaluate the condition of every rule.
+
+Takes runs of raw records and gives facts for the next stage and records for the store. What is invalid becomes a
+quarantined record with its reason; nothing is dropped and nothing stops the stage. Pure: it does not know Faust, a
+broker or a store; the shell around it is in `topology`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from jianguan.clock import Clock, to_millis
+from jianguan.domain.admission import Reference, admit, decode, without_personal
+from jianguan.domain.event import Event
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import make_id, partition_of
+from jianguan.domain.trace import STAGES, Quarantined, Records, Step
+from jianguan.errors import InputError
+from streams.headers import Envelope, read_envelope
+from streams.seen import SeenEvents
+from streams.transport_run import Record, Run
+
+log = logging.getLogger(__name__)
+
+MAX_RAW: Final = 256 * 1024  # bytes of an outside record; a larger one is kept cut
+POISON_SAMPLE: Final = 2_000
+POISON_RATIO: Final = 0.95
+_STAGE: Final = STAGES["ingest"]
+
+
+class FactMatcher(Protocol):
+    """The conditions of all active rules."""
+
+    def facts(self, event: Event) -> list[Fact]:
+        """One fact for each rule whose condition holds for `event`."""
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What a run of raw records became."""
+
+    facts: dict[int, list[Fact]] = field(default_factory=dict)  # by partition of the facts topic
+    records: Records = field(default_factory=Records)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    unknown_doors: int = 0  # records that no door of ours judged before
+    unknown_bad: int = 0  # those of them that were quarantined
+
+
+class Ingest:
+    """One worker's ingest stage."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        matcher: Callable[[], FactMatcher],
+        seen: SeenEvents,
+        clock: Clock,
+        *,
+        partitions: int,
+        max_age_ms: int,
+        prefix: str = "",
+    ) -> None:
+        self._reference = reference
+        self._matcher = matcher
+        self._seen = seen
+        self._clock = clock
+        self._partitions = partitions
+        self._max_age_ms = max_age_ms
+        self._prefix = prefix
+
+    def work(self, run: Run) -> Ingested:
+        """Judge every record of `run`."""
+        result = Ingested()
+        now = to_millis(self._clock.now())
+        matcher = self._matcher()
+        topic = run.topic.removeprefix(self._prefix)
+        for record in run.records:
+            envelope = read_envelope(record.headers)
+            receipt = envelope.receipt or f"{run.topic}/{run.partition}/{record.offset}"
+            judged = bool(envelope.receipt)
+            try:
+                outcome = self._one(record, topic, receipt, envelope, matcher, now, result)
+            except InputError as error:
+                outcome = "quarantined"
+                self._quarantine(record, run, receipt, envelope, error, now, result)
+            except Exception as error:  # a defect must not stop the stream: the record is kept and named
+                log.exception("a record could not be processed: %s", receipt)
+                outcome = "quarantined"
+                internal = InputError("internal-error", f"{type(error).__name__} while processing; this is a defect")
+                self._quarantine(record, run, receipt, envelope, internal, now, result)
+            result.outcomes[outcome] += 1
+            if not judged:
+                result.unknown_doors += 1
+                result.unknown_bad += outcome == "quarantined"
+        return result
+
+    def _one(
+        self,
+        record: Record,
+        topic: str,
+        receipt: str,
+        envelope: Envelope,
+        matcher: FactMatcher,
+        now: int,
+        result: Ingested,
+    ) -> str:
+        received = envelope.received or record.timestamp or now
+        value = record.value or b""
+        if len(value) > MAX_RAW:
+            raise InputError("too-large", f"the record has {len(value)} bytes; at most {MAX_RAW} are taken")
+        model = decode(value, topic, envelope.content_type, record.headers)
+        event, personal = admit(model, self._reference, received)
+        sight = self._seen.see(event.id, event.content_hash, receipt)
+        if sight == "conflict":
+            raise InputError("conflict", f"{event.id} was accepted before with other content", "id")
+        if sight == "duplicate":
+            result.records.trace.append(_step(event.id, "duplicate", receipt, envelope.submission, now, ""))
+            return "duplicate"
+        late = not event.historical and received - event.occurred_at > self._max_age_ms
+        facts = [] if late else matcher.facts(event)
+        result.records.events.append(without_personal(event))
+        if personal is not None:
+            result.records.personal.append(personal)
+        for fact in facts:
+            result.facts.setdefault(partition_of(fact.rule + fact.key, self._partitions), []).append(fact)
+        result.records.facts.extend(facts)
+        detail = json.dumps({"rules": [fact.rule for fact in facts]}, separators=(",", ":")) if facts else ""
+        outcome = "late" if late else "accepted"
+        result.records.trace.append(_step(event.id, outcome, receipt, envelope.submission, now, detail))
+        return outcome
+
+    def _quarantine(
+        self,
+        record: Record,
+        run: Run,
+        receipt: str,
+        envelope: Envelope,
+        error: InputError,
+        now: int,
+        result: Ingested,
+    ) -> None:
+        identifier = make_id("qu", receipt)
+        result.reasons[error.code] += 1
+        result.records.quarantine.append(
+            Quarantined(
+                id=identifier,
+                receipt=receipt,
+                topic=run.topic.removeprefix(self._prefix),
+                partition=run.partition,
+                offset=record.offset,
+                at=now,
+                code=error.code,
+                field=error.field[:200],
+                message=str(error)[:1000],
+                raw=(record.value or b"")[:MAX_RAW],
+                content_type=envelope.content_type,
+                submission=envelope.submission,
+                state="quarantined",
+                revision=1,
+            )
+        )
+        detail = json.dumps(
+            {"code": error.code, "field": error.field[:200], "message": str(error)[:1000]}, ensure_ascii=False
+        )
+        result.records.trace.append(_step(identifier, "quarantined", receipt, envelope.submission, now, detail))
+
+
+class PoisonGuard:
+    """Tells when nearly everything in a topic is invalid: then the stream stops and says so (DESIGN D9).
+
+    Only records that no door of ours has judged count: who posts rubbish to the API is told at once, and cannot stop
+    the stream for others.
+    """
+
+    def __init__(self, sample: int = POISON_SAMPLE, ratio: float = POISON_RATIO) -> None:
+        self._sample = sample
+        self._ratio = ratio
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def add(self, topic: str, records: int, bad: int) -> bool:
+        """Count a run; whether the topic is poisoned."""
+        seen, wrong = self._counts.get(topic, (0, 0))
+        seen, wrong = seen + records, wrong + bad
+        if seen >= self._sample:
+            poisoned = wrong / seen >= self._ratio
+            seen, wrong = seen // 2, wrong // 2
+        else:
+            poisoned = False
+        self._counts[topic] = (seen, wrong)
+        return poisoned
+
+
+def _step(subject: str, what: str, receipt: str, submission: str, now: int, detail: str) -> Step:
+    # The id is the receipt's alone: one record has one outcome, however often it is read.
+    return Step(make_id("st", receipt), subject, now, _STAGE, what, "system", receipt, submission, (), detail)

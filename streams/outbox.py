@@ -1,0 +1,73 @@
+"""The way out of a stage: frames to internal topics, acknowledged by the broker before the stage goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any
+
+from jianguan.domain.trace import Records
+from jianguan.errors import UnavailableError
+from streams.frames import RECORDS, Codec
+from streams.topics import TopicName
+
+
+class Outbox:
+    """Sends through the app's producer. `attach` it to the app that runs now."""
+
+    def __init__(self, prefix: str, partitions: int) -> None:
+        self._prefix = prefix
+        self._partitions = partitions
+        self._app: Any = None
+        self._turn = 0
+        self.ends: dict[tuple[str, int], int] = {}  # topic without prefix and partition -> offset after our last record
+
+    def attach(self, app: Any) -> None:
+        """Use the producer of `app` from now on; None while there is none."""
+        self._app = app
+        self.ends = {}
+
+    async def raw(
+        self, topic: TopicName, key: str, value: bytes, headers: Sequence[tuple[str, bytes]], partition: int
+    ) -> Awaitable[Any]:
+        """Queue one record; the awaitable that it gives is done when the broker has it."""
+        if self._app is None:
+            raise UnavailableError("the broker is being restarted; try again in a few seconds")
+        sent: Awaitable[Any] = await self._app.producer.send(
+            topic.under(self._prefix), key.encode("utf-8", "surrogatepass"), value, partition, None, list(headers)
+        )
+        return sent
+
+    async def rows(
+        self, topic: TopicName, codec: Codec[Any], by_partition: Mapping[int, Sequence[Any]]
+    ) -> list[Awaitable[Any]]:
+        """Queue rows as frames, each group to its partition."""
+        queued = []
+        for partition, rows in by_partition.items():
+            for frame in codec.encode(rows):
+                queued.append(await self.raw(topic, "", frame, (), partition))
+        return queued
+
+    async def records(self, records: Records) -> list[Awaitable[Any]]:
+        """Queue records for the store, spread over the partitions."""
+        if not records:
+            return []
+        queued = []
+        for frame in RECORDS.encode(records):
+            self._turn = (self._turn + 1) % self._partitions
+            queued.append(await self.raw(TopicName.RECORDS, "", frame, (), self._turn))
+        return queued
+
+    async def settle(self, queued: Iterable[Awaitable[Any]]) -> None:
+        """Wait until the broker has everything."""
+        waiting = list(queued)
+        if waiting:
+            ends = self.ends
+            for place in await asyncio.gather(*waiting):
+                topic = place.topic.removeprefix(self._prefix)
+                if place.offset >= ends.get((topic, place.partition), 0):
+                    ends[(topic, place.partition)] = place.offset + 1
+
+    async def emit(self, records: Records) -> None:
+        """Queue records and wait until the broker has them."""
+        await self.settle(await self.records(records))

@@ -1,0 +1,252 @@
+"""The shell around the stages: one Faust agent for each topic, sending before acknowledging, state by partition.
+
+A `Pipeline` outlives Faust apps: when the broker has to be replaced, a new app is attached to the same stages. It is
+the only file that knows all stages; what a stage decides is in the stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+
+from jianguan.clock import Clock
+from jianguan.domain.delivery import Notice
+from jianguan.domain.ids import partition_of
+from jianguan.domain.trace import Quarantined, Records
+from jianguan.errors import InputError, JianguanError, UnavailableError
+from jianguan.metrics import Metrics
+from streams.correlate import Correlate
+from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
+from streams.handle import Handle, Handled
+from streams.ingest import Ingest, PoisonGuard
+from streams.outbox import Outbox
+from streams.owned import Owned
+from streams.record import Recorder
+from streams.topics import SOURCES, TopicName
+from streams.transport import App, batch_topic, each_run
+from streams.transport_run import Run
+
+log = logging.getLogger(__name__)
+
+RETRY_PAUSE: Final = 0.5
+TICK: Final = 1.0
+
+
+class PoisonedStreamError(JianguanError):
+    """Nearly everything in a source topic is invalid; the stream was stopped rather than quarantine the world."""
+
+    exit_code = 4
+
+
+@dataclass(slots=True)
+class Stages:
+    """The five stages of one worker, and what they share."""
+
+    ingest: Ingest
+    correlate: Owned[Correlate]
+    handle: Owned[Handle]
+    deliver: Callable[[Iterable[Notice]], Records]
+    recorder: Recorder
+    outbox: Outbox
+    clock: Clock
+    metrics: Metrics
+    prefix: str
+    partitions: int
+
+
+class Pipeline:
+    """The stages, ready to be attached to a Faust app."""
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._guard = PoisonGuard()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
+
+    def attach(self, app: App) -> None:
+        """Declare the agents of every stage on `app`, which is not started yet."""
+        for source in SOURCES:
+            self._agent(app, source, self._ingest)
+        self._agent(app, TopicName.FACTS, self._correlate)
+        self._agent(app, TopicName.ALERTS, self._alerts)
+        self._agent(app, TopicName.COMMANDS, self._commands)
+        self._agent(app, TopicName.DELIVERIES, self._deliver)
+        topic = batch_topic(app, self._name(TopicName.RECORDS), partitions=self._stages.partitions)
+
+        async def record(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await self._stages.recorder.put(event.value, event.ack)
+
+        app.agent(topic, name="record")(record)
+        self._stages.outbox.attach(app)
+
+    def detach(self) -> None:
+        """Send nothing until another app is attached."""
+        self._stages.outbox.attach(None)
+
+    def start(self) -> None:
+        """Begin what goes on beside the agents: writing records, and the passing of time."""
+        self._tasks = [
+            asyncio.create_task(self._stages.recorder.run(), name="recorder"),
+            asyncio.create_task(self._tick(), name="tick"),
+        ]
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def failures(self) -> list[str]:
+        """What keeps this worker from working, in sentences; empty when nothing does."""
+        found = [*self.poisoned.values()]
+        if self._stages.recorder.failure:
+            found.append(f"the store does not take records: {self._stages.recorder.failure}")
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                found.append(f"{task.get_name()} has ended: {task.exception()!r}")
+        return found
+
+    def keep_only(self, partitions: set[int]) -> None:
+        """Forget the state of partitions that another worker owns now."""
+        self._stages.correlate.keep_only(partitions)
+        self._stages.handle.keep_only(partitions)
+
+    def _name(self, topic: TopicName) -> str:
+        return topic.under(self._stages.prefix)
+
+    def _agent(self, app: App, topic: TopicName, work: Callable[[Run], Awaitable[None]]) -> None:
+        stage = topic.value
+
+        async def agent(stream: AsyncIterable[Any]) -> None:
+            async for run in each_run(stream):
+                started = self._stages.clock.monotonic()
+                await work(run)
+                self._stages.metrics.run_size.labels(stage).observe(len(run))
+                self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
+
+        app.agent(batch_topic(app, self._name(topic), partitions=self._stages.partitions), name=stage)(agent)
+
+    async def _ingest(self, run: Run) -> None:
+        stages = self._stages
+        topic = run.topic.removeprefix(stages.prefix)
+        result = stages.ingest.work(run)
+
+        async def send() -> list[Awaitable[Any]]:
+            queued = await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
+            queued += await stages.outbox.records(result.records)
+            for quarantined in result.records.quarantine:
+                queued.append(await self._put_aside(quarantined))
+            return queued
+
+        await self._persist(send)
+        for outcome, count in result.outcomes.items():
+            stages.metrics.events.labels(topic, outcome).inc(count)
+        for reason, count in result.reasons.items():
+            stages.metrics.quarantined.labels(topic, reason).inc(count)
+        for facts in result.facts.values():
+            for fact in facts:
+                stages.metrics.facts.labels(fact.rule).inc()
+        if self._guard.add(topic, result.unknown_doors, result.unknown_bad):
+            await self._halt(topic)
+
+    async def _halt(self, topic: str) -> None:
+        self.poisoned[topic] = (
+            f"nearly every record on the topic {topic} is invalid, so it is not read any further; look at "
+            "`jianguan quarantine list`, mend the sender, and restart"
+        )
+        log.error(self.poisoned[topic])
+        await asyncio.Event().wait()  # until the app stops: the position stays where it is
+
+    async def _put_aside(self, row: Quarantined) -> Awaitable[Any]:
+        headers = (
+            ("jg-code", row.code.encode()),
+            ("jg-field", row.field.encode("utf-8", "replace")),
+            ("jg-message", row.message.encode("utf-8", "replace")),
+            ("jg-receipt", row.receipt.encode("utf-8", "replace")),
+            ("jg-topic", row.topic.encode()),
+        )
+        partition = partition_of(row.id, self._stages.partitions)
+        return await self._stages.outbox.raw(TopicName.QUARANTINE, row.id, row.raw, headers, partition)
+
+    async def _correlate(self, run: Run) -> None:
+        stages = self._stages
+        state = await stages.correlate.get(run.partition)
+        result = state.work(_rows(run, FACTS))
+
+        async def send() -> list[Awaitable[Any]]:
+            queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)
+            return queued + await stages.outbox.records(result.records)
+
+        await self._persist(send)
+        for (rule, severity), count in result.raised.items():
+            stages.metrics.alerts.labels(rule, severity).inc(count)
+        for rule, count in result.late.items():
+            stages.metrics.late_facts.labels(rule).inc(count)
+        for rule, count in result.limited.items():
+            stages.metrics.limited.labels(rule).inc(count)
+
+    async def _alerts(self, run: Run) -> None:
+        state = await self._stages.handle.get(run.partition)
+        await self._hand_on(state.alerts(_rows(run, ALERTS)))
+
+    async def _commands(self, run: Run) -> None:
+        state = await self._stages.handle.get(run.partition)
+        commands = [command for record in run.records for command in _readable(COMMANDS, record.value)]
+        await self._hand_on(state.commands(commands))
+
+    async def _hand_on(self, handled: Handled) -> None:
+        stages = self._stages
+
+        async def send() -> list[Awaitable[Any]]:
+            queued = await stages.outbox.rows(TopicName.DELIVERIES, NOTICES, handled.notices)
+            return queued + await stages.outbox.records(handled.records)
+
+        await self._persist(send)
+
+    async def _deliver(self, run: Run) -> None:
+        records = self._stages.deliver(_rows(run, NOTICES))
+        await self._persist(lambda: self._stages.outbox.records(records))
+
+    async def _persist(self, send: Callable[[], Awaitable[list[Awaitable[Any]]]]) -> None:
+        """Send until the broker has everything: what is sent twice has the same ids."""
+        while True:
+            try:
+                await self._stages.outbox.settle(await send())
+            except (KafkaError, UnavailableError) as error:
+                log.warning("the broker did not take a stage's output, trying again: %s", error)
+                await asyncio.sleep(RETRY_PAUSE)
+            else:
+                return
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            opened = 0
+            for _, state in self._stages.handle:
+                opened += len(state.desk)
+                handled = state.elapse()
+                if handled.records or handled.notices:
+                    await self._hand_on(handled)
+            self._stages.metrics.open_cases.set(opened)
+
+
+def _rows(run: Run, codec: Codec[Any]) -> list[Any]:
+    rows: list[Any] = []
+    for record in run.records:
+        rows.extend(_readable(codec, record.value))
+    return rows
+
+
+def _readable(codec: Codec[Any], frame: bytes | None) -> Sequence[Any]:
+    try:
+        return codec.decode(frame)
+    except InputError:
+        log.exception("a frame on an internal topic cannot be read; another program or version wrote it")
+        return ()
