@@ -1,0 +1,242 @@
+"""Runs deliveries: takes notices, sends what is due, and tells what became of it as records.
+
+Ties the schedule (what is due) to the sender (one attempt). It must not know topics or the store: rows leave through
+`emit`, and come back through `restore` after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+from jianguan.clock import Clock, from_millis, to_millis
+from jianguan.domain.delivery import Delivery, Notice
+from jianguan.domain.ids import make_id
+from jianguan.domain.trace import STAGES, Records, Step
+from jianguan.errors import InputError, JianguanError
+from jianguan.metrics import Metrics
+from sinks.webhooks.receivers import Receiver
+from sinks.webhooks.retry import Outcome, OutcomeKind
+from sinks.webhooks.schedule import DeliveryRow, DeliverySchedule, DueDelivery, TransitionKind
+
+log = logging.getLogger(__name__)
+
+PER_RECEIVER: Final = 8
+IN_FLIGHT: Final = 64
+IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when nobody wakes the desk
+
+
+class Sender(Protocol):
+    """One attempt."""
+
+    async def send(self, receiver: Receiver, delivery_id: str, body: bytes) -> Outcome: ...
+
+
+class DeliveryDesk:
+    """All deliveries of this worker. Use it from one event loop."""
+
+    def __init__(
+        self,
+        receivers: Sequence[Receiver],
+        schedule: DeliverySchedule,
+        sender: Sender,
+        clock: Clock,
+        emit: Callable[[Records], Awaitable[None]],
+        metrics: Metrics,
+    ) -> None:
+        self._receivers = {receiver.id: receiver for receiver in receivers}
+        self._schedule = schedule
+        self._sender = sender
+        self._clock = clock
+        self._emit = emit
+        self._metrics = metrics
+        self._open: dict[str, Delivery] = {}
+        self._wake = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def restore(self, deliveries: Iterable[Delivery]) -> None:
+        """Take up what the store says is not finished; due times hold, so a restart shortens no back-off."""
+        for delivery in deliveries:
+            if delivery.receiver in self._receivers and delivery.id not in self._open:
+                self._open[delivery.id] = delivery
+                self._schedule.add(
+                    delivery.id,
+                    delivery.receiver,
+                    from_millis(delivery.due_at),
+                    delivery.body.encode(),
+                    delivery.attempt,
+                )
+        self._wake.set()
+
+    def accept(self, notices: Iterable[Notice]) -> Records:
+        """Schedule each notice for the receivers of its department; what is to be recorded of that."""
+        records = Records()
+        now = to_millis(self._clock.now())
+        for notice in notices:
+            receivers = [each for each in self._receivers.values() if each.department == notice.department]
+            if not receivers:
+                detail = json.dumps({"department": notice.department, "kind": notice.kind}, separators=(",", ":"))
+                records.trace.append(_step(notice.about, "no-receiver", now, notice.id, (), detail))
+            for receiver in receivers:
+                self._accept(notice, receiver, now, records)
+        self._wake.set()
+        return records
+
+    async def redeliver(self, identifier: str, known: Delivery) -> None:
+        """Send `known` (as the store has it) again, now, with its old id. InputError when its receiver is gone."""
+        if known.receiver not in self._receivers:
+            raise InputError(
+                "unknown-receiver", f"the receiver {known.receiver} is not configured any more", "receiver"
+            )
+        now = self._clock.now()
+        self._schedule.enable(known.receiver)
+        if identifier in self._schedule:
+            self._schedule.redeliver(identifier, now, known.body.encode())
+        else:
+            self._schedule.add(identifier, known.receiver, now, known.body.encode())
+        delivery = known._replace(
+            state="pending", due_at=to_millis(now), updated_at=to_millis(now), revision=known.revision + 1
+        )
+        self._open[identifier] = delivery
+        step = _step(identifier, "redelivery-asked", to_millis(now), str(delivery.revision), (known.about,), "")
+        await self._emit(Records(deliveries=[delivery], trace=[step]))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is due until cancelled; then attempts under way are given up and count as not made."""
+        try:
+            while True:
+                self._wake.clear()
+                free = IN_FLIGHT - len(self._attempts)
+                for due in self._schedule.due(self._clock.now(), PER_RECEIVER, free) if free > 0 else ():
+                    task = asyncio.create_task(self._attempt(due))
+                    self._attempts.add(task)
+                    task.add_done_callback(self._done)
+                self._metrics.pending_deliveries.set(len(self._open))
+                await self._wait()
+        finally:
+            for task in self._attempts:
+                task.cancel()
+            await asyncio.gather(*self._attempts, return_exceptions=True)
+
+    def _accept(self, notice: Notice, receiver: Receiver, now: int, records: Records) -> None:
+        identifier = make_id("dl", notice.id, receiver.id)
+        if not self._schedule.add(identifier, receiver.id, from_millis(now), notice.body.encode()):
+            return
+        delivery = Delivery(
+            id=identifier,
+            notice=notice.id,
+            receiver=receiver.id,
+            department=notice.department,
+            kind=notice.kind,
+            about=notice.about,
+            case=notice.case,
+            state="pending",
+            attempt=0,
+            due_at=now,
+            created_at=now,
+            updated_at=now,
+            received_at=notice.received_at,
+            last_status=0,
+            last_detail="",
+            body=notice.body,
+            revision=1,
+        )
+        self._open[identifier] = delivery
+        records.deliveries.append(delivery)
+
+    async def _wait(self) -> None:
+        timeout = IDLE
+        due = self._schedule.next_due(PER_RECEIVER)
+        if due is not None and len(self._attempts) < IN_FLIGHT:
+            timeout = min(IDLE, max(0.0, (due - self._clock.now()) / timedelta(seconds=1)))
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _attempt(self, due: DueDelivery) -> None:
+        receiver = self._receivers[due.receiver_id]
+        try:
+            outcome = await self._sender.send(receiver, due.delivery_id, due.body)
+        except asyncio.CancelledError:
+            self._schedule.release(due.delivery_id)
+            raise
+        except JianguanError as error:
+            outcome = Outcome(OutcomeKind.RETRY, detail=str(error))
+        except Exception as error:  # recorded as the attempt's outcome: one delivery must not stop the others
+            log.exception("an attempt failed in an unforeseen way: %s", due.delivery_id)
+            outcome = Outcome(OutcomeKind.RETRY, detail=f"internal error: {type(error).__name__}")
+        await self._settle(due, outcome)
+
+    async def _settle(self, due: DueDelivery, outcome: Outcome) -> None:
+        now = self._clock.now()
+        transition = self._schedule.record(due.delivery_id, outcome, now)
+        self._metrics.deliveries.labels(outcome.kind.value).inc()
+        self._metrics.delivery_seconds.observe(outcome.duration_ms / 1000)
+        before = self._open.get(due.delivery_id)
+        if before is None or transition.kind is TransitionKind.UNCHANGED:
+            return
+        if before.received_at and before.attempt == 0 and outcome.status:
+            self._metrics.alert_latency.observe(max(0.0, (to_millis(now) - before.received_at) / 1000))
+        records = Records()
+        self._change(transition.row, due.attempt, outcome, now_ms := to_millis(now), records)
+        for held in transition.held:
+            self._change(held, held.attempt, outcome, now_ms, records)
+        await self._emit(records)
+
+    def _change(self, row: DeliveryRow, attempt: int, outcome: Outcome, now: int, records: Records) -> None:
+        before = self._open.get(row.delivery_id)
+        if before is None:
+            return
+        after = before._replace(
+            state=row.state,
+            attempt=row.attempt,
+            due_at=row.due_at_ms,
+            updated_at=now,
+            last_status=row.last_status,
+            last_detail=row.detail,
+            revision=before.revision + 1,
+        )
+        if row.state in ("delivered", "dead"):
+            del self._open[row.delivery_id]
+        else:
+            self._open[row.delivery_id] = after
+        records.deliveries.append(after)
+        what = {"delivered": "delivered", "dead": "delivery-dead", "disabled": "receiver-disabled"}.get(
+            row.state, "delivery-failed"
+        )
+        detail = json.dumps(
+            {
+                "receiver": row.receiver_id,
+                "attempt": attempt,
+                "status": outcome.status,
+                "detail": outcome.detail,
+                "ms": outcome.duration_ms,
+                "next": row.due_at_ms if row.state == "pending" else None,
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+        links = (before.about, before.case) if before.case else (before.about,)
+        records.trace.append(_step(after.id, what, now, str(after.revision), links, detail))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._attempts.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the outcome of a delivery could not be recorded: %s", error)
+
+
+def _step(subject: str, what: str, now: int, identity: str, links: tuple[str, ...], detail: str) -> Step:
+    return Step(
+        make_id("st", subject, what, identity), subject, now, STAGES["deliver"], what, "system", "", "", links, detail
+    )
