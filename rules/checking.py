@@ -154,7 +154,7 @@ def shape(document: Document) -> tuple[RuleFile | None, list[SourceError]]:
     try:
         return RuleFile.model_validate_json(json.dumps(document.value)), []
     except ValidationError as error:
-        return None, _explain(document, error)
+        return None, explain(document, error)
 
 
 def _departments(file: RuleFile) -> Iterator[tuple[Place, str]]:
@@ -194,7 +194,7 @@ def _groups(document: Document, file: RuleFile) -> Iterator[SourceError]:
         yield document.error(("clock",), "a clock runs for a case, and this rule opens none", "add case", key=True)
 
 
-def _explain(document: Document, error: ValidationError) -> list[SourceError]:
+def explain(document: Document, error: ValidationError) -> list[SourceError]:
     """One fault a place. Where a value may have several shapes, the one that got furthest speaks."""
     best: dict[Place, tuple[tuple[int, bool], Place, Any]] = {}
     for problem in error.errors(include_url=False):

@@ -1,0 +1,333 @@
+"""What is suspicious about a rule that loads: each check is a small class with one finding and one level.
+
+Errors are rules that cannot do what they say; warnings are likely mistakes; infos are worth knowing. It must not know
+the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from jianguan.errors import SourceError
+from rules.cel.tree import Call, Constant, Identifier, Node, walk
+from rules.fields import CATEGORIES
+from rules.loader import Document, Place, load, nearest
+from rules.model import DAY, JointTable, LeadTable
+from rules.rule import Rule
+from rules.ruleset import RuleErrors, RuleSet
+from rules.testfile import TestFile
+from rules.testing import read, test_path
+
+Level = Literal["error", "warning", "info"]
+LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "info")
+_MANY_FACTS: Final = 50_000
+_CJK: Final = re.compile(r"[㐀-鿿]")
+_LAW: Final = re.compile(r"第.{1,12}条|\b(art|article|section|sec|chapter|code|§)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to look at. Lines and columns count from 1."""
+
+    level: Level
+    code: str
+    rule: str
+    message: str
+    path: str
+    line: int
+    column: int
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A rule, its file, and its tests if they can be read."""
+
+    rule: Rule
+    document: Document
+    tests: TestFile | None
+
+
+class Check:
+    """One kind of finding."""
+
+    code: ClassVar[str]
+    level: ClassVar[Level]
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        """(place, message, hint) of each finding."""
+        raise AssertionError("each check has its own")  # pragma: no cover
+
+
+class NeverTrue(Check):
+    """A trigger that no set of facts can meet."""
+
+    code, level = "never-true", "error"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        rule = subject.rule
+        limit = rule.facts_per_key
+        for name, needed in (("count", rule.count), ("distinct", rule.distinct)):
+            if needed > limit:
+                hint = "raise limits.facts_per_key"
+                yield ("trigger", name), f"{name} needs {needed} facts, but only {limit} of a key are kept", hint
+        if rule.distinct > 1 and rule.distinct_of is not None:
+            for field in rule.groups:
+                if rule.distinct_of == field:
+                    message = f"all facts of a key have one {field}: it is in group_by"
+                    yield ("trigger", "distinct", "of"), message, "count another field, or group by another"
+
+
+class ConditionIsConstant(Check):
+    """A condition that does not look at the event."""
+
+    code, level = "constant-condition", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        named = {node.name for node in walk(subject.rule.checked.tree.root) if isinstance(node, Identifier)}
+        if not named - {"kind"} and subject.rule.condition.strip() != "true":
+            yield ("condition",), "the condition looks at no field of the event", 'write "true" if that is meant'
+
+
+class KindNotLookedAt(Check):
+    """A condition that asks for a kind which `on` leaves out."""
+
+    code, level = "kind-not-in-on", "error"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        for value in _compared(subject.rule, "kind"):
+            if value not in subject.rule.kinds:
+                yield ("condition",), f"the condition asks for the kind {value}, which is not in `on`", ""
+
+
+class UnknownCategory(Check):
+    """A category that none of the shipped mappings gives."""
+
+    code, level = "unknown-category", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        for value in sorted(set(_compared(subject.rule, "category")) - set(CATEGORIES)):
+            yield ("condition",), f"no shipped mapping gives the category {value}", nearest(value, CATEGORIES)
+
+
+class RunbookMissing(Check):
+    """An alert that does not say what to do."""
+
+    code, level = "no-runbook", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if subject.rule.file.runbook is None:
+            yield (), "there is no runbook: whoever gets the alert is not told what to do", "add runbook"
+
+
+class LegalBasisVague(Check):
+    """A legal basis without an article."""
+
+    code, level = "vague-legal-basis", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if not _LAW.search(subject.rule.legal_basis):
+            yield ("legal_basis",), "the legal basis names no article", "name the law and its article"
+
+
+class TestsMissing(Check):
+    """A rule whose behaviour nobody pinned."""
+
+    __test__ = False
+    code, level = "no-tests", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if subject.tests is None:
+            yield (), f"there are no tests beside the rule ({test_path(subject.rule).name})", "add one"
+            return
+        raised = [case.expect.alerts > 0 for case in subject.tests.cases]
+        if not any(raised):
+            yield (), "no test raises an alert", "add a case with alerts: 1"
+        if all(raised):
+            yield (), "no test shows when there is no alert", "add a case with alerts: 0"
+
+
+class TitleLanguage(Check):
+    """A title in the wrong language."""
+
+    code, level = "title-language", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if not _CJK.search(subject.rule.title_zh):
+            yield ("title", "zh"), "the Chinese title has no Chinese in it", ""
+        if _CJK.search(subject.rule.title_en):
+            yield ("title", "en"), "the English title is not English", ""
+
+
+class EpisodeLongerThanKept(Check):
+    """An episode so long that news is silenced, or so short that alerts repeat."""
+
+    code, level = "episode-length", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        rule = subject.rule
+        if rule.episodes.size > 366 * DAY:
+            yield ("episode",), "one alert in more than a year: a new problem would be silent", "shorten episode"
+        elif rule.episodes.size * 10 < rule.size:
+            yield ("episode",), "a lasting problem raises more than ten alerts in one window", "lengthen episode"
+
+
+class ManyFacts(Check):
+    """A rule that may take much memory."""
+
+    code, level = "many-facts", "info"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if subject.rule.facts_per_key > _MANY_FACTS:
+            yield ("limits", "facts_per_key"), f"a key may hold {subject.rule.facts_per_key} facts", ""
+
+
+class AlwaysTrue(Check):
+    """A trigger that every fact meets."""
+
+    code, level = "every-fact-alerts", "info"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        rule = subject.rule
+        if rule.count <= 1 and rule.distinct <= 1 and not rule.sum_of:
+            yield ("trigger",), "one fact is enough for an alert, once an episode", ""
+
+
+class LeadAssists(Check):
+    """A lead department that is also among those that assist."""
+
+    code, level = "lead-assists", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        lead, joint = subject.rule.file.lead, subject.rule.file.joint
+        if isinstance(lead, LeadTable) or isinstance(joint, JointTable):
+            return
+        if lead in joint:
+            yield ("joint",), f"{lead} leads and need not assist itself", "take it out of joint"
+        if len(set(joint)) != len(joint):
+            yield ("joint",), "a department is there twice", ""
+
+
+class JointWithoutCase(Check):
+    """Departments that are named for nothing."""
+
+    code, level = "departments-without-case", "warning"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        rule = subject.rule
+        if rule.case is None and (rule.joint or rule.joints):
+            yield ("joint",), "departments assist in a case, and this rule opens none", "add case"
+
+
+class LongConditionOnText(Check):
+    """A condition on personal free text."""
+
+    code, level = "reads-personal-text", "info"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if "text" in subject.rule.checked.fields:
+            yield ("condition",), "the condition reads the reporter's free text, which only some sources have", ""
+
+
+class NotRunning(Check):
+    """A rule that opens no case, or does nothing."""
+
+    code, level = "not-active", "info"
+
+    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+        if subject.rule.status != "active":
+            yield ("status",), f"the rule is {subject.rule.status}", ""
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    NeverTrue(), KindNotLookedAt(), ConditionIsConstant(), UnknownCategory(), RunbookMissing(), LegalBasisVague(),
+    TestsMissing(), TitleLanguage(), EpisodeLongerThanKept(), LeadAssists(), JointWithoutCase(), ManyFacts(),
+    AlwaysTrue(), LongConditionOnText(), NotRunning(),
+)  # fmt: skip
+
+
+def lint(ruleset: RuleSet) -> list[Finding]:
+    """Findings in all rules, in order of file and line."""
+    found: list[Finding] = []
+    for rule in ruleset.rules:
+        try:
+            document = load(Path(rule.path))
+        except SourceError as error:
+            found.append(_of_error(error, rule.id))
+            continue
+        tests: TestFile | None = None
+        path = test_path(rule)
+        if path.is_file():
+            try:
+                tests = read(load(path))
+            except SourceError as error:
+                found.append(_of_error(error, rule.id))
+                found.extend(_looked_at(Subject(rule, document, None), skip="no-tests"))
+                continue
+        found.extend(_looked_at(Subject(rule, document, tests)))
+    return sorted(found, key=lambda finding: (finding.path, finding.line, finding.column, finding.code))
+
+
+def of_errors(errors: RuleErrors) -> list[Finding]:
+    """The faults of rules that do not load, as findings."""
+    return [_of_error(error, "") for error in errors.errors]
+
+
+def worst(findings: Sequence[Finding]) -> Level | None:
+    """The gravest level among findings."""
+    return min((finding.level for finding in findings), key=LEVELS.index, default=None)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """A line a finding, then the sum."""
+    lines = []
+    for each in findings:
+        hint = f" ({each.hint})" if each.hint else ""
+        lines.append(f"{each.path}:{each.line}:{each.column}: {each.level}: {each.message}{hint} [{each.code}]")
+    sums = ", ".join(f"{sum(each.level == level for each in findings)} {level}s" for level in LEVELS)
+    return "\n".join([*lines, sums, ""])
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """A JSON list of objects with the fields of Finding."""
+    return json.dumps([asdict(each) for each in findings], ensure_ascii=False, indent=2) + "\n"
+
+
+def _looked_at(subject: Subject, skip: str = "") -> Iterator[Finding]:
+    for check in CHECKS:
+        if check.code == skip:
+            continue
+        for place, message, hint in check.look(subject):
+            line, column = subject.document.positions.key_at(place)
+            path = subject.document.path
+            yield Finding(check.level, check.code, subject.rule.id, message, path, line, column, hint)
+
+
+def _of_error(error: SourceError, rule: str) -> Finding:
+    return Finding("error", "broken-file", rule, error.message, error.path, error.line, error.column, error.hint)
+
+
+def _compared(rule: Rule, field: str) -> Iterator[str]:
+    """Texts that a condition compares a field with, by == or in."""
+    for node in walk(rule.checked.tree.root):
+        if isinstance(node, Call) and node.function in ("_==_", "@in") and len(node.arguments) == 2:
+            left, right = node.arguments
+            if _is_field(right, field):
+                left, right = right, left
+            if _is_field(left, field):
+                yield from _texts(right)
+
+
+def _is_field(node: Node, field: str) -> bool:
+    return isinstance(node, Identifier) and node.name == field
+
+
+def _texts(node: Node) -> Iterator[str]:
+    for each in walk(node):
+        if isinstance(each, Constant) and isinstance(each.value, str):
+            yield each.value

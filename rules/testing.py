@@ -1,0 +1,233 @@
+"""Runs `*.test.yaml`: the events of a case go through the same matcher and engine as live ones.
+
+Pure but for reading the files: time is the test's own. It must not know the command line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from xml.sax.saxutils import quoteattr
+
+from pydantic import ValidationError
+
+from jianguan.clock import to_millis
+from jianguan.domain.alert import Alert
+from jianguan.domain.event import Event
+from jianguan.domain.ids import event_id
+from jianguan.errors import SourceError
+from rules.checking import explain
+from rules.engine import Engine
+from rules.facts import Matcher
+from rules.fields import FIELDS
+from rules.loader import Document, load, nearest
+from rules.reference import Reference
+from rules.rule import Rule
+from rules.ruleset import TEST_SUFFIX, RuleSet
+from rules.testfile import START, TestCase, TestEvent, TestFile, offset_ms
+
+_SETTABLE: Final = frozenset(FIELDS) - {"id", "received_at", "occurred_at", "source_id"}
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    "string": str, "int": int, "double": (int, float), "bool": bool, "list(string)": list,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case and what was wrong about it; no failures is a pass."""
+
+    rule: str
+    name: str
+    path: str
+    line: int
+    failures: tuple[str, ...] = ()
+    alerts: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """All cases that were run, rules without tests, and files that could not be used."""
+
+    results: list[CaseResult] = field(default_factory=list)
+    untested: list[str] = field(default_factory=list)
+    errors: list[SourceError] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[CaseResult]:
+        return [result for result in self.results if result.failures]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 a case failed, 4 a file is broken."""
+        return 4 if self.errors else 1 if self.failed else 0
+
+
+def test_path(rule: Rule) -> Path:
+    """Where the tests of a rule are: beside it."""
+    return Path(rule.path).with_suffix("").with_name(rule.id + TEST_SUFFIX)
+
+
+test_path.__test__ = False  # type: ignore[attr-defined]  # not a test of pytest's
+
+
+def run_all(ruleset: RuleSet, reference: Reference, only: Sequence[str] = ()) -> Report:
+    """Run the tests of all rules, or of those named."""
+    report = Report()
+    for rule in ruleset.rules:
+        if only and rule.id not in only:
+            continue
+        path = test_path(rule)
+        if not path.is_file():
+            report.untested.append(rule.id)
+            continue
+        try:
+            document = load(path)
+            tests = read(document)
+            report.results.extend(run(rule, tests, document, reference))
+        except SourceError as error:
+            report.errors.append(error)
+    return report
+
+
+def read(document: Document) -> TestFile:
+    """The tests in a document. SourceError with the first thing that is wrong."""
+    try:
+        tests = TestFile.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        raise explain(document, error)[0] from None
+    for number, case in enumerate(tests.cases):
+        _check(document, ("cases", number, "defaults"), case.defaults)
+        for index, given in enumerate(case.events):
+            _check(document, ("cases", number, "events", index), given.model_extra or {})
+    _check(document, ("defaults",), tests.defaults)
+    return tests
+
+
+def run(rule: Rule, tests: TestFile, document: Document, reference: Reference) -> Iterator[CaseResult]:
+    """The result of each case, each with an engine of its own. A retired rule is run as if it were active."""
+    ruleset = RuleSet([replace(rule, status="active") if rule.status == "retired" else rule])
+    matcher = Matcher(ruleset, reference)
+    for number, case in enumerate(tests.cases):
+        line = document.positions.at(("cases", number))[0]
+        failures, alerts = _run_case(case, tests.defaults, matcher, Engine(ruleset))
+        yield CaseResult(rule.id, case.name, document.path, line, tuple(failures), alerts)
+
+
+def _run_case(case: TestCase, defaults: dict[str, Any], matcher: Matcher, engine: Engine) -> tuple[list[str], int]:
+    alerts: list[Alert] = []
+    facts = late = 0
+    for event in events_of(case, defaults):
+        for fact in matcher.facts(event):
+            decision = engine.add(fact, event.received_at)
+            facts += 1
+            late += decision.late
+            alerts.extend(decision.alerts)
+    return list(_compare(case, alerts, facts, late)), len(alerts)
+
+
+def events_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event]:
+    """The events of a case, in order of arrival; each is received when it happens or when the one before it was."""
+    start = to_millis(case.start or datetime.fromisoformat(START))
+    now = start
+    number = 0
+    for given in case.events:
+        for turn in range(given.repeat):
+            number += 1
+            at = start + offset_ms(given.at) + turn * offset_ms(given.every)
+            now = max(now, at)
+            yield _event(given, {**defaults, **case.defaults, **(given.model_extra or {})}, number, turn + 1, at, now)
+
+
+def _event(given: TestEvent, fields: dict[str, Any], number: int, turn: int, at: int, now: int) -> Event:
+    values: dict[str, Any] = dict.fromkeys(Event._fields)
+    values.update(kind="complaint", category="other", source="test", tags=(), historical=False, content_hash="")
+    for name, value in fields.items():
+        if isinstance(value, str):
+            value = value.replace("{n}", str(turn))
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, int) and FIELDS[name] == "double":
+            value = float(value)
+        values[name] = value
+    source_id = str(number)
+    values.update(id=event_id(values["source"], source_id), source_id=source_id, occurred_at=at, received_at=now)
+    return Event(**values)
+
+
+def _check(document: Document, place: tuple[str | int, ...], fields: dict[str, Any]) -> None:
+    """Fields of an event that do not exist or have another type: with a typing error, a negative test always passes."""
+    for name, value in fields.items():
+        where = (*place, name)
+        if name not in _SETTABLE:
+            raise document.error(where, f"an event of a test has no field {name}", nearest(name, _SETTABLE), key=True)
+        wanted = FIELDS[name]
+        right = isinstance(value, _TYPES[wanted]) and (not isinstance(value, bool) or wanted == "bool")
+        if not right and value is not None:
+            raise document.error(where, f"{name} is of type {wanted}")
+
+
+def _compare(case: TestCase, alerts: list[Alert], facts: int, late: int) -> Iterator[str]:
+    expect = case.expect
+    if len(alerts) != expect.alerts:
+        yield f"{expect.alerts} alerts expected, {len(alerts)} raised (facts: {facts})"
+    for name, wanted, got in (("facts", expect.facts, facts), ("late", expect.late, late)):
+        if wanted is not None and wanted != got:
+            yield f"{wanted} {name} expected, there are {got}"
+    for name, one in (("severity", expect.severity), ("lead", expect.lead)):
+        for value in sorted({str(getattr(alert, name)) for alert in alerts if one not in (None, getattr(alert, name))}):
+            yield f"{name} {one} expected, an alert has {value}"
+    if expect.joint is not None:
+        for joint in sorted({alert.joint for alert in alerts if set(alert.joint) != set(expect.joint)}):
+            yield f"joint {sorted(expect.joint)} expected, an alert has {sorted(joint)}"
+    for name, several in (("key", expect.keys), ("case_key", expect.case_keys)):
+        found = sorted(str(getattr(alert, name)) for alert in alerts)
+        if several is not None and sorted(several) != found:
+            yield f"{name}s {sorted(several)} expected, the alerts have {found}"
+
+
+def as_text(report: Report) -> str:
+    """A line a failure, then the sum."""
+    lines = [str(error) for error in report.errors]
+    for result in report.failed:
+        lines.extend(f"{result.path}:{result.line}: {result.rule}: {result.name}: {why}" for why in result.failures)
+    lines.extend(f"{rule}: has no tests" for rule in report.untested)
+    passed = len(report.results) - len(report.failed)
+    lines.append(f"{passed} passed, {len(report.failed)} failed, {len(report.untested)} rules without tests")
+    return "\n".join(lines) + "\n"
+
+
+def as_junit(report: Report) -> str:
+    """JUnit XML, a test suite a rule."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
+    by_rule: dict[str, list[CaseResult]] = {}
+    for result in report.results:
+        by_rule.setdefault(result.rule, []).append(result)
+    for rule, results in by_rule.items():
+        failed = sum(1 for result in results if result.failures)
+        lines.append(f'  <testsuite name={_attribute(rule)} tests="{len(results)}" failures="{failed}">')
+        for result in results:
+            head = f"    <testcase classname={_attribute(rule)} name={_attribute(result.name)}"
+            head += f' file={_attribute(result.path)} line="{result.line}"'
+            if result.failures:
+                message = _attribute("; ".join(result.failures))
+                lines.extend([f"{head}>", f"      <failure message={message}/>", "    </testcase>"])
+            else:
+                lines.append(f"{head}/>")
+        lines.append("  </testsuite>")
+    if report.errors:
+        count = len(report.errors)
+        lines.append(f'  <testsuite name="files" tests="{count}" errors="{count}">')
+        for error in report.errors:
+            lines.append(f"    <testcase classname={_attribute(error.path)} name={_attribute('can be read')}>")
+            lines.append(f"      <error message={_attribute(str(error))}/></testcase>")
+        lines.append("  </testsuite>")
+    return "\n".join([*lines, "</testsuites>", ""])
+
+
+def _attribute(text: str) -> str:
+    """A quoted XML attribute, without the characters that XML 1.0 cannot hold."""
+    return quoteattr("".join(each if each >= " " or each in "\t\n" else "�" for each in text))
