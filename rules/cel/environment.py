@@ -163,8 +163,17 @@ class Environment:
                 raise place.error_at(text, at, f"not a regular expression: {fault}")
         if node.function == "contains_any":
             words = node.arguments[-1]
-            if isinstance(words, ListOf) and not words.elements:
-                raise place.error_at(text, at, "contains_any() is given no words")
+            if isinstance(words, ListOf):
+                self._examine_words(words, tree, text, place)
+
+    def _examine_words(self, words: ListOf, tree: Tree, text: str, place: _Place) -> None:
+        if not words.elements:
+            at = tree.positions.get(words.id, 0)
+            raise place.error_at(text, at, "contains_any() is given no words")
+        for word in words.elements:
+            if isinstance(word, Constant) and not isinstance(word.value, str):
+                at = tree.positions.get(word.id, 0)
+                raise place.error_at(text, at, "contains_any() looks for texts", "quote the word")
 
 
 _FIRST_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -179,7 +188,7 @@ _STANDARD_FUNCTIONS = (
 
 
 def _clean(message: str) -> str:
-    message = message.removeprefix("INVALID_ARGUMENT: ").split("\n")[0]
+    message = re.sub(r"^[A-Z_]+: ", "", message).split("\n")[0]
     return re.sub(r" \[[A-Z_]+\]$", "", message).removeprefix("Syntax error: ")
 
 

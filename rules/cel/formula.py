@@ -7,7 +7,8 @@ tests that never raise for a missing field. An atom is written in Python for the
 with a constant); any other part is computed by the general evaluator and asked for its value.
 
 In the tests' source, `«name»` stands for a field of the event, and `‹g1›` for what the function g1 computes from it:
-whether they are read once or kept is the matcher's decision.
+whether they are read once or kept is the matcher's decision. `⟨w1⟩` stands for a test for words, of which there are
+two forms; `word_tests` says for which.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from rules.cel.environment import Checked
 from rules.cel.functions import CodesWithin
 from rules.cel.patterns import searcher
 from rules.cel.python_code import ValueWriter, attribute, flattened
-from rules.cel.tree import Call, Constant, Identifier, ListOf, Node, Tree
+from rules.cel.tree import Call, Constant, Identifier, ListOf, Node, Tree, walk
 from rules.cel.values import Value
 
 MAX_INDEXED = 64
@@ -39,6 +40,15 @@ class Atom:
     cost: int = 1
     equals: tuple[str, tuple[Value, ...]] | None = field(default=None, compare=False)
     words: tuple[str, frozenset[str]] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WordTest:
+    """Whether a field's text holds one of the words, or, unless `wanted`, surely holds none."""
+
+    field: str
+    words: frozenset[str]
+    wanted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,8 @@ class FormulaWriter:
         self.writer = writer
         self.finder_words: dict[str, set[str]] = {}
         self.finders: dict[str, str] = {}
+        self.word_tests: dict[str, WordTest] = {}
+        self._word_keys: dict[str, str] = {}
         self.general: dict[str, str] = {}
         self._helpers: dict[tuple[str, str], str] = {}
         self._tree = Tree(Constant(0, None))
@@ -113,6 +125,9 @@ class FormulaWriter:
                 return self._formula(node.arguments[0], not wanted)
             if node.function == "_?_:_":
                 condition, then, otherwise = node.arguments
+                if _chooses(condition):
+                    # Both questions about both branches, level by level, would double at each.
+                    return self._general(node, wanted)
                 return any_of(
                     [
                         all_of([self._formula(condition, True), self._formula(then, wanted)]),
@@ -250,18 +265,28 @@ class FormulaWriter:
     def _words(self, name: str, words: Node, wanted: bool) -> Formula | None:
         if not isinstance(words, ListOf) or words.optional:
             return None
-        constants = [each.value for each in words.elements if isinstance(each, Constant)]
+        constants = [each.value for each in words.elements if isinstance(each, Constant) and type(each.value) is str]
         if len(constants) != len(words.elements):
             return None
         texts = frozenset(constants)
         self.finder_words.setdefault(name, set()).update(texts)
-        finder = self.finders.setdefault(name, f"find_{len(self.finders)}")
-        constant = f"frozenset(({', '.join(map(repr, sorted(texts)))},))"
-        bound = self._helper("words", constant, lambda: texts)
-        absent = f"{finder}(«{name}»).isdisjoint({bound})"
-        if wanted:
-            return Atom(f"not {absent}", cost=50, words=(name, texts))
-        return Atom(f"«{name}» is not None and {absent}", cost=50)
+        self.finders.setdefault(name, f"find_{len(self.finders)}")
+        key = f"{name} {wanted} {' '.join(map(repr, sorted(texts)))}"
+        if key not in self._word_keys:
+            self._word_keys[key] = f"w{len(self._word_keys)}"
+            self.word_tests[self._word_keys[key]] = WordTest(name, texts, wanted)
+        sought = (name, texts) if wanted else None
+        return Atom(f"⟨{self._word_keys[key]}⟩", cost=10, words=sought)
+
+    def words_source(self, test: WordTest, one_by_one: bool) -> str:
+        """Source for a test for words: one after another, or through the pass that all conditions share."""
+        name = test.field
+        if one_by_one:
+            found = " or ".join(f"{self.writer.constant(word)} in «{name}»" for word in sorted(test.words))
+            return f"«{name}» is not None and {'' if test.wanted else 'not '}({found})"
+        bound = self._helper("words", repr(sorted(test.words)), lambda: test.words)
+        absent = f"{self.finders[name]}(«{name}»).isdisjoint({bound})"
+        return f"not {absent}" if test.wanted else f"«{name}» is not None and {absent}"
 
     def _code(self, name: str, function: str, ancestor: Node, wanted: bool) -> Formula | None:
         if not isinstance(ancestor, Constant):
@@ -284,6 +309,10 @@ class FormulaWriter:
 
     def _type(self, node: Node) -> str:
         return self._tree.types.get(node.id, "dyn") if self._tree.checked else "dyn"
+
+
+def _chooses(node: Node) -> bool:
+    return any(isinstance(each, Call) and each.function == "_?_:_" for each in walk(node))
 
 
 def _affirmed(test: str, wanted: bool) -> str:

@@ -193,10 +193,12 @@ class _Alternation:
         self._always = frozenset(word for word in words if not word)
         real = sorted(word for word in words if word)
         known = frozenset(real)
-        self._beginnings = {
+        self._beginnings: dict[str, list[str]] | None = {
             word: [word[:end] for end in range(1, len(word) + 1) if word[:end] in known] for word in real
         }
         firsts = "".join(re.escape(first) for first, _ in _by_first(real))
+        if not self._always and all(len(each) == 1 for each in self._beginnings.values()):
+            self._beginnings = None
         # The class in front lets the engine skip to a character that starts a word; then look at it again.
         pattern = f"[{firsts}](?<=(?=({_tree(real)}))(?s:.))"
         self._findall = re.compile(pattern).findall
@@ -206,6 +208,8 @@ class _Alternation:
         if not longest:
             return self._always
         beginnings = self._beginnings
+        if beginnings is None:
+            return frozenset(longest)
         return self._always.union(*[beginnings[word] for word in set(longest)])
 
 

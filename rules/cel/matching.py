@@ -38,6 +38,9 @@ _DEEPEST = 12
 _CHEAP = 3
 _FIELD = re.compile("«([^»]+)»")
 _COMPUTED = re.compile("‹([^›]+)›")
+_WORDS = re.compile("⟨([^⟩]+)⟩")
+_FEW_WORDS = 8
+"""Up to so many words in one function are looked for one after another: faster than the shared pass."""
 
 
 def compile_one(checked: Checked) -> Callable[[Any], bool]:
@@ -117,7 +120,7 @@ def _source(formula: Formula) -> str:
     parts = [_source(each) for each in sorted(formula.parts, key=_cost)]
     if isinstance(formula, AllOf):
         return " and ".join(parts) if parts else "True"
-    return f"({' or '.join(f'({each})' if ' and ' in each else each for each in parts)})" if parts else "False"
+    return f"({' or '.join(f'({each})' for each in parts)})" if parts else "False"
 
 
 class _MatcherWriter:
@@ -130,7 +133,8 @@ class _MatcherWriter:
         self._tables: list[str] = []
 
     def write(self, rows: list[_Row]) -> str:
-        root = self._block(rows, 0)
+        root = self._with_words(self._block(rows, 0))
+        self._functions = [(name, self._with_words(lines)) for name, lines in self._functions]
         used = Counter(
             name for _, lines in [*self._functions, ("", root)] for name in _COMPUTED.findall("\n".join(lines))
         )
@@ -141,6 +145,19 @@ class _MatcherWriter:
         parts += self._tables
         parts.append(_root(root, shared))
         return "\n".join(parts)
+
+    def _with_words(self, lines: list[str]) -> list[str]:
+        """The lines with their tests for words written out."""
+        tests = self._formulas.word_tests
+        sought: defaultdict[str, set[str]] = defaultdict(set)
+        for key in _WORDS.findall("\n".join(lines)):
+            sought[tests[key].field] |= tests[key].words
+
+        def source(found: re.Match[str]) -> str:
+            test = tests[found[1]]
+            return self._formulas.words_source(test, len(sought[test.field]) <= _FEW_WORDS)
+
+        return [_WORDS.sub(source, line) for line in lines]
 
     def _block(self, rows: list[_Row], depth: int) -> list[str]:
         """Lines that append to `out` the places of those rows that are true."""

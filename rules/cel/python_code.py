@@ -33,6 +33,9 @@ from rules.cel.values import NULL, EvaluationError, Uint, Value, adapt, duration
 _DEEP = 40
 """Nested brackets from which on a part becomes a function of its own: Python's parser stops at 200."""
 
+_MARKS = frozenset("«»‹›⟨⟩")
+"""What marks places to fill in, in the source of formulas: a text that holds one is never written out there."""
+
 _DIRECT = frozenset(("int", "double", "string", "bool", "uint"))
 _COMPARISONS = {"_==_": "==", "_!=_": "!=", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">="}
 _WHOLE = {"_+_": "+", "_-_": "-", "_*_": "*"}
@@ -117,7 +120,7 @@ class ValueWriter:
 
     def constant(self, value: Value) -> str:
         """Source for a constant."""
-        plain = type(value) in (bool, int, str, bytes, type(None))
+        plain = type(value) in (bool, int, bytes, type(None)) or (type(value) is str and not _MARKS & set(value))
         if plain or (type(value) is float and math.isfinite(value)):
             text = repr(value)
             return f"({text})" if text.startswith("-") else text
