@@ -1,0 +1,176 @@
+"""The archive: what pages, commands and restarting stages ask of the store, as SQL over either kind of it.
+
+Exact after replays: a row that was written twice counts once, and of a thing with revisions the highest is told.
+Blocking: call it in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from jianguan.clock import Clock
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Task
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.event import OUTCOMES
+from jianguan.domain.fact import Fact
+from jianguan.domain.masking import redact
+from jianguan.domain.trace import Quarantined
+from jianguan.ports import History, Overview
+from sinks.archive_history import Historian
+from sinks.archive_overview import Figures
+from sinks.archive_restart import Restart, with_tasks
+from sinks.select import Where, at, by_ids, checked_limit, pick
+from sinks.store import BlockStore
+
+
+def without_numbers(text: str) -> str:
+    """Free text with telephone, identity-card and account numbers and addresses of e-mail replaced by labels."""
+    return redact(text).text
+
+
+class SqlArchive:
+    """`jianguan.ports.Archive` over any store. `mask` hides what is personal in the demand of an event."""
+
+    def __init__(self, store: BlockStore, clock: Clock, *, mask: Callable[[str], str] = without_numbers) -> None:
+        self._store = store
+        self._historian = Historian(store, mask)
+        self._restart = Restart(store)
+        self._figures = Figures(store, clock, lambda most: self.alerts(limit=most))
+
+    def overview(self, now_ms: int, newest: int = 20) -> Overview:
+        """The figures of the first page."""
+        return self._figures.overview(now_ms, newest)
+
+    def history(self, identifier: str, limit: int = 1000) -> History | None:
+        """Everything about any id. None when nothing is known by that name."""
+        return self._historian.history(identifier, limit)
+
+    def alerts(
+        self,
+        *,
+        before: int | None = None,
+        severity: str | None = None,
+        rule: str | None = None,
+        region: str | None = None,
+        limit: int = 50,
+    ) -> list[Alert]:
+        """Newest first, raised before `before` (ms). `region` is a code or the beginning of one."""
+        where = Where()
+        where.add(f"raised_at < {at('before')}", before=before)
+        where.add("severity = {severity:String}", severity=severity)
+        where.add("rule = {rule:String}", rule=rule)
+        where.add("startsWith(ifNull(region, ''), {region:String})", region=region)
+        return pick(self._store, "alerts", where, "raised_at DESC, id", limit)
+
+    def cases(
+        self,
+        *,
+        state: str | None = None,
+        department: str | None = None,
+        overdue: bool | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[tuple[Case, list[Task]]]:
+        """Newest first, opened before `before` (ms), with their tasks. Overdue: one of the tasks is."""
+        where = Where()
+        where.add("state = {state:String}", state=state)
+        where.add(f"opened_at < {at('before')}", before=before)
+        where.add(
+            "lead = {department:String} OR id IN (SELECT `case` FROM tasks WHERE department = {department:String})",
+            department=department,
+        )
+        if overdue is not None:
+            late = "(SELECT `case` FROM tasks FINAL WHERE overdue)"
+            where.add(f"id IN {late}" if overdue else f"id NOT IN {late}")
+        return with_tasks(self._store, pick(self._store, "cases", where, "opened_at DESC, id", limit))
+
+    def task(self, identifier: str) -> tuple[Task, Case] | None:
+        """One task and its case."""
+        tasks = by_ids(self._store, "tasks", [identifier])
+        cases = by_ids(self._store, "cases", [tasks[0].case]) if tasks else []
+        return (tasks[0], cases[0]) if cases else None
+
+    def tasks(
+        self, *, department: str | None = None, state: str | None = None, overdue: bool | None = None, limit: int = 100
+    ) -> list[Task]:
+        """Most urgent first: open before closed, overdue before not, then by when it is due."""
+        where = Where()
+        where.add("department = {department:String}", department=department)
+        where.add("state = {state:String}", state=state)
+        if overdue is not None:
+            where.add("overdue" if overdue else "NOT overdue")
+        order = "state = 'closed', overdue DESC, due_at ASC NULLS LAST, assigned_at, id"
+        return pick(self._store, "tasks", where, order, limit)
+
+    def enterprises(self, text: str, limit: int = 20) -> list[tuple[str, str, int]]:
+        """(enterprise, its latest name, events) whose id or name contains `text`, most events first."""
+        rows = self._store.query(
+            "SELECT assumeNotNull(enterprise) AS which, ifNull(argMax(enterprise_name, received_at), '') AS name,"
+            " uniqExact(id) AS events FROM events WHERE enterprise IS NOT NULL"
+            " AND (positionCaseInsensitiveUTF8(enterprise, {text:String}) > 0"
+            " OR positionCaseInsensitiveUTF8(ifNull(enterprise_name, ''), {text:String}) > 0)"
+            " GROUP BY which ORDER BY events DESC, which LIMIT {most:UInt32}",
+            {"text": text, "most": checked_limit(limit)},
+        )
+        return [(str(enterprise), str(name), int(events)) for enterprise, name, events in rows]
+
+    def deliveries(self, *, state: str | None = None, receiver: str | None = None, limit: int = 100) -> list[Delivery]:
+        """Newest first."""
+        where = Where()
+        where.add("state = {state:String}", state=state)
+        where.add("receiver = {receiver:String}", receiver=receiver)
+        return pick(self._store, "deliveries", where, "created_at DESC, id", limit)
+
+    def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
+        """Newest first."""
+        where = Where()
+        where.add("code = {code:String}", code=code)
+        where.add("state = {state:String}", state=state)
+        return pick(self._store, "quarantine", where, "at DESC, id", limit)
+
+    def quarantined(self, identifier: str) -> Quarantined | None:
+        """One quarantined record, whole."""
+        found = by_ids(self._store, "quarantine", [identifier])
+        return found[0] if found else None
+
+    def submission(self, submission: str) -> dict[str, int]:
+        """Records by outcome of one upload; every outcome has a number."""
+        rows = self._store.query(
+            "SELECT what, uniqExact(id) FROM trace WHERE submission = {submission:String} AND stage = 1"
+            " AND what IN {outcomes:Array(String)} GROUP BY what",
+            {"submission": submission, "outcomes": list(OUTCOMES)},
+        )
+        return dict.fromkeys(OUTCOMES, 0) | {str(what): int(count) for what, count in rows}
+
+    def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
+        """(event id, content hash, receipt of the acceptance) of the last received events, oldest first."""
+        return self._restart.seen_events(limit)
+
+    def facts_since(self, rule: str, version: int, since: int) -> Iterator[Fact]:
+        """Facts of one rule version with event time >= `since`, in blocks."""
+        return self._restart.facts_since(rule, version, since)
+
+    def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
+        """Facts at most `retention` ms older than the newest fact of their own key, in blocks."""
+        return self._restart.facts_to_fold(rule, version, retention)
+
+    def rule_keys_latest(self) -> Iterator[tuple[str, int, int]]:
+        """(rule, version, latest event time) of everything in the facts table."""
+        return self._restart.rule_keys_latest()
+
+    def open_cases(self) -> Iterator[tuple[Case, list[Task]]]:
+        """Cases that are open, with all their tasks."""
+        return self._restart.open_cases()
+
+    def case_ordinals(self) -> Iterator[tuple[str, int]]:
+        """(case key, highest ordinal) of every case key."""
+        return self._restart.case_ordinals()
+
+    def alert_ids_of(self, cases: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """(alert id, case id) of the alerts that joined those cases."""
+        return self._restart.alert_ids_of(cases)
+
+    def pending_deliveries(self) -> Iterator[Delivery]:
+        """Deliveries that are neither delivered, dead nor disabled."""
+        return self._restart.pending_deliveries()

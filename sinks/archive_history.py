@@ -1,0 +1,305 @@
+"""The history of one id, both ways: what led to it, what followed from it, and every step of all of that, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Task
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.event import Event
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import kind_of
+from jianguan.domain.trace import Quarantined, Step
+from jianguan.ports import EventSummary, History
+from sinks.rows import SHAPES, records_of
+from sinks.select import at, by_ids, checked_limit, chunks
+from sinks.store import BlockStore
+
+_FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
+
+# Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence.
+_RESOLVE: Final = (
+    "SELECT 'number' AS kind, id FROM events WHERE number = {name:String} LIMIT {most:UInt32}"
+    " UNION ALL SELECT 'event', id FROM events WHERE source_id = {name:String} LIMIT {most:UInt32}"
+    " UNION ALL SELECT 'receipt', subject FROM trace WHERE receipt = {name:String} LIMIT {most:UInt32}"
+    " UNION ALL SELECT 'receipt', id FROM quarantine WHERE receipt = {name:String} LIMIT {most:UInt32}"
+)
+_OF_ENTERPRISE: Final = (
+    "SELECT 'event' AS kind, id, toUnixTimestamp64Milli(max(occurred_at)) AS moment FROM events"
+    " WHERE {match} GROUP BY id ORDER BY moment DESC, id LIMIT {{most:UInt32}}"
+    " UNION ALL SELECT 'alert', id, toUnixTimestamp64Milli(max(raised_at)) AS moment FROM alerts"
+    " WHERE {match} GROUP BY id ORDER BY moment DESC, id LIMIT {{most:UInt32}}"
+    " UNION ALL SELECT 'case', id, toUnixTimestamp64Milli(max(opened_at)) AS moment FROM cases"
+    " WHERE {match} GROUP BY id ORDER BY moment DESC, id LIMIT {{most:UInt32}}"
+)
+
+
+@dataclass(slots=True)
+class _Graph:
+    """What has been found so far, by id."""
+
+    events: dict[str, None] = field(default_factory=dict)
+    facts: dict[str, Fact] = field(default_factory=dict)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    cases: dict[str, Case] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    quarantine: dict[str, Quarantined] = field(default_factory=dict)
+    truncated: bool = False
+
+
+class Historian:
+    """Answers `history`. `mask` hides personal data in the demand of an event."""
+
+    def __init__(self, store: BlockStore, mask: Callable[[str], str]) -> None:
+        self._store = store
+        self._mask = mask
+
+    def history(self, identifier: str, limit: int = 1000) -> History | None:
+        """Everything about one id; None when nothing is known by that name."""
+        limit = checked_limit(limit)
+        name = identifier.strip()
+        if not name or len(name) > 512:
+            return None
+        graph = _Graph()
+        kind = kind_of(name)
+        found = self._from_id(graph, kind, name, limit) if kind else None
+        if found is None:
+            found = self._from_name(graph, name, limit)
+        if found is None:
+            return None
+        self._follow(graph, found, limit)
+        return self._told(graph, identifier, found, limit)
+
+    def _from_id(self, graph: _Graph, kind: str, name: str, limit: int) -> str | None:
+        """Start at one of our own ids. The kind, or None when no row has it."""
+        if kind == "event":
+            if not self._store.query("SELECT 1 FROM events WHERE id = {id:String} LIMIT 1", {"id": name}):
+                # A record that was refused has steps, but no row.
+                return kind if self._steps([name], [], 1) else None
+            graph.events[name] = None
+            return kind
+        if kind == "step":
+            rows = self._store.query("SELECT subject FROM trace WHERE id = {id:String} LIMIT 1", {"id": name})
+            subject = rows[0][0] if rows else ""
+            subject_kind = kind_of(subject)
+            return self._from_id(graph, subject_kind, subject, limit) if subject_kind not in (None, "step") else None
+        table = {"quarantine": "quarantine", "delivery": "deliveries"}.get(kind, f"{kind}s")
+        if table not in SHAPES:
+            return None
+        records = by_ids(self._store, table, [name])
+        getattr(graph, table).update((record.id, record) for record in records)
+        if kind == "fact":
+            graph.events.update((fact.event, None) for fact in records)
+        return kind if records else None
+
+    def _from_name(self, graph: _Graph, name: str, limit: int) -> str | None:
+        """Start at a complaint number, a source id, a receipt or an enterprise."""
+        rows = self._store.query(_RESOLVE, {"name": name, "most": limit + 1})
+        for wanted in ("number", "event", "receipt"):
+            ids = [identifier for kind, identifier in rows if kind == wanted]
+            if ids:
+                return self._named(graph, wanted, list(dict.fromkeys(ids)), limit)
+        for match in ("enterprise = {name:String}", "endsWith(enterprise, {suffix:String})"):
+            rows = self._store.query(
+                _OF_ENTERPRISE.format(match=match), {"name": name, "suffix": f":{name}", "most": limit + 1}
+            )
+            if rows:
+                self._enterprise(graph, rows, limit)
+                return "enterprise"
+        return None
+
+    def _named(self, graph: _Graph, wanted: str, ids: list[str], limit: int) -> str:
+        graph.truncated |= len(ids) > limit
+        refused = [each for each in ids[:limit] if kind_of(each) == "quarantine"]
+        graph.quarantine.update((each.id, each) for each in by_ids(self._store, "quarantine", refused))
+        graph.events.update((each, None) for each in ids[:limit] if kind_of(each) == "event")
+        if wanted == "receipt":
+            return "event" if graph.events else "quarantine"
+        return wanted
+
+    def _enterprise(self, graph: _Graph, rows: list[tuple[Any, ...]], limit: int) -> None:
+        ids: dict[str, list[str]] = {"event": [], "alert": [], "case": []}
+        for kind, identifier, _ in rows:
+            ids[kind].append(identifier)
+        graph.truncated |= any(len(each) > limit for each in ids.values())
+        graph.events.update((each, None) for each in ids["event"][:limit])
+        graph.alerts.update((each.id, each) for each in by_ids(self._store, "alerts", ids["alert"][:limit]))
+        graph.cases.update((each.id, each) for each in by_ids(self._store, "cases", ids["case"][:limit]))
+
+    def _follow(self, graph: _Graph, kind: str, limit: int) -> None:
+        """Close the graph: from events forward, from everything else both ways."""
+        if kind in _FORWARD:
+            self._forward_from_events(graph, kind, limit)
+        owners = [task.case for task in graph.tasks.values()]
+        owners += [each.case for each in graph.deliveries.values() if each.case]
+        owners += [each.about for each in graph.deliveries.values() if kind_of(each.about) == "case"]
+        self._add(graph.cases, "cases", owners)
+        told_of = [each.about for each in graph.deliveries.values() if kind_of(each.about) == "alert"]
+        in_cases = [alert for case in graph.cases.values() for alert in case.alerts]
+        self._add(graph.alerts, "alerts", told_of if kind in _FORWARD else told_of + in_cases)
+        alerts = list(graph.alerts)
+        if alerts:
+            cases = by_any(self._store, "cases", "alerts", alerts, limit)
+            graph.cases.update((case.id, case) for case in cases)
+            self._add(graph.cases, "cases", self._cases_by_steps(alerts))
+        if kind not in _FORWARD:
+            self._back_from_alerts(graph, limit)
+        self._tasks_and_deliveries(graph, limit)
+
+    def _forward_from_events(self, graph: _Graph, kind: str, limit: int) -> None:
+        events = list(graph.events)
+        rules = {fact.rule for fact in graph.facts.values()}
+        facts = by_ids(self._store, "facts", events, column="event", limit=limit + 1)
+        graph.truncated |= len(facts) > limit
+        alerts = by_any(self._store, "alerts", "events", events, limit)
+        if kind == "fact":
+            facts = [each for each in facts if each.rule in rules]
+            alerts = [each for each in alerts if each.rule in rules]
+        graph.facts.update((fact.id, fact) for fact in facts[:limit])
+        graph.alerts.update((alert.id, alert) for alert in alerts)
+
+    def _back_from_alerts(self, graph: _Graph, limit: int) -> None:
+        """The events that an alert names, and the facts of its rule and group in its episode."""
+        for alert in graph.alerts.values():
+            graph.events.update((each, None) for each in alert.events)
+        if graph.alerts:
+            alerts = list(graph.alerts.values())
+            rows = self._store.query(
+                f"SELECT {SHAPES['facts'].select_list()} FROM facts FINAL"  # noqa: S608
+                f" WHERE rule IN {{rules:Array(String)}} AND time >= {at('since')} AND time < {at('until')}"
+                " AND key IN {keys:Array(String)} ORDER BY time DESC, id LIMIT {most:UInt32}",
+                {
+                    "rules": sorted({alert.rule for alert in alerts}),
+                    "keys": sorted({alert.key for alert in alerts}),
+                    "since": min(min(alert.window_start, alert.episode) for alert in alerts),
+                    "until": max(max(alert.time + 1, alert.episode_end) for alert in alerts),
+                    "most": limit + 1,
+                },
+            )
+            graph.truncated |= len(rows) > limit
+            groups: dict[tuple[str, int, str], list[Alert]] = {}
+            for alert in alerts:
+                groups.setdefault((alert.rule, alert.version, alert.key), []).append(alert)
+            for fact in records_of("facts", rows[:limit]):
+                if any(_belongs(fact, alert) for alert in groups.get((fact.rule, fact.version, fact.key), ())):
+                    graph.facts[fact.id] = fact
+                    graph.events[fact.event] = None
+
+    def _tasks_and_deliveries(self, graph: _Graph, limit: int) -> None:
+        cases = list(graph.cases)
+        graph.tasks.update((task.id, task) for task in by_ids(self._store, "tasks", cases, column="case"))
+        about = [*graph.alerts, *graph.cases, *graph.tasks]
+        for column, ids in (("case", cases), ("about", about)):
+            found = by_ids(self._store, "deliveries", ids, column=column, limit=limit + 1)
+            graph.truncated |= len(found) > limit
+            graph.deliveries.update((each.id, each) for each in found[:limit])
+
+    def _add(self, known: dict[str, Any], table: str, ids: Iterable[str]) -> None:
+        missing = list(dict.fromkeys(each for each in ids if each not in known))
+        known.update((record.id, record) for record in by_ids(self._store, table, missing))
+
+    def _cases_by_steps(self, alerts: list[str]) -> list[str]:
+        """Cases that these alerts joined, by the record of it: a case itself names only so many alerts."""
+        found: dict[str, None] = {}
+        for chunk in chunks(alerts):
+            rows = self._store.query(
+                "SELECT DISTINCT subject FROM trace WHERE hasAny(links, {ids:Array(String)})"
+                " AND startsWith(subject, 'ca-')"
+                " UNION ALL SELECT DISTINCT arrayJoin(links) AS link FROM trace"
+                " WHERE subject IN {ids:Array(String)} AND startsWith(link, 'ca-')",
+                {"ids": chunk},
+            )
+            found.update((row[0], None) for row in rows)
+        return list(found)
+
+    def _told(self, graph: _Graph, asked: str, kind: str, limit: int) -> History:
+        names = [*graph.alerts, *graph.cases, *graph.tasks, *graph.deliveries, *graph.quarantine]
+        subjects = [*graph.events, *graph.facts, *names]
+        if not subjects:
+            subjects = [asked.strip()]
+        linked = [*names, *(graph.events if kind in _FORWARD else ())]
+        steps = self._steps(subjects, linked, limit + 1)
+        events = list(graph.events)
+        return History(
+            asked=asked,
+            kind=kind,
+            steps=steps[:limit],
+            events=self._summaries(events[:limit]),
+            facts=sorted(graph.facts.values(), key=lambda fact: (fact.time, fact.id)),
+            alerts=sorted(graph.alerts.values(), key=lambda alert: (alert.raised_at, alert.id)),
+            cases=sorted(graph.cases.values(), key=lambda case: (case.opened_at, case.id)),
+            tasks=sorted(graph.tasks.values(), key=lambda task: (task.assigned_at, task.role != "lead", task.id)),
+            deliveries=sorted(graph.deliveries.values(), key=lambda each: (each.created_at, each.id)),
+            quarantine=sorted(graph.quarantine.values(), key=lambda each: (each.at, each.id)),
+            truncated=graph.truncated or len(steps) > limit or len(events) > limit,
+        )
+
+    def _steps(self, subjects: list[str], linked: list[str], limit: int) -> list[Step]:
+        """Steps of the subjects, and steps that mention the linked ids, in order."""
+        columns = SHAPES["trace"].select_list()
+        tail = "ORDER BY at, stage, id LIMIT 1 BY id LIMIT {most:UInt32}"
+        found: dict[str, Step] = {}
+        conditions = chain(
+            (("subject IN {ids:Array(String)}", chunk) for chunk in chunks(subjects)),
+            (("hasAny(links, {ids:Array(String)})", chunk) for chunk in chunks(linked)),
+        )
+        for condition, chunk in conditions:
+            rows = self._store.query(
+                f"SELECT {columns} FROM trace FINAL WHERE {condition} {tail}",  # noqa: S608
+                {"ids": chunk, "most": limit},
+            )
+            found.update((step.id, step) for step in records_of("trace", rows))
+        return sorted(found.values(), key=lambda step: (step.at, step.stage, step.id))[:limit]
+
+    def _summaries(self, ids: list[str]) -> list[EventSummary]:
+        """The events without what is personal, by event time, with the rules whose condition they met."""
+        if not ids:
+            return []
+        shape = SHAPES["events"]
+        rules: dict[str, tuple[str, ...]] = {}
+        rows: list[tuple[Any, ...]] = []
+        for chunk in chunks(ids):
+            rows += self._store.query(
+                f"SELECT {shape.select_list()} FROM events FINAL WHERE id IN {{ids:Array(String)}}",  # noqa: S608
+                {"ids": chunk},
+            )
+            met = self._store.query(
+                "SELECT event, arraySort(groupUniqArray(rule)) FROM facts"
+                " WHERE event IN {ids:Array(String)} GROUP BY event",
+                {"ids": chunk},
+            )
+            rules.update((event, tuple(names)) for event, names in met)
+        events: list[Event] = records_of("events", rows)
+        lengths = [row[-1] for row in rows]
+        summaries = [
+            EventSummary(
+                event if event.demand is None else event._replace(demand=self._mask(event.demand)),
+                length,
+                rules.get(event.id, ()),
+            )
+            for event, length in zip(events, lengths, strict=True)
+        ]
+        return sorted(summaries, key=lambda each: (each.event.occurred_at, each.event.id))
+
+
+def by_any(store: BlockStore, table: str, column: str, ids: list[str], limit: int) -> list[Any]:
+    """The records of a table whose array `column` has one of `ids`, once each."""
+    found: dict[str, Any] = {}
+    for chunk in chunks(ids):
+        rows = store.query(
+            f"SELECT {SHAPES[table].select_list()} FROM {table} FINAL"  # noqa: S608
+            f" WHERE hasAny(`{column}`, {{ids:Array(String)}}) ORDER BY id LIMIT {{most:UInt32}}",
+            {"ids": chunk, "most": limit},
+        )
+        found.update((record.id, record) for record in records_of(table, rows))
+    return list(found.values())
+
+
+def _belongs(fact: Fact, alert: Alert) -> bool:
+    """Whether the fact lies in the window that the alert looked at, or later in its episode."""
+    return min(alert.window_start + 1, alert.episode) <= fact.time < max(alert.time + 1, alert.episode_end)

@@ -1,0 +1,118 @@
+"""What a restarting stage folds its state from: long answers, streamed or paged, exact after replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from jianguan.domain.case import Case, Task
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.fact import Fact
+from sinks.rows import SHAPES, records_of
+from sinks.select import at, by_ids, chunks
+from sinks.store import BlockStore
+
+_PAGE: Final = 1_000
+
+
+class Restart:
+    """The folds. Give it the store that the stage itself writes to."""
+
+    def __init__(self, store: BlockStore) -> None:
+        self._store = store
+
+    def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
+        """(event id, content hash, receipt of the acceptance) of the last `limit` received events, oldest first."""
+        if limit <= 0:
+            return
+        sql = (
+            "WITH newest AS (SELECT id, any(content_hash) AS hash, max(received_at) AS received FROM events"
+            " GROUP BY id ORDER BY received DESC, id DESC LIMIT {most:UInt64})"
+            " SELECT newest.id, newest.hash, accepted.receipt FROM newest LEFT ANY JOIN"
+            " (SELECT subject, receipt FROM trace WHERE stage = 1 AND what = 'accepted') AS accepted"
+            " ON newest.id = accepted.subject ORDER BY newest.received, newest.id"
+        )
+        for block in self._store.blocks(sql, {"most": limit}):
+            yield from block
+
+    def facts_since(self, rule: str, version: int, since: int) -> Iterator[Fact]:
+        """Facts of one rule version with event time >= `since` (ms), in blocks."""
+        sql = (
+            f"SELECT {SHAPES['facts'].select_list()} FROM facts FINAL"  # noqa: S608
+            f" WHERE rule = {{rule:String}} AND version = {{version:Int64}} AND time >= {at('since')}"
+        )
+        for block in self._store.blocks(sql, {"rule": rule, "version": version, "since": since}):
+            for row in block:
+                yield Fact(*row)
+
+    def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
+        """Facts at most `retention` ms older than the newest fact of their own key, in blocks."""
+        sql = (
+            f"SELECT {SHAPES['facts'].select_list('told.')} FROM facts AS told FINAL INNER JOIN"  # noqa: S608
+            " (SELECT key, toUnixTimestamp64Milli(max(time)) AS newest FROM facts"
+            " WHERE rule = {rule:String} AND version = {version:Int64} GROUP BY key) AS group ON told.key = group.key"
+            " WHERE told.rule = {rule:String} AND told.version = {version:Int64}"
+            " AND toUnixTimestamp64Milli(told.time) >= group.newest - {retention:Int64}"
+        )
+        parameters = {"rule": rule, "version": version, "retention": retention}
+        for block in self._store.blocks(sql, parameters):
+            for row in block:
+                yield Fact(*row)
+
+    def rule_keys_latest(self) -> Iterator[tuple[str, int, int]]:
+        """(rule, version, latest event time in ms) of everything in the facts table."""
+        sql = "SELECT rule, version, toUnixTimestamp64Milli(max(time)) FROM facts GROUP BY rule, version"
+        yield from self._store.query(f"{sql} ORDER BY rule, version")
+
+    def open_cases(self) -> Iterator[tuple[Case, list[Task]]]:
+        """Cases that are open, with all their tasks, by id."""
+        sql = (
+            f"SELECT {SHAPES['cases'].select_list()} FROM cases FINAL"  # noqa: S608
+            " WHERE state = 'open' AND id > {after:String} ORDER BY id LIMIT {page:UInt32}"
+        )
+        after = ""
+        while True:
+            cases = records_of("cases", self._store.query(sql, {"after": after, "page": _PAGE}))
+            yield from with_tasks(self._store, cases)
+            if len(cases) < _PAGE:
+                return
+            after = cases[-1].id
+
+    def case_ordinals(self) -> Iterator[tuple[str, int]]:
+        """(case key, highest ordinal) of every case key."""
+        for block in self._store.blocks("SELECT case_key, max(ordinal) FROM cases GROUP BY case_key"):
+            yield from block
+
+    def alert_ids_of(self, cases: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """(alert id, case id) of the alerts that joined those cases: by the cases themselves, and by their steps."""
+        sql = (
+            "SELECT DISTINCT alert, `case` FROM ("
+            " SELECT arrayJoin(alerts) AS alert, id AS `case` FROM cases WHERE id IN {ids:Array(String)}"
+            " UNION ALL SELECT arrayJoin(links) AS alert, subject AS `case` FROM trace"
+            " WHERE subject IN {ids:Array(String)} AND what IN ('opened', 'joined')"
+            ") WHERE startsWith(alert, 'al-')"
+        )
+        for chunk in chunks(cases):
+            yield from self._store.query(sql, {"ids": chunk})
+
+    def pending_deliveries(self) -> Iterator[Delivery]:
+        """Deliveries that are neither delivered, dead nor disabled, by id."""
+        sql = (
+            "SELECT id FROM deliveries FINAL WHERE state NOT IN ('delivered', 'dead', 'disabled')"
+            " AND id > {after:String} ORDER BY id LIMIT {page:UInt32}"
+        )
+        after = ""
+        while True:
+            ids = [row[0] for row in self._store.query(sql, {"after": after, "page": _PAGE})]
+            yield from by_ids(self._store, "deliveries", ids)
+            if len(ids) < _PAGE:
+                return
+            after = ids[-1]
+
+
+def with_tasks(store: BlockStore, cases: Sequence[Case]) -> list[tuple[Case, list[Task]]]:
+    """Each case with its tasks: lead first, then by department."""
+    tasks: dict[str, list[Task]] = {case.id: [] for case in cases}
+    for task in by_ids(store, "tasks", list(tasks), column="case"):
+        tasks[task.case].append(task)
+    return [(case, sorted(tasks[case.id], key=lambda task: (task.role != "lead", task.department))) for case in cases]

@@ -1,0 +1,167 @@
+"""The columns of every table, derived from the shapes of the domain: the one place that knows how a record is a row.
+
+Two directions: records become columns for an insert (`columns_of`), and rows of a SELECT over `select_list` become
+records again (`record_of`). Knows nothing of connections; the types themselves are in `migrations/`, and a test holds
+the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple, get_type_hints
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Task
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.event import Event, Personal
+from jianguan.domain.fact import Fact
+from jianguan.domain.trace import TABLES, Quarantined, Step
+
+
+class Column(NamedTuple):
+    """One column: its name, its type in ClickHouse, and how a value comes back from a SELECT."""
+
+    name: str
+    type: str
+    select: str
+    restore: Callable[[Any], Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """One table: what its rows are, its columns, and which fields make a version of a row unique."""
+
+    name: str
+    record: type[Any]
+    columns: tuple[Column, ...]
+    identity: tuple[int, ...]  # positions of the fields that tell one version of a row from another
+
+    @property
+    def quoted(self) -> str:
+        """The column names for an INSERT."""
+        return ", ".join(f"`{column.name}`" for column in self.columns)
+
+    def select_list(self, prefix: str = "") -> str:
+        """The expressions of a SELECT whose rows `record_of` understands. `prefix` is a table alias."""
+        return ", ".join(column.select.format(f"{prefix}`{column.name}`") for column in self.columns)
+
+
+# Texts that repeat so often that a dictionary pays, and integers that are moments in milliseconds.
+_WORDS: Final[dict[str, str]] = {
+    "events": "source kind nature category matter region industry product platform channel result right outcome status",
+    "personal": "",
+    "facts": "rule region industry category",
+    "alerts": "rule rule_hash severity region industry category lead clock",
+    "cases": "state severity lead region clock clock_source",
+    "tasks": "department role state",
+    "deliveries": "receiver department kind state",
+    "quarantine": "topic code field content_type state",
+    "trace": "what actor",
+}
+_WORD_LISTS: Final = {("events", "tags"), ("alerts", "joint")}
+_TIMES: Final[dict[str, str]] = {
+    "events": "occurred_at received_at",
+    "personal": "occurred_at",
+    "facts": "time received_at",
+    "alerts": "episode episode_end time window_start raised_at received_at",
+    "cases": "opened_at closed_at due_at",
+    "tasks": "assigned_at accepted_at reported_at closed_at due_at",
+    "deliveries": "due_at created_at updated_at received_at",
+    "quarantine": "at",
+    "trace": "at",
+}
+_RECORDS: Final[dict[str, type[Any]]] = {
+    "events": Event,
+    "personal": Personal,
+    "facts": Fact,
+    "alerts": Alert,
+    "cases": Case,
+    "tasks": Task,
+    "deliveries": Delivery,
+    "quarantine": Quarantined,
+    "trace": Step,
+}
+_TEXT: Final = Event._fields.index("text")
+
+
+def _column(table: str, name: str, hint: Any) -> Column:
+    optional = hint not in (str, int, float, bool, bytes) and type(None) in getattr(hint, "__args__", ())
+    base = next(each for each in hint.__args__ if each is not type(None)) if optional else hint
+    if name in _TIMES[table].split():
+        kind = "DateTime64(3, 'UTC')"
+        return Column(name, f"Nullable({kind})" if optional else kind, "toUnixTimestamp64Milli({})", None)
+    if base is str:
+        kind = "Nullable(String)" if optional else "String"
+        return Column(name, f"LowCardinality({kind})" if name in _WORDS[table].split() else kind, "{}", None)
+    if base is bytes:
+        return Column(name, "String", "hex({})", bytes.fromhex)
+    if base is int:
+        kind = "UInt64" if name == "revision" else "UInt8" if name == "stage" else "Int64"
+        return Column(name, f"Nullable({kind})" if optional else kind, "{}", None)
+    if base is float:
+        return Column(name, "Nullable(Float64)" if optional else "Float64", "{}", None)
+    if base is bool:
+        return Column(name, "Bool", "{}", bool)
+    if base == tuple[str, ...]:
+        words = (table, name) in _WORD_LISTS
+        return Column(name, "Array(LowCardinality(String))" if words else "Array(String)", "{}", tuple)
+    if base == dict[str, float]:
+        return Column(name, "Map(String, Float64)", "{}", dict)
+    raise TypeError(f"{table}.{name}: no column type for {hint}")
+
+
+def _shape(table: str) -> TableShape:
+    record = _RECORDS[table]
+    columns = [_column(table, name, hint) for name, hint in get_type_hints(record).items()]
+    if table == "events":
+        # The free text is personal: the events table learns only how long it was.
+        columns[_TEXT] = Column("text_length", "Int64", "{}", None)
+    identity = ("event",) if table == "personal" else ("id", "revision")
+    return TableShape(
+        table,
+        record,
+        tuple(columns),
+        tuple(record._fields.index(name) for name in identity if name in record._fields),
+    )
+
+
+SHAPES: Final[dict[str, TableShape]] = {table: _shape(table) for table in TABLES}
+
+
+def columns_of(table: str, records: Sequence[Any]) -> list[Sequence[Any]]:
+    """The records as columns, in the order of the shape. Times stay integers of milliseconds."""
+    columns: list[Sequence[Any]] = list(zip(*records, strict=True))
+    if table == "events":
+        columns[_TEXT] = [0 if text is None else len(text) for text in columns[_TEXT]]
+    return columns
+
+
+def record_of(table: str, row: Sequence[Any]) -> Any:
+    """The record that `row`, a result of `select_list`, stands for. An event comes back with `text` None."""
+    shape = SHAPES[table]
+    values = [
+        value if column.restore is None else column.restore(value)
+        for column, value in zip(shape.columns, row, strict=True)
+    ]
+    if table == "events":
+        values[_TEXT] = None
+    return shape.record(*values)
+
+
+def records_of(table: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
+    """`record_of` for each row."""
+    return [record_of(table, row) for row in rows]
+
+
+def deduplication_token(token: str, table: str, records: Sequence[Any]) -> str:
+    """A token for the store's deduplication: letters and digits only, so that it may stand in a SETTINGS clause.
+
+    It names the run and the versions of rows in it: the same run told again with other rows must not be swallowed.
+    """
+    digest = blake2b(f"{token}\x1f{table}\x1f{len(records)}".encode("utf-8", "surrogatepass"), digest_size=16)
+    for position in SHAPES[table].identity:
+        names = "\x1f".join([str(record[position]) for record in records])
+        digest.update(names.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

@@ -1,0 +1,49 @@
+"""What both stores share: the port as the archive needs it, the errors, the database's name.
+
+Knows nothing of how either store is reached.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from jianguan.errors import ConfigurationError, JianguanError, UnavailableError
+from jianguan.ports import Store
+
+DATABASE: Final = "jianguan"
+BLOCK_ROWS: Final = 65_536
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_CODE = re.compile(r"Code: (\d+)")
+# Codes of ClickHouse that say "not now" rather than "not like this": socket and network errors, timeouts, memory, disk
+# space, too many parts, too many queries, a table that is read-only or shutting down.
+_PASSING: Final = frozenset({3, 159, 164, 198, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 319, 425, 439, 999})
+
+
+class StoreError(JianguanError):
+    """The store refused a statement: the statement, the data or the schema is wrong, and trying again will not help."""
+
+
+class BlockStore(Store, Protocol):
+    """A store that can also hand out a long result in blocks."""
+
+    def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a SELECT, a block at a time, without holding them all."""
+
+
+def error_of(message: str, code: int | None = None) -> JianguanError:
+    """The error that a message of ClickHouse stands for."""
+    if code is None:
+        found = _CODE.search(message)
+        code = int(found[1]) if found else 0
+    text = message.strip().split("\n", 1)[0][:500]
+    return UnavailableError(f"the store cannot now: {text}") if code in _PASSING else StoreError(f"the store: {text}")
+
+
+def checked_name(name: str) -> str:
+    """`name` if it may stand in SQL as a database name, else ConfigurationError."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"{name!r} cannot name a database: use letters, digits and underscores")
+    return name
