@@ -145,14 +145,12 @@ class Archive(Protocol):
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
         """(event id, content hash, receipt of the acceptance) of the most recently received events, oldest first."""
 
-    def facts_since(self, rule: str, version: int, since: int) -> Iterator[Fact]:
-        """Facts of one rule version with event time >= `since`, any order, streamed in blocks."""
+    def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
+        """Facts of one rule version that are at most `retention` ms older than the newest fact of their own key, any
+        order, streamed in blocks: what the windows of all its keys can still need."""
 
-    def rule_keys_latest(self) -> Iterator[tuple[str, int, int]]:
-        """(rule, version, latest event time) of everything in the facts table."""
-
-    def open_cases(self) -> Iterator[tuple[Case, list[Task]]]:
-        """Cases that are open, with all their tasks."""
+    def open_cases(self, closed_since: int | None = None) -> Iterator[tuple[Case, list[Task]]]:
+        """Cases that are open, and those closed at `closed_since` (ms) or later, with all their tasks."""
 
     def case_ordinals(self) -> Iterator[tuple[str, int]]:
         """(case key, highest ordinal) of every case key."""

@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     store_password_file: Path | None = Field(default=None, description="File with the password of the store's user.")
     group: str = Field(default="jianguan", description="Consumer group of the workers.")
     topic_prefix: str = Field(default="", description="Put before every topic name.")
-    partitions: Annotated[int, Field(ge=1, le=1024)] = Field(default=4, description="Partitions of every topic.")
+    partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None, description="Partitions of every topic; none takes 1 in the embedded system, 8 in a cluster."
+    )
     replication: Annotated[int, Field(ge=1, le=7)] = Field(default=1, description="Replicas of every topic.")
     rules: tuple[Path, ...] = Field(default=(), description="Folders of rules; none takes the shipped library.")
     rules_reload: timedelta = Field(default=timedelta(seconds=2), description="How often rule folders are looked at.")

@@ -1,0 +1,266 @@
+"""The embedded system: broker, store, stages, pages and the simulated feed in one process tree on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import secrets
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from dashboards import Health, LiveFeed
+from jianguan.clock import Clock
+from jianguan.domain.masking import redact
+from jianguan.domain.trace import Records
+from jianguan.embedded.demo import DemoFeed
+from jianguan.embedded.inbox import DemoInbox
+from jianguan.embedded.journal import Journal
+from jianguan.embedded.system import EmbeddedSystem
+from jianguan.errors import UnavailableError
+from jianguan.metrics import Metrics
+from jianguan.settings import Settings
+from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, faust_options, receivers_of
+from jianguan.wiring.restore import rules_changed
+from jianguan.wiring.serving import WebServer
+from jianguan.wiring.tables import Tables, load_tables
+from jianguan.wiring.web import build_web, health_of, raw_event, redeliverer
+from rules.ruleset import RuleSet
+from sinks.archive import SqlArchive
+from sinks.embedded import EmbeddedStore
+from sinks.webhooks.receivers import Receiver
+from sinks.webhooks.signing import generate_secret
+from streams.gateway import StreamGateway
+from streams.rulebook import RuleBook
+
+log = logging.getLogger(__name__)
+
+SERVER_FILE: Final = "server.json"
+DEMO_FILE: Final = "demo.json"
+MAINTAIN_EVERY: Final = 60.0
+# Collecting garbage less often gives a third on the hot path (DESIGN, hazards).
+GC_THRESHOLD: Final = 50_000
+
+
+class EmbeddedApplication:
+    """Everything that `jianguan up` runs. `start`, then `stop` once."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, demo: bool) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._demo = demo
+        self._registry = CollectorRegistry()
+        self._metrics = Metrics(self._registry)
+        self._web = WebServer(settings.host, settings.port)
+        self._store = EmbeddedStore(settings.data / "store")
+        self._archive = SqlArchive(self._store, clock, mask=lambda text: redact(text).text)
+        self._journal = Journal(settings.data / "journal")
+        self._live = LiveFeed(clock)
+        self._inbox = DemoInbox(clock, generate_secret(secrets.token_bytes))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._partitions = settings.partitions or EMBEDDED_PARTITIONS
+        self._stored = False
+        self._parts: Parts | None = None
+        self._system: EmbeddedSystem | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        return self._web.url
+
+    @property
+    def broker_pid(self) -> int | None:
+        """The process id of the broker."""
+        return self._system.broker_pid if self._system else None
+
+    async def start(self) -> None:
+        """Start everything; returns when records flow. A failure leaves nothing running."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._web.bind()
+        tables = await asyncio.to_thread(load_tables, settings, self._clock)
+        rulebook = RuleBook(tables.folders, tables.rules, self._clock, self._metrics)
+        await asyncio.gather(asyncio.to_thread(rulebook.load), asyncio.to_thread(self._open_store))
+        receivers = receivers_of(settings)
+        if self._demo and not receivers:
+            await self._inbox.start()
+            receivers = self._inbox.receivers([each.id for each in tables.rules.departments])
+        parts = self._parts = build_parts(
+            settings,
+            self._clock,
+            self._metrics,
+            tables,
+            rulebook,
+            self._store,
+            self._archive,
+            receivers,
+            self._partitions,
+            self._observe,
+        )
+        gateway = StreamGateway(parts.outbox, self._clock, self._partitions, secrets.token_hex(8), self._journal)
+        system = self._system = EmbeddedSystem(
+            settings.data,
+            parts.pipeline,
+            parts.outbox,
+            gateway,
+            self._journal,
+            faust_options(settings, embedded=True),
+            self._clock,
+            self._metrics,
+            prefix=settings.topic_prefix,
+            partitions=self._partitions,
+            broker_memory=settings.broker_memory,
+        )
+        await self._serve(tables, gateway, parts, system)
+        await self._restore(parts, receivers)
+        parts.pipeline.start()
+        await system.start()
+        self._spawn(parts.desk.run(), "deliveries")
+        self._spawn(self._maintain(), "maintenance")
+        self._spawn(
+            rulebook.watch(settings.rules_reload / timedelta(seconds=1), self._rules_changed),
+            "rules",
+        )
+        if self._demo:
+            self._spawn(self._feed(gateway), "demo")
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+    async def stop(self) -> None:
+        """Stop taking records, let what is under way reach the store, end everything. Safe to call after a failure."""
+        self._live.close()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._web.stop()
+        if self._system is not None:
+            await self._system.stop()
+        if self._parts is not None:
+            await self._parts.pipeline.stop()
+            await self._parts.sender.close()
+        await self._inbox.stop()
+        if self._stored:
+            await asyncio.to_thread(self._journal.close)
+            await asyncio.to_thread(self._store.close)
+            with suppress(FileNotFoundError):
+                (self._settings.data / SERVER_FILE).unlink()
+
+    def _open_store(self) -> None:
+        self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._store.start()
+        self._stored = True
+        self._journal.open()
+
+    async def _serve(self, tables: Tables, gateway: StreamGateway, parts: Parts, system: EmbeddedSystem) -> None:
+        app = build_web(
+            self._settings,
+            self._clock,
+            self._registry,
+            tables,
+            self._archive,
+            gateway,
+            self._live,
+            parts.rulebook,
+            lambda: self._health(parts, system),
+            redeliverer(self._archive, parts.desk),
+            parts.outbox.emit,
+        )
+        await self._web.start(app)
+        server = {"url": self._web.url, "pid": os.getpid()}
+        await asyncio.to_thread(_replace, self._settings.data / SERVER_FILE, json.dumps(server))
+
+    async def _restore(self, parts: Parts, receivers: tuple[Receiver, ...]) -> None:
+        """Everything is this process's own, so all state is restored before the first record flows."""
+        await asyncio.to_thread(lambda: parts.seen.restore(self._archive.seen_events(self._settings.seen_events)))
+        for partition in range(self._partitions):
+            await parts.correlate.get(partition)
+            await parts.handle.get(partition)
+        parts.desk.restore(await asyncio.to_thread(lambda: list(self._archive.pending_deliveries())))
+
+    def _observe(self, records: Records) -> None:
+        self._live.observe(records)
+
+    async def _rules_changed(self, ruleset: RuleSet) -> None:
+        assert self._parts is not None
+        await rules_changed(self._parts.correlate, self._parts.restorer, ruleset)
+
+    def _health(self, parts: Parts, system: EmbeddedSystem) -> Health:
+        ended = [
+            f"{task.get_name()} has ended: {task.exception()!r}"
+            for task in self._tasks
+            if task.done() and not task.cancelled()
+        ]
+        return health_of(
+            {
+                "broker": system.failures(),
+                "stages": [*parts.pipeline.failures(), *ended],
+                "rules": [parts.rulebook.error] if parts.rulebook.error else [],
+            }
+        )
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(MAINTAIN_EVERY)
+            try:
+                await asyncio.to_thread(self._store.maintain)
+            except UnavailableError as error:
+                log.warning("the store could not be tidied: %s", error)
+
+    async def _feed(self, gateway: StreamGateway) -> None:
+        """Send the simulated feed, continuing where the last run stopped."""
+        path = self._settings.data / DEMO_FILE
+        position = await asyncio.to_thread(_read_position, path)
+        feed = DemoFeed(self._settings.demo_seed, rate=self._settings.demo_rate).at(position)
+        started = self._clock.monotonic()
+        for offset, event in feed.events(self._clock):
+            pause = offset - (self._clock.monotonic() - started)
+            if pause > 0:
+                await asyncio.sleep(pause)
+            try:
+                await gateway.submit([raw_event(event, "demo")])
+            except UnavailableError as error:
+                log.warning("the simulated feed waits: %s", error)
+                continue
+            position += 1
+            await asyncio.to_thread(_replace, path, json.dumps({"position": position}))
+
+    def _spawn(self, work: object, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=name)  # type: ignore[arg-type]
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s has ended: %r", task.get_name(), error, exc_info=error)
+
+
+def _read_position(path: Path) -> int:
+    try:
+        return int(json.loads(path.read_text())["position"])
+    except FileNotFoundError:
+        return 0
+    except (ValueError, KeyError, TypeError):
+        log.warning("%s cannot be read; the simulated feed begins anew", path)
+        return 0
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write `path` whole or not at all."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.replace(path)

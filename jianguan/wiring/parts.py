@@ -1,0 +1,143 @@
+"""Joins the five stages of a worker. Nothing is started here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from jianguan.clock import Clock
+from jianguan.domain.trace import Records
+from jianguan.metrics import Metrics
+from jianguan.ports import Archive, Store
+from jianguan.settings import Settings
+from jianguan.wiring.restore import Restorer
+from jianguan.wiring.tables import Tables
+from sinks.webhooks.desk import DeliveryDesk
+from sinks.webhooks.receivers import Receiver, load_receivers
+from sinks.webhooks.retry import RetryPolicy
+from sinks.webhooks.schedule import DeliverySchedule
+from sinks.webhooks.sender import WebhookSender
+from streams.app import FaustOptions
+from streams.correlate import Correlate
+from streams.handle import Handle
+from streams.ingest import Ingest
+from streams.outbox import Outbox
+from streams.owned import Owned
+from streams.record import Recorder
+from streams.rulebook import RuleBook
+from streams.seen import SeenEvents
+from streams.topology import Pipeline, Stages
+from streams.transport import BatchOptions
+
+EMBEDDED_PARTITIONS: Final = 1
+CLUSTER_PARTITIONS: Final = 8
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a worker is made of."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    tables: Tables
+    rulebook: RuleBook
+    store: Store
+    archive: Archive
+    outbox: Outbox
+    pipeline: Pipeline
+    correlate: Owned[Correlate]
+    handle: Owned[Handle]
+    desk: DeliveryDesk
+    sender: WebhookSender
+    seen: SeenEvents
+    restorer: Restorer
+    partitions: int
+
+
+def build_parts(
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+    tables: Tables,
+    rulebook: RuleBook,
+    store: Store,
+    archive: Archive,
+    receivers: Sequence[Receiver],
+    partitions: int,
+    observe: Callable[[Records], None],
+) -> Parts:
+    """Join the stages. Nothing is started; the store and the rule book are."""
+    outbox = Outbox(settings.topic_prefix, partitions)
+    sender = WebhookSender(clock)
+    schedule = DeliverySchedule(RetryPolicy(), random.Random())  # noqa: S311 - jitter, not a secret
+    desk = DeliveryDesk(receivers, schedule, sender, clock, outbox.emit, metrics)
+    seen = SeenEvents(settings.seen_events)
+    ingest = Ingest(
+        tables.codes,
+        rulebook.matcher,
+        seen,
+        clock,
+        partitions=partitions,
+        max_age_ms=int(settings.max_age / timedelta(milliseconds=1)),
+        prefix=settings.topic_prefix,
+    )
+    restorer = Restorer(archive, rulebook, tables, clock, partitions)
+    correlate = Owned(restorer.correlate)
+    handle = Owned(restorer.handle)
+    recorder = Recorder(
+        store,
+        clock,
+        metrics,
+        rows=settings.store_batch,
+        linger=settings.store_linger / timedelta(seconds=1),
+        observe=observe,
+    )
+    stages = Stages(
+        ingest=ingest,
+        correlate=correlate,
+        handle=handle,
+        deliver=desk.accept,
+        recorder=recorder,
+        outbox=outbox,
+        clock=clock,
+        metrics=metrics,
+        prefix=settings.topic_prefix,
+        partitions=partitions,
+    )
+    return Parts(
+        settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,
+        sender, seen, restorer, partitions,
+    )  # fmt: skip
+
+
+def faust_options(settings: Settings, embedded: bool) -> Callable[[str], FaustOptions]:
+    """Options of the Faust app, given the broker's address."""
+    batch = BatchOptions(
+        fetch_max_wait_ms=int(settings.fetch_wait / timedelta(milliseconds=1)), run_records=settings.run_records
+    )
+
+    def options(broker: str) -> FaustOptions:
+        folder = settings.data / "faust"
+        if embedded:
+            return FaustOptions(settings.group, broker, folder, batch=batch)
+        return FaustOptions(
+            settings.group,
+            broker,
+            folder,
+            session_timeout=30.0,
+            heartbeat_interval=3.0,
+            rebalance_timeout=60.0,
+            request_timeout=40.0,
+            batch=batch,
+        )
+
+    return options
+
+
+def receivers_of(settings: Settings) -> tuple[Receiver, ...]:
+    """The configured receivers; none without a file."""
+    return load_receivers(settings.receivers) if settings.receivers is not None else ()

@@ -1,0 +1,89 @@
+"""Builds the state of a partition from what the store has (DESIGN D2), at a start, a takeover and a change of rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+
+from jianguan.clock import Clock, to_millis
+from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import partition_of
+from jianguan.ports import Archive
+from jianguan.wiring.tables import Tables, deadlines
+from rules.engine import Engine
+from rules.ruleset import RuleSet
+from streams.correlate import Correlate
+from streams.handle import Handle
+from streams.owned import Owned
+from streams.rulebook import RuleBook
+
+log = logging.getLogger(__name__)
+
+
+class Restorer:
+    """Builds the state of a partition from what the store has (DESIGN D2)."""
+
+    def __init__(self, archive: Archive, rulebook: RuleBook, tables: Tables, clock: Clock, partitions: int) -> None:
+        self._archive = archive
+        self._rulebook = rulebook
+        self._tables = tables
+        self._clock = clock
+        self._partitions = partitions
+
+    async def correlate(self, partition: int) -> Correlate:
+        """Windows as a fold over the facts of the partition."""
+        return await asyncio.to_thread(self._correlate, partition)
+
+    async def handle(self, partition: int) -> Handle:
+        """Cases as the store has them."""
+        return await asyncio.to_thread(self._handle, partition)
+
+    def fold(self, engine: Engine, partition: int, rules: Sequence[str]) -> int:
+        """Fold the stored facts of `rules` into `engine`; how many there were. Blocking."""
+        folded = 0
+
+        def counted(facts: Iterator[Fact]) -> Iterator[Fact]:
+            nonlocal folded
+            for fact in facts:
+                if partition_of(fact.rule + fact.key, self._partitions) == partition:
+                    folded += 1
+                    yield fact
+
+        for identifier in rules:
+            rule = self._rulebook.ruleset.by_id(identifier)
+            if rule is not None:
+                engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
+        return folded
+
+    def _correlate(self, partition: int) -> Correlate:
+        engine = Engine(self._rulebook.ruleset)
+        count = self.fold(engine, partition, [rule.id for rule in self._rulebook.ruleset.running])
+        log.info("partition %d: windows restored from %d facts", partition, count)
+        return Correlate(engine, self._clock, partitions=self._partitions)
+
+    def _handle(self, partition: int) -> Handle:
+        def mine(case_key: str) -> bool:
+            return partition_of(case_key, self._partitions) == partition
+
+        since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
+        desk = CaseDesk(deadlines(self._tables.rules))
+        files = [(case, tasks) for case, tasks in self._archive.open_cases(since) if mine(case.case_key)]
+        alerts: dict[str, list[str]] = {}
+        for alert, case_id in self._archive.alert_ids_of([case.id for case, _ in files]):
+            alerts.setdefault(case_id, []).append(alert)
+        ordinals = [(key, ordinal) for key, ordinal in self._archive.case_ordinals() if mine(key)]
+        desk.restore(ordinals, [(case, tasks, alerts.get(case.id, [])) for case, tasks in files])
+        log.info("partition %d: %d open cases restored", partition, len(desk))
+        return Handle(desk, self._clock, partitions=self._partitions)
+
+
+async def rules_changed(correlate: Owned[Correlate], restorer: Restorer, ruleset: RuleSet) -> None:
+    """Give the windows of every partition the new rules; those that are new start from the facts that are stored."""
+    for partition, state in correlate:
+        engine = state.engine
+        assert isinstance(engine, Engine)
+        fresh = engine.swap(ruleset)
+        if fresh:
+            await asyncio.to_thread(restorer.fold, engine, partition, [rule.id for rule in fresh])

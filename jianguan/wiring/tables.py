@@ -1,0 +1,82 @@
+"""Reference tables and what is derived from them: codes, calendars, statutory clocks, the key of the reporter hash."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jianguan.clock import Clock, from_millis, to_millis
+from jianguan.domain.admission import Reference as Codes
+from jianguan.domain.casework import Deadline
+from jianguan.domain.industries import Industries
+from jianguan.domain.regions import Regions
+from jianguan.domain.statutory import StatutoryClocks, due_at
+from jianguan.domain.working_days import WorkingDays
+from jianguan.errors import ConfigurationError
+from jianguan.settings import Settings
+from rules.departments import Departments
+from rules.reference import Reference
+from rules.ruleset import RuleSet
+
+log = logging.getLogger(__name__)
+
+_KEY_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """All reference tables of this installation."""
+
+    rules: Reference
+    codes: Codes
+    folders: tuple[Path, ...]
+
+
+def load_tables(settings: Settings, clock: Clock) -> Tables:
+    """Read every reference table. Blocking; the errors name the file."""
+    year = clock.now().year
+    regions = Regions.load(settings.regions)
+    industries = Industries.load(settings.industries)
+    # Next year's holidays are announced late in the year: until then its weekends alone count, and `doctor` says so.
+    working_days = WorkingDays.load(settings.calendars, provisional_years=(year, year + 1))
+    reference = Reference(regions, industries, working_days, StatutoryClocks.load(), Departments.load())
+    codes = Codes(regions, industries, hash_key(settings.data))
+    return Tables(reference, codes, settings.rules or (RuleSet.library_path(),))
+
+
+def hash_key(folder: Path) -> bytes:
+    """The key of the reporter hash: made once, kept in `folder`, readable by the owner only. Blocking."""
+    path = folder / "reporter-hash.key"
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = os.urandom(_KEY_BYTES)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+    if len(key) < _KEY_BYTES:
+        raise ConfigurationError(
+            f"{path} is too short for a key; restore it from a backup, or remove it to make a new one"
+        )
+    return key
+
+
+def deadlines(reference: Reference) -> Deadline:
+    """Statutory clocks as the desk asks for them."""
+
+    def deadline(clock_id: str, start: int) -> tuple[int | None, str]:
+        started = from_millis(start)
+        try:
+            definition = reference.clocks.in_force(clock_id, started.date())
+            return to_millis(due_at(definition, started, reference.working_days)), definition.source
+        except ConfigurationError as error:
+            log.error("a case has no deadline: %s", error)
+            return None, str(error)
+
+    return deadline

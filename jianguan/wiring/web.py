@@ -1,0 +1,146 @@
+"""The web app over the parts of a worker or of a dashboards process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from dashboards import Check, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, create_app
+from jianguan.clock import Clock, to_millis
+from jianguan.domain.admission import admit, decode
+from jianguan.domain.contract import TOPIC_OF_KIND
+from jianguan.domain.ids import make_id
+from jianguan.domain.industries import Industries
+from jianguan.domain.regions import Regions
+from jianguan.domain.trace import STAGES, Quarantined, Records, Step
+from jianguan.errors import InputError
+from jianguan.ports import Archive, Gateway, RawEvent
+from jianguan.settings import Settings
+from jianguan.wiring.tables import Tables
+from sinks.webhooks.desk import DeliveryDesk
+from streams.rulebook import RuleBook
+
+
+def build_web(
+    settings: Settings,
+    clock: Clock,
+    registry: CollectorRegistry,
+    tables: Tables,
+    archive: Archive,
+    gateway: Gateway,
+    live: LiveFeed,
+    rulebook: RuleBook,
+    health: Callable[[], Health],
+    redeliver: Callable[[str], Awaitable[bool]],
+    emit: Callable[[Records], Awaitable[None]],
+) -> FastAPI:
+    """The web app over these parts."""
+
+    def judge(raw: RawEvent) -> str:
+        event, _ = admit(
+            decode(raw.value, raw.topic, raw.content_type, raw.headers), tables.codes, to_millis(clock.now())
+        )
+        return event.id
+
+    async def retried(row: Quarantined, receipt: str) -> None:
+        now = to_millis(clock.now())
+        after = row._replace(state="retried", revision=row.revision + 1)
+        step = Step(
+            make_id("st", row.id, "retried", receipt), row.id, now, STAGES["operate"], "retried", "operator", receipt,
+            "", (), "",
+        )  # fmt: skip
+        await emit(Records(quarantine=[after], trace=[step]))
+
+    departments = {each.id: (each.zh, each.en) for each in tables.rules.departments}
+    return create_app(
+        Dependencies(
+            archive=archive,
+            gateway=gateway,
+            live=live,
+            admit=judge,
+            clock=clock,
+            metrics=registry,
+            health=health,
+            rules_info=lambda: rules_info(rulebook),
+            departments=departments,
+            region_name=_naming(tables.codes.regions),
+            industry_name=_naming(tables.codes.industries),
+            redeliver=redeliver,
+            retried=retried,
+            api_token=settings.api_token.get_secret_value() if settings.api_token else None,
+            loopback=settings.host in ("127.0.0.1", "::1", "localhost"),
+        )
+    )
+
+
+def rules_info(rulebook: RuleBook) -> RulesInfo:
+    """The running rules as the pages show them."""
+    rules = []
+    for rule in rulebook.ruleset.running:
+        clauses = []
+        if rule.count:
+            clauses.append(f"count >= {rule.count}")
+        if rule.distinct:
+            clauses.append(f"distinct({rule.distinct_of}) >= {rule.distinct}")
+        if rule.sum_of:
+            clauses.append(f"sum({rule.sum_of}) >= {rule.sum}")
+        window = timedelta(milliseconds=rule.size)
+        rules.append(
+            RuleInfo(
+                id=rule.id,
+                version=rule.version,
+                hash=rule.content_hash,
+                severity=rule.severity,
+                title_zh=rule.title_zh,
+                title_en=rule.title_en,
+                condition=rule.condition,
+                correlation=f"{' and '.join(clauses)} in {window}",
+                group_by=rule.groups,
+                lead=rule.lead,
+                legal_basis=rule.legal_basis,
+                file=rule.path,
+            )
+        )
+    return RulesInfo(tuple(rules), loaded_at=rulebook.loaded_at, error=rulebook.error or None)
+
+
+def health_of(checks: Mapping[str, Sequence[str]]) -> Health:
+    """Health from lists of failures by part."""
+    return Health({name: Check(not found, "; ".join(found)) for name, found in checks.items()})
+
+
+def redeliverer(archive: Archive, desk: DeliveryDesk) -> Callable[[str], Awaitable[bool]]:
+    """Sends a delivery again by its id; False when nobody knows it."""
+
+    async def redeliver(identifier: str) -> bool:
+        history = await asyncio.to_thread(archive.history, identifier)
+        found = next((each for each in history.deliveries if each.id == identifier), None) if history else None
+        if found is None:
+            return False
+        await desk.redeliver(identifier, found)
+        return True
+
+    return redeliver
+
+
+def raw_event(event: Mapping[str, Any], submission: str = "") -> RawEvent:
+    """A wire event, made in this process, as it would come in over HTTP."""
+    topic = TOPIC_OF_KIND.get(str(event.get("kind")), "complaints")
+    value = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return RawEvent(value, "application/json", topic, f"{event.get('source')}/{event.get('id')}", submission=submission)
+
+
+def _naming(tree: Regions | Industries) -> Callable[[str], tuple[str, str] | None]:
+    def name(code: str) -> tuple[str, str] | None:
+        try:
+            return tree.name(code, "zh"), tree.name(code, "en")
+        except InputError:
+            return None
+
+    return name
