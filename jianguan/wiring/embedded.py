@@ -224,19 +224,17 @@ class EmbeddedApplication:
         """Send the simulated feed, continuing where the last run stopped."""
         path = self._settings.data / DEMO_FILE
         position = await asyncio.to_thread(_read_position, path)
-        feed = DemoFeed(self._settings.demo_seed, rate=self._settings.demo_rate).at(position)
+        feed = DemoFeed(self._settings.demo_seed, self._clock.now(), position, self._settings.demo_rate)
         started = self._clock.monotonic()
-        for offset, event in feed.events(self._clock):
+        for offset, event in feed:
             pause = offset - (self._clock.monotonic() - started)
             if pause > 0:
                 await asyncio.sleep(pause)
             try:
                 await gateway.submit([raw_event(event, "demo")])
             except UnavailableError as error:
-                log.warning("the simulated feed waits: %s", error)
-                continue
-            position += 1
-            await asyncio.to_thread(_replace, path, json.dumps({"position": position}))
+                log.warning("the simulated feed lost an event: %s", error)
+            await asyncio.to_thread(_replace, path, json.dumps({"position": feed.position}))
 
     def _spawn(self, work: object, name: str) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work, name=name)  # type: ignore[arg-type]
