@@ -169,10 +169,11 @@ class BoundMapping:
         if "id" in enterprise:
             record["enterprise"] = {"scheme": self.mapping.enterprise_scheme, **enterprise}
         position: dict[str, Any] = {}
+        known = len(problems)
         self._fill(position, self._position, cells, problems)
-        if len(position) == 1:
+        if len(position) == 1 and len(problems) == known:
             problems.append(Problem(self._columns["position"], "position", "latitude or longitude is missing"))
-        elif position:
+        elif len(position) == 2:
             record["position"] = position
         reporter: dict[str, Any] = {}
         self._fill(reporter, self._reporter, cells, problems)
