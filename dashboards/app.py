@@ -1,0 +1,117 @@
+"""Puts the web app together: guard, telemetry, routes, errors. Construction only; behaviour is in the other files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from dashboards import api, intake, pages, stream
+from dashboards.actions import Actions
+from dashboards.dependencies import Dependencies
+from dashboards.finding import Finder
+from dashboards.overview import OverviewSource
+from dashboards.problems import TITLES, ProblemError, response_of, retry_after
+from dashboards.reads import Reads
+from dashboards.rendering import HERE, Renderer
+from dashboards.security import Guard
+from dashboards.telemetry import Telemetry
+from jianguan.errors import UnavailableError
+
+
+class _Static(StaticFiles):
+    """Static files that browsers keep but ask about: scripts import each other without a version."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def create_app(deps: Dependencies) -> FastAPI:
+    """The ASGI application. Needs no lifespan; call `deps.live.close()` before stopping the server."""
+    app = FastAPI(
+        title="jianguan",
+        version="1",
+        description="Complaints, violations and consumer-rights events in; alerts, cases and tasks out.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    reads = Reads(deps.limits)
+    finder = Finder(deps, reads)
+    actions = Actions(deps, finder)
+    source = OverviewSource(deps, reads)
+    renderer = Renderer(deps)
+    app.include_router(intake.router(deps, reads))
+    app.include_router(api.router(deps, reads, finder, actions))
+    app.include_router(stream.router(deps, source))
+    _operating(app, deps)
+    app.include_router(pages.router(pages.Pages(deps, reads, finder, actions, source, renderer)))
+    app.mount("/static", _Static(directory=HERE / "static"), name="static")
+    _errors(app, renderer)
+    app.add_middleware(Guard, deps=deps)
+    app.add_middleware(Telemetry, registry=deps.metrics, clock=deps.clock, live=deps.live)
+    app.state.live = deps.live
+    return app
+
+
+def _operating(app: FastAPI, deps: Dependencies) -> None:
+    @app.get("/healthz", tags=["operation"], summary="The process answers")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", tags=["operation"], summary="Every part works", responses={503: {}})
+    async def readyz() -> Response:
+        health = deps.health()
+        checks = {name: {"ok": check.ok, "detail": check.detail} for name, check in health.checks.items()}
+        return JSONResponse({"ready": health.ready, "checks": checks}, status_code=200 if health.ready else 503)
+
+    @app.get("/metrics", tags=["operation"], summary="Figures for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(deps.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+def _errors(app: FastAPI, renderer: Renderer) -> None:
+    def answer(request: Request, problem: ProblemError) -> Response:
+        wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+        return renderer.error(request, problem) if wants_page else response_of(problem)
+
+    @app.exception_handler(ProblemError)
+    async def problem(request: Request, error: ProblemError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(UnavailableError)
+    async def unavailable(request: Request, error: UnavailableError) -> Response:
+        return answer(request, ProblemError(503, "unavailable", str(error), headers=retry_after(5)))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        # Never the input itself: it may be personal.
+        faults = [
+            {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]} for each in error.errors()
+        ]
+        return answer(
+            request,
+            ProblemError(422, "invalid", "a parameter or the body is not valid", extra={"errors": faults}),
+        )
+
+    @app.exception_handler(ClientDisconnect)
+    async def cut(request: Request, error: ClientDisconnect) -> Response:
+        return answer(request, ProblemError(413, "too-large", "the body is too large or ended early"))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, f"http-{error.status_code}")
+        detail = TITLES.get(error.status_code, str(error.detail))
+        return answer(request, ProblemError(error.status_code, code, detail, headers=error.headers))
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> Response:
+        # Starlette raises it again after this answer, so that the server logs it.
+        return answer(request, ProblemError(500, "defect", "an internal error; it is in the server's log"))

@@ -1,0 +1,111 @@
+"""What the web app needs from the composition root, and the limits that it keeps. No behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from dashboards.live import LiveFeed
+from jianguan.clock import Clock
+from jianguan.domain.trace import Quarantined
+from jianguan.ports import Archive, Gateway, RawEvent
+
+Names = tuple[str, str]  # Chinese, English
+Naming = Callable[[str], Names | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part of the system, as of now."""
+
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All parts by name. Ready when each is."""
+
+    checks: Mapping[str, Check]
+
+    @property
+    def ready(self) -> bool:
+        return all(check.ok for check in self.checks.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RuleInfo:
+    """One active rule as people read it."""
+
+    id: str
+    version: int
+    hash: str
+    severity: str
+    title_zh: str
+    title_en: str
+    condition: str = ""  # CEL
+    correlation: str = ""  # what is counted over which window, in one line
+    group_by: tuple[str, ...] = ()
+    lead: str | None = None  # department, when the rule opens cases
+    legal_basis: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesInfo:
+    """The active rules, and why the last reload failed if it did. The old rules stay active then."""
+
+    rules: Sequence[RuleInfo]
+    loaded_at: int | None = None  # ms
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a client can ask of this process. Bytes, rows, seconds."""
+
+    body_bytes: int = 8 * 1024 * 1024  # of an upload, as sent
+    inflated_bytes: int = 32 * 1024 * 1024  # of an upload, after gzip
+    small_body_bytes: int = 64 * 1024  # of every other request
+    rows: int = 10_000  # of one upload
+    row_bytes: int = 1024 * 1024  # of one record
+    uploads_in_flight: int = 32
+    bytes_in_flight: int = 128 * 1024 * 1024
+    rows_per_second: float = 50_000.0  # of one client, in the long run
+    rows_burst: float = 200_000.0
+    clients: int = 10_000  # remembered for rate limiting
+    reads_at_once: int = 4
+    reads_waiting: int = 64
+    read_seconds: float = 10.0
+    history_rows: int = 1000
+    page_rows: int = 50
+    max_page_rows: int = 500
+    command_seconds: float = 2.0  # how long an action waits for its outcome
+    overview_seconds: float = 2.0  # between two reads of the overview from the store
+    heartbeat_seconds: float = 15.0
+    body_seconds: float = 30.0  # for a whole request body to arrive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Everything `create_app` needs; see the package docstring for the shapes."""
+
+    archive: Archive
+    gateway: Gateway
+    live: LiveFeed
+    admit: Callable[[RawEvent], str]
+    clock: Clock
+    metrics: CollectorRegistry
+    health: Callable[[], Health]
+    rules_info: Callable[[], RulesInfo]
+    departments: Mapping[str, Names]
+    region_name: Naming
+    industry_name: Naming
+    redeliver: Callable[[str], Awaitable[bool]]
+    retried: Callable[[Quarantined, str], Awaitable[None]] | None = None
+    limits: Limits = field(default_factory=Limits)
+    api_token: str | None = None
+    loopback: bool = True  # bound to loopback: the Host header must name it
+    allowed_hosts: frozenset[str] = frozenset()  # further host names, without port

@@ -1,0 +1,234 @@
+"""POST /v1/events: takes uploads in every accepted form and answers when the gateway has made them durable.
+
+Judging is injected (`admit`), so that the answer agrees with what the ingest stage will say. Every row is submitted,
+valid or not: an invalid one becomes a quarantined record downstream, whole, with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from dashboards.bodies import read_encoded
+from dashboards.dependencies import Dependencies
+from dashboards.framing import CLOUD_EVENT, JSON, MODES, Frames, split, topic_of, topic_of_type
+from dashboards.problems import ProblemError, retry_after
+from dashboards.ratelimit import RateLimiter
+from dashboards.reads import Reads
+from dashboards.shapes import IntakeReply, Problem, SubmissionView
+from jianguan.domain.contract import TOPIC_OF_KIND
+from jianguan.domain.event import OUTCOMES
+from jianguan.errors import InputError
+from jianguan.ports import RawEvent
+
+_SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SLICE: Final = 200  # rows judged between two turns of the event loop
+_PREFIX: Final = 512  # characters of a message that are passed on
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One row as it will be submitted, and what is wrong with it, if anything."""
+
+    raw: RawEvent
+    id: str | None
+    error: InputError | None
+
+
+def judge(raw: RawEvent, admit: Callable[[RawEvent], str]) -> Verdict:
+    """`raw` with its ordering key: the event's id when it is valid, else a hash of its bytes."""
+    try:
+        identifier = admit(raw)
+    except InputError as error:
+        return Verdict(replace(raw, key=hash_key(raw.value)), None, error)
+    except RecursionError:
+        fault = InputError("too-deep", "the record is nested too deeply")
+    except ValueError:
+        fault = InputError("unreadable", "the record cannot be read")
+    else:
+        return Verdict(replace(raw, key=identifier), identifier, None)
+    return Verdict(replace(raw, key=hash_key(raw.value)), None, fault)
+
+
+def hash_key(value: bytes) -> str:
+    """What orders a record that has no readable id."""
+    return blake2b(value, digest_size=12).hexdigest()
+
+
+def submission_of(headers: Mapping[str, str]) -> str:
+    """The upload's name from its header, or empty; 400 when it is no slug."""
+    submission = headers.get("jianguan-submission", "")
+    if submission and (len(submission) > 64 or not _SLUG.fullmatch(submission)):
+        raise ProblemError(400, "bad-submission", "Jianguan-Submission must be a slug of at most 64 characters")
+    return submission
+
+
+def cloud_headers(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+    """CloudEvents attributes of the HTTP binding (percent-encoded) as those of the Kafka binding."""
+    return tuple(
+        (f"ce_{name[3:]}", unquote_to_bytes(value)) for name, value in headers.items() if name.startswith("ce-")
+    )
+
+
+def media_type(header: str) -> str:
+    """The media type without parameters; 415 for an unknown one or a charset other than UTF-8."""
+    name, _, parameters = header.partition(";")
+    name = name.strip().lower()
+    charset = re.search(r'charset\s*=\s*"?([^";\s]+)', parameters, re.IGNORECASE)
+    if name not in MODES or (charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii")):
+        raise ProblemError(
+            415,
+            "unknown-content-type",
+            "send application/json, application/x-ndjson, application/cloudevents+json or "
+            "application/cloudevents-batch+json in UTF-8",
+        )
+    return name
+
+
+class Intake:
+    """Bounded uploads into the gateway."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        limits = deps.limits
+        self._deps = deps
+        self._rate = RateLimiter(limits.rows_per_second, limits.rows_burst, limits.clients)
+        self._uploads = 0
+        self._bytes = 0
+
+    async def take(self, request: Request, kind: str) -> tuple[str, Frames, list[Verdict], list[str]]:
+        """Read, judge and submit one upload: its submission, frames, verdicts and receipts."""
+        limits, clock = self._deps.limits, self._deps.clock
+        media = media_type(request.headers.get("content-type", ""))
+        submission = submission_of(request.headers)
+        client = request.client.host if request.client else ""
+        wait = self._rate.wait(client, clock.monotonic())
+        if wait > 0:
+            raise ProblemError(429, "rate-limited", "this client sends too much", headers=retry_after(wait))
+        if self._uploads >= limits.uploads_in_flight or self._bytes >= limits.bytes_in_flight:
+            raise ProblemError(429, "saturated", "the gateway has all it can take for now", headers=retry_after(1))
+        self._uploads += 1
+        held = 0
+        try:
+            body = await read_encoded(request, limits.body_bytes, limits.inflated_bytes, limits.body_seconds)
+            held = len(body)
+            self._bytes += held
+            binary = media == JSON and "ce-specversion" in request.headers
+            frames = Frames([body]) if binary else split(body, MODES[media])
+            self._rate.charge(client, max(1, len(frames.rows)), clock.monotonic())
+            self._bound(frames)
+            headers = cloud_headers(request.headers) if binary else ()
+            content_type = CLOUD_EVENT if MODES[media].startswith("cloudevent") else JSON
+            verdicts = []
+            for index, row in enumerate(frames.rows):
+                topic = (
+                    topic_of_type(request.headers.get("ce-type", "")) if binary else topic_of(row, content_type, kind)
+                )
+                verdicts.append(judge(RawEvent(row, content_type, topic, "", headers, submission), self._deps.admit))
+                if index % _SLICE == _SLICE - 1:
+                    await asyncio.sleep(0)
+            receipts = await self._deps.gateway.submit([verdict.raw for verdict in verdicts])
+        finally:
+            self._uploads -= 1
+            self._bytes -= held
+        return submission, frames, verdicts, receipts
+
+    def _bound(self, frames: Frames) -> None:
+        limits = self._deps.limits
+        if not frames.rows:
+            raise ProblemError(400, "empty", "the body has no records")
+        if len(frames.rows) > limits.rows:
+            raise ProblemError(
+                413,
+                "too-many-rows",
+                f"{len(frames.rows)} records; at most {limits.rows} in one upload, none taken",
+            )
+        for index, row in enumerate(frames.rows):
+            if len(row) > limits.row_bytes:
+                raise ProblemError(
+                    413, "row-too-large", f"record {index} has more than {limits.row_bytes} bytes, none taken"
+                )
+
+
+def reply_of(submission: str, verdicts: list[Verdict], receipts: list[str]) -> dict[str, Any]:
+    """The answer's members: counts and one result a row."""
+    results: list[dict[str, Any]] = []
+    for index, (verdict, receipt) in enumerate(zip(verdicts, receipts, strict=True)):
+        error = verdict.error
+        results.append(
+            {
+                "index": index,
+                "status": "quarantined" if error else "accepted",
+                "id": verdict.id,
+                "receipt": receipt,
+                "code": error.code if error else None,
+                "field": error.field if error else None,
+                "message": str(error)[:_PREFIX] if error else None,
+            }
+        )
+    bad = sum(verdict.error is not None for verdict in verdicts)
+    return {
+        "submission": submission,
+        "rows": len(verdicts),
+        "accepted": len(verdicts) - bad,
+        "quarantined": bad,
+        "results": results,
+    }
+
+
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "One event, a JSON array of them, NDJSON, or CloudEvents 1.0 (structured, batch, or binary "
+        "with ce-* headers). Content-Encoding gzip is understood. Jianguan-Submission names the upload.",
+        "content": {name: {"schema": {}} for name in MODES},
+    }
+}
+
+
+def router(deps: Dependencies, reads: Reads) -> APIRouter:
+    """The routes of the intake."""
+    routes = APIRouter(tags=["intake"])
+    intake = Intake(deps)
+
+    @routes.post(
+        "/v1/events",
+        status_code=202,
+        response_model=IntakeReply,
+        responses={code: {"model": Problem} for code in (400, 408, 413, 415, 422, 429, 503)},
+        openapi_extra=_BODY,
+        summary="Send events",
+    )
+    async def send(request: Request, kind: str = "") -> Response:
+        """Takes events; answers when they are durable, with one result a row. `kind` is for rows without one."""
+        if kind and kind not in TOPIC_OF_KIND:
+            raise ProblemError(400, "unknown-kind", f"kind must be one of {', '.join(TOPIC_OF_KIND)}")
+        submission, frames, verdicts, receipts = await intake.take(request, kind)
+        reply = reply_of(submission, verdicts, receipts)
+        if reply["accepted"]:
+            return JSONResponse(reply, status_code=202)
+        detail = frames.fault or "no record is valid; all are kept in quarantine"
+        raise ProblemError(422, "not-an-array" if frames.fault else "all-invalid", detail, extra=reply)
+
+    @routes.get(
+        "/v1/submissions/{submission}",
+        response_model=SubmissionView,
+        responses={404: {"model": Problem}, 503: {"model": Problem}},
+        summary="What became of an upload",
+    )
+    async def outcome(submission: str) -> SubmissionView:
+        """Records by outcome of the upload that was sent with this Jianguan-Submission."""
+        counts = await reads(deps.archive.submission, submission)
+        if not counts:
+            raise ProblemError(404, "unknown-submission", "no record of this submission is stored yet")
+        outcomes: dict[str, int] = {**dict.fromkeys(OUTCOMES, 0), **counts}
+        return SubmissionView(submission=submission, outcomes=outcomes, records=sum(counts.values()))
+
+    return routes

@@ -1,0 +1,76 @@
+"""The figures of the first page: read from the store now and then, moved on by the live feed in between."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dashboards.dependencies import Dependencies
+from dashboards.live import Totals
+from dashboards.reads import Reads
+from dashboards.shapes import OverviewView
+from jianguan.clock import to_millis
+from jianguan.domain.alert import Alert
+from jianguan.errors import UnavailableError
+from jianguan.ports import Overview
+
+
+class OverviewSource:
+    """One shared, briefly cached reading of the store, however many people watch."""
+
+    def __init__(self, deps: Dependencies, reads: Reads) -> None:
+        self._deps = deps
+        self._reads = reads
+        self._lock = asyncio.Lock()
+        self._read: Overview | None = None
+        self._mark = deps.live.totals()
+        self._read_at = float("-inf")
+        self._stale = False
+
+    async def current(self) -> tuple[OverviewView, list[Alert]]:
+        """The figures and the newest alerts. UnavailableError only when the store has never answered."""
+        clock = self._deps.clock
+        async with self._lock:
+            if clock.monotonic() - self._read_at >= self._deps.limits.overview_seconds or self._read is None:
+                try:
+                    self._read = await self._reads(self._deps.archive.overview, to_millis(clock.now()))
+                    self._mark = self._deps.live.totals()
+                    self._stale = False
+                except UnavailableError:
+                    if self._read is None:
+                        raise
+                    self._stale = True
+                self._read_at = clock.monotonic()
+            read = self._read
+        return self._figures(read, self._mark), read.newest_alerts
+
+    def _figures(self, read: Overview, mark: Totals) -> OverviewView:
+        live = self._deps.live
+        now = live.totals()
+        outcomes = dict(read.events_by_outcome)
+        for name, more in (
+            ("accepted", now.events - mark.events),
+            ("quarantined", now.quarantined - mark.quarantined),
+        ):
+            if more:
+                outcomes[name] = outcomes.get(name, 0) + more
+        severities = dict(read.alerts_by_severity)
+        raised = 0
+        for severity, count in now.alerts.items():
+            more = count - mark.alerts.get(severity, 0)
+            severities[severity] = severities.get(severity, 0) + more
+            raised += more
+        return OverviewView(
+            rate=live.rate(),
+            series=live.series(),
+            events_total=read.events_total + now.events - mark.events,
+            events_by_outcome=outcomes,
+            events_per_minute=read.events_per_minute,
+            alerts_by_severity=severities,
+            alerts_total=read.alerts_total + raised,
+            open_cases=read.open_cases,
+            open_tasks=read.open_tasks,
+            overdue_tasks=read.overdue_tasks,
+            pending_deliveries=read.pending_deliveries,
+            quarantined=read.quarantined + now.quarantined - mark.quarantined,
+            stale=self._stale,
+        )

@@ -1,0 +1,288 @@
+"""The pages: routes that ask the archive and render templates. Every page is whole without scripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import ValidationError
+
+from dashboards import wording
+from dashboards.actions import ActionBody, Actions
+from dashboards.dependencies import Dependencies
+from dashboards.finding import Finder
+from dashboards.overview import OverviewSource
+from dashboards.paging import page_of
+from dashboards.problems import ProblemError
+from dashboards.reads import Reads
+from dashboards.rendering import Renderer
+from jianguan.domain.alert import SEVERITIES
+from jianguan.domain.ids import kind_of
+from jianguan.ports import EventSummary, History
+
+_STATES: Final = {
+    "cases": ("open", "closed"),
+    "tasks": ("assigned", "accepted", "reported", "closed"),
+    "deliveries": ("pending", "delivered", "dead", "disabled"),
+    "quarantine": ("quarantined", "retried"),
+}
+
+
+def _given(request: Request, name: str) -> str | None:
+    """A filter from the address; an empty or absurd one is none."""
+    value = request.query_params.get(name, "").strip()
+    return value if value and len(value) <= 128 and value.isprintable() else None
+
+
+def _one_of(request: Request, name: str, values: tuple[str, ...]) -> str | None:
+    value = _given(request, name)
+    return value if value in values else None
+
+
+def _before(request: Request) -> int | None:
+    value = request.query_params.get("before", "")
+    return int(value) if value.isdecimal() and len(value) < 16 else None
+
+
+def _older(request: Request, before: int | None) -> str | None:
+    if before is None:
+        return None
+    kept = {name: value for name, value in request.query_params.items() if name not in ("before", "lang")}
+    return urlencode({**kept, "before": str(before)})
+
+
+def _by_day(events: list[EventSummary], days: int = 60) -> list[tuple[str, int]]:
+    """Events by day in Shanghai, the last `days` days up to the newest event, oldest first."""
+    if not events:
+        return []
+    counts = Counter(wording.local(each.event.occurred_at).date().toordinal() for each in events)
+    newest = max(counts)
+    first = max(min(counts), newest - days + 1)
+    day = type(wording.local(0).date()).fromordinal
+    return [(day(ordinal).isoformat(), counts.get(ordinal, 0)) for ordinal in range(first, newest + 1)]
+
+
+class Pages:
+    """What the routes share."""
+
+    def __init__(
+        self,
+        deps: Dependencies,
+        reads: Reads,
+        finder: Finder,
+        actions: Actions,
+        source: OverviewSource,
+        renderer: Renderer,
+    ) -> None:
+        self.deps, self.reads, self.finder = deps, reads, finder
+        self.actions, self.source, self.renderer = actions, source, renderer
+        self.rows = deps.limits.page_rows
+
+    def show(self, request: Request, template: str, **context: Any) -> HTMLResponse:
+        return self.renderer.page(request, template, **context)
+
+
+def router(pages: Pages) -> APIRouter:
+    """All pages. They are not part of the API's description."""
+    routes = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    _lists(routes, pages)
+    _things(routes, pages)
+    _search(routes, pages)
+    _forms(routes, pages)
+    return routes
+
+
+def _lists(routes: APIRouter, pages: Pages) -> None:
+    archive, reads, limit = pages.deps.archive, pages.reads, pages.rows
+
+    @routes.get("/")
+    async def overview(request: Request) -> Response:
+        figures, newest = await pages.source.current()
+        return pages.show(request, "overview.html", figures=figures, alerts=newest)
+
+    @routes.get("/alerts")
+    async def alerts(request: Request) -> Response:
+        filters = {
+            "severity": _one_of(request, "severity", SEVERITIES),
+            "rule": _given(request, "rule"),
+            "region": _given(request, "region"),
+        }
+        before = _before(request)
+        found = await reads(archive.alerts, before=before, limit=limit + 1, **filters)
+        page, following = page_of(found, limit, lambda alert: alert.raised_at)
+        rules = sorted({rule.id for rule in pages.deps.rules_info().rules} | {alert.rule for alert in page})
+        return pages.show(
+            request,
+            "alerts.html",
+            alerts=page,
+            filters=filters,
+            rules=rules,
+            before=before,
+            older=_older(request, following),
+        )
+
+    @routes.get("/cases")
+    async def cases(request: Request) -> Response:
+        state = _one_of(request, "state", _STATES["cases"])
+        department = _given(request, "department")
+        overdue = True if request.query_params.get("overdue") == "true" else None
+        before = _before(request)
+        found = await reads(
+            archive.cases, state=state, department=department, overdue=overdue, before=before, limit=limit + 1
+        )
+        page, following = page_of(found, limit, lambda pair: pair[0].opened_at)
+        return pages.show(
+            request,
+            "cases.html",
+            cases=page,
+            state=state,
+            department=department,
+            overdue=overdue,
+            before=before,
+            older=_older(request, following),
+        )
+
+    @routes.get("/tasks")
+    async def tasks(request: Request) -> Response:
+        state = _one_of(request, "state", _STATES["tasks"])
+        department = _given(request, "department")
+        overdue = True if request.query_params.get("overdue") == "true" else None
+        found = await reads(archive.tasks, department=department, state=state, overdue=overdue, limit=200)
+        return pages.show(request, "tasks.html", tasks=found, state=state, department=department, overdue=overdue)
+
+    @routes.get("/enterprises")
+    async def enterprises(request: Request) -> Response:
+        text = _given(request, "q")
+        found = await reads(archive.enterprises, text, 50) if text else []
+        return pages.show(request, "enterprises.html", text=text or "", enterprises=found)
+
+    @routes.get("/quarantine")
+    async def quarantine(request: Request) -> Response:
+        code, state = _given(request, "code"), _one_of(request, "state", _STATES["quarantine"])
+        found = await reads(archive.quarantine, code=code, state=state, limit=100)
+        codes = sorted({record.code for record in found} | ({code} if code else set()))
+        return pages.show(request, "quarantine.html", records=found, code=code, state=state, codes=codes)
+
+    @routes.get("/deliveries")
+    async def deliveries(request: Request) -> Response:
+        state = _one_of(request, "state", _STATES["deliveries"])
+        found = await reads(archive.deliveries, state=state, receiver=_given(request, "receiver"), limit=100)
+        return pages.show(request, "deliveries.html", deliveries=found, state=state)
+
+    @routes.get("/rules")
+    async def rules(request: Request) -> Response:
+        return pages.show(request, "rules.html", info=pages.deps.rules_info())
+
+
+def _things(routes: APIRouter, pages: Pages) -> None:
+    finder = pages.finder
+
+    @routes.get("/alerts/{identifier}")
+    async def alert(request: Request, identifier: str) -> Response:
+        found, history = await finder.alert(identifier)
+        case = next((each for each in history.cases if found.id in each.alerts), None)
+        return pages.show(
+            request, "alert.html", alert=found, history=history, case=case or next(iter(history.cases), None)
+        )
+
+    @routes.get("/cases/{identifier}")
+    async def case(request: Request, identifier: str) -> Response:
+        found, tasks, history = await finder.case(identifier)
+        return pages.show(request, "case.html", case=found, tasks=tasks, history=history)
+
+    @routes.get("/events/{identifier}")
+    async def event(request: Request, identifier: str) -> Response:
+        found, history = await finder.event(identifier)
+        return pages.show(request, "event.html", summary=found, event=found.event, history=history)
+
+    @routes.get("/enterprises/{identifier:path}")
+    async def enterprise(request: Request, identifier: str) -> Response:
+        history = await finder.history(identifier)
+        if history.kind != "enterprise":
+            raise ProblemError(404, "unknown-enterprise", "no enterprise has that id")
+        names = [summary.event.enterprise_name for summary in history.events] + [
+            alert.enterprise_name for alert in history.alerts
+        ]
+        return pages.show(
+            request,
+            "enterprise.html",
+            identifier=identifier,
+            name=next((name for name in reversed(names) if name), identifier),
+            history=history,
+            days=_by_day(history.events),
+        )
+
+
+def _place_of(history: History) -> str | None:
+    """The page that shows this history best, or None when the general one does."""
+    match history.kind:
+        case "event" if history.events:
+            return f"/events/{history.events[0].event.id}"
+        case "number" if len(history.events) == 1:
+            return f"/events/{history.events[0].event.id}"
+        case "alert" if any(alert.id == history.asked for alert in history.alerts):
+            return f"/alerts/{history.asked}"
+        case "case":
+            return f"/cases/{history.asked}"
+        case "task":
+            task = next((each for each in history.tasks if each.id == history.asked), None)
+            return f"/cases/{task.case}#{task.id}" if task else None
+        case "enterprise":
+            named = next((each.event.enterprise for each in history.events if each.event.enterprise), history.asked)
+            return wording.enterprise_href(named)
+    return None
+
+
+def _search(routes: APIRouter, pages: Pages) -> None:
+    @routes.get("/search")
+    async def search(request: Request) -> Response:
+        """Any id leads to its page; other text to the enterprises that it names."""
+        text = _given(request, "q")
+        if text is None:
+            return pages.show(request, "history.html", asked="", history=None, enterprises=[])
+        history = await pages.reads(pages.deps.archive.history, text, pages.deps.limits.history_rows)
+        if history is not None:
+            place = _place_of(history)
+            if place is not None:
+                return RedirectResponse(place, status_code=303)
+            return pages.show(request, "history.html", asked=text, history=history, enterprises=[])
+        found = [] if kind_of(text) else await pages.reads(pages.deps.archive.enterprises, text, 20)
+        return pages.show(
+            request, "history.html", status=200 if found else 404, asked=text, history=None, enterprises=found
+        )
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    try:
+        body = (await request.body()).decode("utf-8")
+        return {name: values[-1] for name, values in parse_qs(body, max_num_fields=20).items()}
+    except ValueError:
+        raise ProblemError(422, "form", "the form cannot be read") from None
+
+
+def _forms(routes: APIRouter, pages: Pages) -> None:
+    """Actions for readers without scripts: a form, then a redirect to where its effect shows."""
+
+    @routes.post("/tasks/{identifier}/{action}")
+    async def act(request: Request, identifier: str, action: str) -> Response:
+        fields = await _fields(request)
+        try:
+            body = ActionBody(actor=fields.get("actor", ""), note=fields.get("note", ""))
+        except ValidationError:
+            raise ProblemError(422, "form", "actor or note is missing, too long or not printable") from None
+        await pages.actions.act(identifier, action, body)
+        task, _ = await pages.finder.task(identifier)
+        return RedirectResponse(f"/cases/{task.case}#{task.id}", status_code=303)
+
+    @routes.post("/quarantine/{identifier}/retry")
+    async def retry(identifier: str) -> Response:
+        await pages.actions.retry(identifier)
+        return RedirectResponse("/quarantine", status_code=303)
+
+    @routes.post("/deliveries/{identifier}/redeliver")
+    async def redeliver(identifier: str) -> Response:
+        await pages.actions.redeliver(identifier)
+        return RedirectResponse("/deliveries", status_code=303)

@@ -1,0 +1,120 @@
+"""Templates into HTML, in the reader's language. Escapes everything; knows requests, not the archive."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dashboards import wording
+from dashboards.actions import allowed
+from dashboards.dependencies import Dependencies
+from dashboards.naming import Namer
+from dashboards.problems import ProblemError
+from dashboards.texts import LANGUAGES, Words, choose
+from jianguan.clock import to_millis
+from jianguan.domain.alert import SEVERITIES
+
+HERE: Final = Path(__file__).parent
+COOKIE: Final = "jianguan_lang"
+_YEAR: Final = 365 * 24 * 3600
+
+
+def static_version() -> str:
+    """A short hash of all static files: part of their addresses, so that a new release is seen at once."""
+    digest = blake2b(digest_size=6)
+    for path in sorted((HERE / "static").rglob("*")):
+        if path.is_file():
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class Renderer:
+    """One Jinja environment, and what every page needs."""
+
+    def __init__(self, deps: Dependencies) -> None:
+        self._deps = deps
+        self._namer = Namer(deps)
+        self._env = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._env.globals.update(
+            severities=tuple(reversed(SEVERITIES)),
+            departments=deps.departments,
+            version=static_version(),
+            allowed=allowed,
+            polyline=wording.polyline,
+            bars=wording.bars,
+        )
+        self._env.filters.update(
+            full=wording.full_time,
+            iso=lambda millis: wording.local(millis).isoformat(),
+            brief=lambda millis: wording.local(millis).strftime("%m-%d %H:%M"),
+            money=wording.money,
+            number=wording.number,
+            href=wording.href_of,
+            enterprise_href=wording.enterprise_href,
+        )
+
+    def words(self, request: Request) -> Words:
+        """The reader's language."""
+        return Words(
+            choose(
+                request.query_params.get("lang"),
+                request.cookies.get(COOKIE),
+                request.headers.get("accept-language", ""),
+            )
+        )
+
+    def page(self, request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+        """`template` as an answer. Remembers the language when it was asked for."""
+        words = self.words(request)
+        language = words.language
+        now = to_millis(self._deps.clock.now())
+        namer = self._namer
+        values: dict[str, Any] = dict(
+            t=words,
+            lang=language,
+            path=request.url.path,
+            other_lang=str(request.url.include_query_params(lang="en" if language == "zh" else "zh").query),
+            browser_texts=json.dumps(words.for_browser(), ensure_ascii=False),
+            now=now,
+            relative=lambda millis: wording.relative(millis, now, words),
+            due=lambda millis: wording.due(millis, now, words),
+            span=lambda millis: wording.span(millis, words),
+            dept=lambda code: namer.department(code, language),
+            region=lambda code: namer.region(code, language),
+            industry=lambda code: namer.industry(code, language),
+            local_text=lambda text: wording.in_language(text, language),
+            title=lambda thing: thing.title_en if language == "en" else thing.title_zh,
+            step_words=lambda step: wording.step_words(step, words),
+            step_details=lambda step: wording.step_details(step, words, namer),
+            query=request.query_params,
+            host=request.headers.get("host", "localhost"),
+            readable=request.method in ("GET", "HEAD"),
+            **context,
+        )
+        # Handed in rather than imported by the templates: blocks do not see what their parent imports.
+        values["m"] = self._env.get_template("macros.html").make_module(values)
+        html = self._env.get_template(template).render(values)
+        response = HTMLResponse(html, status_code=status, headers={"Vary": "Cookie, Accept-Language"})
+        response.headers["Content-Language"] = "en" if language == "en" else "zh-CN"
+        if request.query_params.get("lang") in LANGUAGES:
+            response.set_cookie(COOKIE, language, max_age=_YEAR, samesite="lax", httponly=True, path="/")
+        return response
+
+    def error(self, request: Request, problem: ProblemError) -> HTMLResponse:
+        """A problem as a page."""
+        known = problem.status if problem.status in (404, 409, 422, 500, 503) else None
+        response = self.page(request, "error.html", status=problem.status, problem=problem, known=known)
+        response.headers.update(problem.headers)
+        return response

@@ -1,0 +1,59 @@
+// Sends the forms of tasks, quarantine and deliveries to the API, so that the page stays. Without it they are plain forms.
+
+import { refreshNow, refreshSoon } from "./regions.js";
+import { has, text } from "./texts.js";
+
+const ACTOR = "jianguan-actor";
+
+function say(form, state, words) {
+  const place = form.querySelector(".result");
+  place.dataset.state = state;
+  place.textContent = words;
+}
+
+async function send(form) {
+  const button = form.querySelector("button");
+  button.disabled = true;
+  say(form, "", text("act.sending"));
+  const fields = Object.fromEntries(new FormData(form));
+  if (fields.actor) sessionStorage.setItem(ACTOR, fields.actor);
+  try {
+    const answer = await fetch(form.dataset.post, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(fields),
+    });
+    if (!answer.ok) {
+      const key = `error.${answer.status}.text`;
+      say(form, "bad", `${text("act.failed")}：${has(key) ? text(key) : answer.status}`);
+      button.disabled = false;
+      return;
+    }
+    say(form, "good", text(answer.status === 202 ? "act.pending" : "act.done"));
+    const panel = form.closest("details");
+    if (panel && answer.status === 200) {
+      panel.open = false;
+      document.activeElement?.blur();
+      await refreshNow();
+    }
+    refreshSoon();
+  } catch {
+    say(form, "bad", text("act.failed"));
+    button.disabled = false;
+  }
+}
+
+export function startActions() {
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.dataset.post) return;
+    event.preventDefault();
+    send(form);
+  });
+  document.addEventListener("toggle", (event) => {
+    if (!event.target.matches?.("details.act[open]")) return;
+    const actor = event.target.querySelector("[name=actor]");
+    actor.value ||= sessionStorage.getItem(ACTOR) ?? "";
+    (actor.value ? event.target.querySelector("[name=note]") : actor).focus();
+  }, true);
+}

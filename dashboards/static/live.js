@@ -1,0 +1,123 @@
+// The live stream: figures, new alerts, and when to bring a page up to date.
+
+import { bars, line } from "./charts.js";
+import { refreshSoon } from "./regions.js";
+import { language, number, text } from "./texts.js";
+import { fullTime, refreshTimes } from "./times.js";
+
+const SAY_EVERY = 3000;
+const REOPEN = 10000;
+
+const connection = document.getElementById("connection");
+const main = document.getElementById("main");
+const watched = new Set((main.dataset.watch ?? "").trim().split(/\s+/).filter(Boolean));
+const about = (main.dataset.about ?? "").trim();
+let saidAt = -SAY_EVERY;
+
+function show(state) {
+  if (connection.dataset.state === state) return;
+  connection.dataset.state = state;
+  connection.lastElementChild.textContent = text(`live.${state}`);
+}
+
+function figures(now) {
+  document.getElementById("stale")?.toggleAttribute("hidden", !now.stale);
+  if (now.events_total === undefined) return;
+  for (const place of document.querySelectorAll("[data-figure]")) {
+    const value = place.dataset.figure.split(".").reduce((from, key) => from?.[key], now) ?? 0;
+    const words = number(value);
+    if (place.textContent !== words) place.textContent = words;
+  }
+  const top = Math.max(1, ...Object.values(now.alerts_by_severity));
+  for (const bar of document.querySelectorAll("[data-bar]")) bar.setAttribute("width", `${(100 * (now.alerts_by_severity[bar.dataset.bar] ?? 0)) / top}%`);
+  for (const tile of document.querySelectorAll("[data-hot]")) tile.classList.toggle("hot", now[tile.dataset.hot] > 0);
+  line(document.getElementById("spark"), now.series, 240, 56);
+  bars(document.getElementById("minutes"), now.events_per_minute.slice(-60).map(([, count]) => count), 600, 90);
+  if (watched.has("overview") && now.events_total > 0) {
+    watched.delete("overview");
+    refreshSoon(0);
+  }
+}
+
+function announce(words) {
+  if (performance.now() - saidAt < SAY_EVERY) return;
+  saidAt = performance.now();
+  document.getElementById("announce").textContent = words;
+}
+
+function rowOf(alert) {
+  const row = document.getElementById("alert-template").content.firstElementChild.cloneNode(true);
+  const slot = (name) => row.querySelector(`[data-slot="${name}"]`);
+  const severity = document.getElementById("severity-names").content.querySelector(`[data-severity="${CSS.escape(alert.severity)}"]`);
+  row.dataset.id = alert.id;
+  row.dataset.severity = alert.severity;
+  row.querySelector(".sev").classList.add(`sev-${alert.severity}`);
+  row.querySelector("use").setAttribute("href", `#sev-${alert.severity}`);
+  slot("severity").textContent = severity?.textContent ?? alert.severity;
+  slot("title").textContent = language === "en" ? alert.title_en : alert.title_zh;
+  slot("title").href = `/alerts/${alert.id}`;
+  if (alert.enterprise) {
+    slot("enterprise").textContent = alert.enterprise_name ?? alert.enterprise;
+    slot("enterprise").href = `/enterprises/${encodeURIComponent(alert.enterprise)}`;
+  }
+  slot("region").textContent = alert.region_name?.[language] ?? "";
+  slot("rule").textContent = alert.rule;
+  slot("time").dateTime = alert.raised_at;
+  slot("time").title = fullTime(alert.raised_at);
+  row.classList.add("arriving");
+  return row;
+}
+
+function wantedIn(list, alert) {
+  const { severity, rule, regionCode } = list.dataset;
+  return (!severity || severity === alert.severity) && (!rule || rule === alert.rule) && (!regionCode || regionCode === alert.region);
+}
+
+function newAlert(alert) {
+  for (const list of document.querySelectorAll("[data-alert-list]")) {
+    if (!wantedIn(list, alert) || list.querySelector(`[data-id="${CSS.escape(alert.id)}"]`)) continue;
+    list.prepend(rowOf(alert));
+    while (list.children.length > Number(list.dataset.alertList)) list.lastElementChild.remove();
+    list.parentElement.querySelector("[data-empty]")?.setAttribute("hidden", "");
+    refreshTimes(list);
+    announce(text("live.new_alert", { title: language === "en" ? alert.title_en : alert.title_zh }));
+  }
+}
+
+function changed(kind, thing) {
+  if (watched.has(kind) && (!about || [thing.id, thing.case, thing.enterprise].includes(about))) refreshSoon();
+}
+
+function open() {
+  const source = new EventSource("/v1/stream");
+  const on = (name, act) => source.addEventListener(name, (event) => act(JSON.parse(event.data)));
+  source.addEventListener("open", () => show("live"));
+  source.addEventListener("error", () => {
+    show("broken");
+    if (source.readyState !== EventSource.CLOSED) return;
+    setTimeout(() => {
+      open();
+      refreshSoon();
+    }, REOPEN);
+  });
+  on("overview", figures);
+  on("alert", (alert) => {
+    newAlert(alert);
+    changed("alert", alert);
+  });
+  on("case", (thing) => changed("case", thing));
+  on("task", (thing) => changed("task", thing));
+  on("refresh", () => refreshSoon());
+  // A page that is left would otherwise show a broken connection in the history cache.
+  addEventListener("pagehide", () => source.close(), { once: true });
+}
+
+export function startLive() {
+  show("connecting");
+  open();
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    open();
+    refreshSoon(0);
+  });
+}

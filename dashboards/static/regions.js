@@ -1,0 +1,70 @@
+// Brings the marked regions of the page up to date from the server's own rendering, without a reload.
+// Children with a key are matched by it; one that somebody is writing in stays as it is until it is free.
+
+import { refreshTimes } from "./times.js";
+
+const PAUSE = 1000;
+let timer = 0;
+let running = false;
+let again = false;
+
+const busy = (element) => element.querySelector("details[open]") !== null || element.contains(document.activeElement);
+
+function merge(old, fresh) {
+  const keyed = [...fresh.children].some((child) => child.dataset.key || child.dataset.id);
+  if (!keyed) {
+    if (!busy(old)) old.replaceWith(document.adoptNode(fresh));
+    return;
+  }
+  const keyOf = (child) => child.dataset.key ?? child.dataset.id;
+  const known = new Map([...old.children].map((child) => [keyOf(child), child]));
+  const wanted = [...fresh.children].map((child) => {
+    const present = known.get(keyOf(child));
+    if (present && (busy(present) || present.isEqualNode(child))) return present;
+    const taken = document.adoptNode(child);
+    if (!present) taken.classList.add("fresh");
+    return taken;
+  });
+  wanted.forEach((child, index) => {
+    if (old.children[index] !== child) old.insertBefore(child, old.children[index] ?? null);
+  });
+  while (old.children.length > wanted.length) old.lastElementChild.remove();
+}
+
+async function refresh() {
+  if (running) {
+    again = true;
+    return;
+  }
+  running = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const fresh of page.querySelectorAll("[data-region]")) {
+      const old = document.querySelector(`[data-region="${CSS.escape(fresh.dataset.region)}"]`);
+      const nested = fresh.querySelector("[data-region]");
+      if (!old || (nested && old.querySelector("[data-region]"))) continue;
+      merge(old, fresh);
+    }
+    refreshTimes();
+  } catch {
+    // The connection shows its state; the next message tries again.
+  } finally {
+    running = false;
+    if (again) {
+      again = false;
+      refreshSoon();
+    }
+  }
+}
+
+export function refreshSoon(pause = PAUSE) {
+  if (timer) return;
+  timer = setTimeout(() => {
+    timer = 0;
+    refresh();
+  }, pause);
+}
+
+export const refreshNow = refresh;

@@ -1,0 +1,147 @@
+"""Times, durations, money, steps and charts as people read them. Pure; the language is passed in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Final
+from urllib.parse import quote
+
+from dashboards.naming import Namer
+from dashboards.texts import Language, Words
+from jianguan.clock import from_millis
+from jianguan.domain.ids import kind_of
+from jianguan.domain.trace import Step
+
+# Asia/Shanghai has had no other offset since 1991; a fixed one needs no zone files on the machine.
+SHANGHAI: Final = timezone(timedelta(hours=8), "UTC+8")
+_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000))
+_HREF: Final = {"event": "/events/", "alert": "/alerts/", "case": "/cases/"}
+
+
+def local(millis: int) -> datetime:
+    """The time in Shanghai."""
+    return from_millis(millis).astimezone(SHANGHAI)
+
+
+def full_time(millis: int) -> str:
+    """2026-11-23 15:13:48 UTC+8."""
+    return local(millis).strftime("%Y-%m-%d %H:%M:%S UTC+8")
+
+
+def relative(millis: int, now: int, words: Words) -> str:
+    """How long ago, in the largest whole unit."""
+    ago = max(0, now - millis)
+    for unit, size in _UNITS:
+        if ago >= size:
+            return words(f"rel.{unit}", n=ago // size)
+    return words("rel.s", n=ago // 1000) if ago >= 10_000 else words("rel.now")
+
+
+def due(due_at: int | None, now: int, words: Words) -> str:
+    """How much time is left until `due_at`, or since."""
+    if due_at is None:
+        return words("due.none")
+    left = due_at - now
+    side = "in" if left >= 0 else "over"
+    for unit, size in _UNITS:
+        if abs(left) >= size:
+            return words(f"due.{side}.{unit}", n=abs(left) // size)
+    return words(f"due.{side}.m", n=0)
+
+
+def span(millis: int, words: Words) -> str:
+    """A duration in the largest unit that fits it whole, milliseconds below one second."""
+    for unit, size in _UNITS:
+        if millis >= size and (millis % size == 0 or millis >= 2 * size):
+            return words(f"span.{unit}", n=f"{millis / size:.10g}" if millis % size == 0 else f"{millis / size:.1f}")
+    return words("span.s", n=f"{millis / 1000:.10g}") if millis >= 1000 else f"{millis} ms"
+
+
+def money(fen: int | None) -> str:
+    """Fen as yuan: ¥1,234.50."""
+    return "" if fen is None else f"¥{fen // 100:,}.{fen % 100:02d}"
+
+
+def number(value: float) -> str:
+    """A count with thousands separators, without a trailing .0."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def in_language(text: str, language: Language) -> str:
+    """A text that may be a JSON object or list by language; other texts as they are."""
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(found, dict) and ("zh" in found or "en" in found):
+        found = found.get(language) or found.get("zh") or found.get("en")
+    return "\n".join(map(str, found)) if isinstance(found, list) else found if isinstance(found, str) else text
+
+
+def href_of(identifier: str) -> str:
+    """The page about an id."""
+    prefix = _HREF.get(kind_of(identifier) or "")
+    return prefix + identifier if prefix else f"/search?q={quote(identifier, safe='')}"
+
+
+def enterprise_href(enterprise: str) -> str:
+    """The page of an enterprise (`scheme:id`)."""
+    return f"/enterprises/{quote(enterprise, safe=':')}"
+
+
+def step_words(step: Step, words: Words) -> str:
+    """What happened; the step's own word when it is a new one."""
+    return words.or_else(f"step.{step.what}", step.what)
+
+
+def step_details(step: Step, words: Words, namer: Namer) -> list[tuple[str, str]]:
+    """(label, value) of what the step's detail says and readers know words for."""
+    try:
+        detail = json.loads(step.detail) if step.detail else {}
+    except ValueError:
+        return []
+    if not isinstance(detail, dict):
+        return []
+    found: list[tuple[str, str]] = []
+    for name, value in detail.items():
+        label = words.or_else(f"detail.{name}", "")
+        if not label or value in (None, "", [], {}):
+            continue
+        found.append((label, _detail_value(name, value, words, namer)))
+    return found
+
+
+def _detail_value(name: str, value: object, words: Words, namer: Namer) -> str:
+    if name == "due_at" and isinstance(value, int):
+        return full_time(value)
+    if name in ("department", "lead"):
+        return namer.department(str(value), words.language)
+    if name in ("role", "severity"):
+        return words.or_else(f"{name}.{value}", str(value))
+    return str(value)[:2000]
+
+
+def polyline(series: Sequence[int], width: int, height: int) -> str:
+    """`points` of an SVG line through `series`, scaled to its highest value."""
+    if len(series) < 2:
+        return ""
+    top = max(*series, 1)
+    step = width / (len(series) - 1)
+    return " ".join(f"{index * step:.1f},{height - value / top * height:.1f}" for index, value in enumerate(series))
+
+
+def bars(values: Sequence[int], width: int, height: int) -> list[tuple[float, float, float, float]]:
+    """(x, y, width, height) of one bar a value; what is not nothing is at least one unit high."""
+    if not values:
+        return []
+    top = max(*values, 1) if len(values) > 1 else max(values[0], 1)
+    step = width / len(values)
+    found = []
+    for index, value in enumerate(values):
+        size = max(1.0, value / top * height) if value else 0.0
+        found.append((round(index * step, 2), round(height - size, 2), round(step * 0.72, 2), round(size, 2)))
+    return found

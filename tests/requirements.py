@@ -1,0 +1,60 @@
+"""What a test needs beyond Python: skipped with a reason when it is not there, failed when the run requires it.
+
+JIANGUAN_REQUIRE is a list such as `browser,clickhouse,kafka`; CI sets it so that nothing is skipped in silence.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+
+
+def required(name: str) -> bool:
+    """Whether this run must have `name`."""
+    return name in {each.strip() for each in os.environ.get("JIANGUAN_REQUIRE", "").split(",")}
+
+
+def missing(name: str, reason: str) -> NoReturn:
+    """Skip, or fail when the run requires `name`."""
+    if required(name):
+        pytest.fail(f"{name} is required by JIANGUAN_REQUIRE but {reason}", pytrace=False)
+    pytest.skip(f"no {name}: {reason}")
+
+
+def browser() -> Path:
+    """The Chromium to drive: CHROMIUM, or Debian's."""
+    path = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+    if not path.is_file():
+        missing("browser", f"{path} does not exist; install chromium or set CHROMIUM")
+    return path
+
+
+def clickhouse() -> str:
+    """The address of a ClickHouse server for tests: CLICKHOUSE_URL, such as clickhouse://127.0.0.1:9000."""
+    return _address("clickhouse", "CLICKHOUSE_URL")
+
+
+def kafka() -> str:
+    """The address of an Apache Kafka for tests: KAFKA_URL, such as kafka://127.0.0.1:9092."""
+    return _address("kafka", "KAFKA_URL")
+
+
+def _address(name: str, variable: str) -> str:
+    address = os.environ.get(variable, "")
+    if not address:
+        missing(name, f"{variable} is not set")
+    if not urlsplit(address).hostname:
+        pytest.fail(f"{variable} is no address: scheme://host:port", pytrace=False)
+    return address
+
+
+_KINDS = {"browser": lambda: str(browser()), "clickhouse": clickhouse, "kafka": kafka}
+
+
+def require(name: str) -> str:
+    """The path or address of `name` (browser, clickhouse, kafka), or the test ends here."""
+    return _KINDS[name]()
