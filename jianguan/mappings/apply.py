@@ -8,16 +8,11 @@ that comes in. Pure; must not know where rows come from or records go.
 from __future__ import annotations
 
 import json
-import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from pydantic import ValidationError
@@ -26,6 +21,7 @@ from jianguan.domain.contract import MODELS
 from jianguan.errors import SourceError
 from jianguan.mappings.model import Column, Flags, Form, Mapping, Value, required_fields, simple_fields
 from jianguan.mappings.rows import BadRow
+from jianguan.mappings.shape import REASONS, UnusableError, converter, shaper, slug_of, whole_number
 
 Cells: TypeAlias = Sequence[str]
 Evaluate: TypeAlias = Callable[[Cells], str | None]
@@ -33,9 +29,6 @@ Evaluate: TypeAlias = Callable[[Cells], str | None]
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MAX_PROBLEMS: Final = 3
 _MAX_NAME: Final = 60
-_MAX_SLUG: Final = 64
-_DATES_REMEMBERED: Final = 4096
-_WORD: Final = re.compile(r"[^\W\d_]+('[^\W\d_]+)?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -55,15 +48,6 @@ class Mapped:
     record: dict[str, Any]
     encoded: bytes  # the record as one line of JSON
     problems: tuple[Problem, ...] = ()
-
-
-class _UnusableError(Exception):
-    """A cell cannot be used for its field; caught where the field is filled."""
-
-    def __init__(self, column: str, message: str) -> None:
-        super().__init__(message)
-        self.column = column
-        self.message = message
 
 
 @dataclass(slots=True)
@@ -86,26 +70,6 @@ class JoinedRows:
 
 def _key(text: str) -> str:
     return whole_number(text.strip()) or text.strip()
-
-
-def whole_number(text: str) -> str | None:
-    """`30790.0`, `1e3` or ` 7 ` as the text of a whole number; None for anything else."""
-    if text.isascii() and text.isdigit() and len(text) <= 30:
-        return str(int(text))
-    try:
-        number = Decimal(text)
-        if number.is_finite() and abs(number) < Decimal(10) ** 30 and number == number.to_integral_value():
-            return str(int(number))
-    except InvalidOperation:
-        return None
-    return None
-
-
-def slug_of(text: str) -> str:
-    """`text` in small letters and digits with dashes, cut between words to 64 characters; "" if nothing remains."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower().replace("'", "")
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    return slug if len(slug) <= _MAX_SLUG else slug[: _MAX_SLUG + 1].rpartition("-")[0] or slug[:_MAX_SLUG]
 
 
 def bind(mapping: Mapping, header: Sequence[str], joined: Table[str, JoinedRows] | None = None) -> BoundMapping:
@@ -186,7 +150,7 @@ class BoundMapping:
             try:
                 tag = evaluate(cells)
                 tags += [tag] if tag is not None else []
-            except _UnusableError as error:
+            except UnusableError as error:
                 problems.append(Problem(error.column, "tags", error.message))
         if tags:
             record["tags"] = list(dict.fromkeys(tags))
@@ -198,7 +162,7 @@ class BoundMapping:
         for name, evaluate in fields:
             try:
                 value = evaluate(cells)
-            except _UnusableError as error:
+            except UnusableError as error:
                 problems.append(Problem(error.column, name, error.message))
                 continue
             if value is not None:
@@ -292,23 +256,19 @@ class BoundMapping:
         """Evaluates to what the contract wants in that field: text, whole number, decimal or time."""
         text = self._text(value)
         name = ", ".join(column.name for column in value.columns())
-        convert = _CONVERTERS.get(form)
-        if form == "date":
-            convert = _dates(value)
-        elif form == "fen" and value.unit == "yuan":
-            convert = _fen_of_yuan
+        convert = converter(value, form)
 
         def evaluate(cells: Cells) -> Any:
             found = text(cells)
             if found is None:
                 if value.required:
-                    raise _UnusableError(name, "the cell is blank")
+                    raise UnusableError(name, "the cell is blank")
                 return None
             if convert is None:
                 return found
             converted = convert(found)
             if converted is None:
-                raise _UnusableError(name, _REASONS[form])
+                raise UnusableError(name, REASONS[form])
             return converted
 
         return evaluate
@@ -332,7 +292,7 @@ class BoundMapping:
 
     def _text(self, value: Value) -> Evaluate:
         origin = self._origin(value)
-        shape = _shaper(value)
+        shape = shaper(value)
 
         def evaluate(cells: Cells) -> str | None:
             text = origin(cells)
@@ -340,90 +300,6 @@ class BoundMapping:
             return value.default if shaped is None else shaped
 
         return evaluate
-
-
-def _shaper(value: Value) -> Callable[[str], str | None]:
-    """The steps of `value`, in the order that `model.Value` names; None is missing."""
-    column = ", ".join(each.name for each in value.columns())
-
-    def shape(text: str) -> str | None:
-        if value.strip:
-            text = text.strip()
-        if not text or text in value.missing:
-            return None
-        if value.number:
-            number = whole_number(text)
-            if number is None:
-                raise _UnusableError(column, "the cell is not a whole number")
-            if number in value.missing:
-                return None
-            text = number
-        if value.case is not None:
-            text = _cased(text, value.case)
-        if value.lookup is not None:
-            found = value.lookup.find(text)
-            if found is None:
-                raise _UnusableError(column, "the cell is not in the lookup table")
-            text = found
-        if value.slug:
-            text = _slugged(text)
-            if not text:
-                raise _UnusableError(column, "the cell has no Latin letter or digit to make a slug of")
-        return text
-
-    return shape
-
-
-_slugged = lru_cache(maxsize=4096)(slug_of)
-
-
-def _cased(text: str, case: str) -> str:
-    if case == "title":
-        return _WORD.sub(lambda match: match.group().capitalize(), text)
-    return text.lower() if case == "lower" else text.upper()
-
-
-def _integer(text: str) -> int | None:
-    number = whole_number(text)
-    return None if number is None else int(number)
-
-
-def _fen_of_yuan(text: str) -> int | None:
-    try:
-        return _integer(str(Decimal(text.replace(",", "").removeprefix("¥").removeprefix("￥")) * 100))
-    except InvalidOperation:
-        return None
-
-
-def _decimal(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _dates(value: Value) -> Callable[[str], str | None]:
-    @lru_cache(maxsize=_DATES_REMEMBERED)
-    def convert(text: str) -> str | None:
-        for each in value.formats:
-            try:
-                moment = datetime.fromisoformat(text) if each == "iso" else datetime.strptime(text, each)  # noqa: DTZ007
-                return (moment if moment.tzinfo else moment.replace(tzinfo=value.zone)).isoformat()
-            except (ValueError, OverflowError):
-                continue
-        return None
-
-    return convert
-
-
-_CONVERTERS: Final[dict[str, Callable[[str], Any]]] = {"integer": _integer, "fen": _integer, "decimal": _decimal}
-_REASONS: Final[dict[str, str]] = {
-    "integer": "the cell is not a whole number",
-    "fen": "the cell is not an amount of money",
-    "decimal": "the cell is not a number",
-    "date": "the cell is not a date in any of the formats of the mapping",
-}
 
 
 def _encode(record: dict[str, Any]) -> bytes:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from jianguan.domain.contract import WIRE
 from jianguan.errors import InputError, SourceError
 from jianguan.mappings import BadRow, Mapped, bind, library_names, load_mapping, parse_mapping, read_rows
-from jianguan.mappings.apply import JoinedRows, slug_of, whole_number
+from jianguan.mappings.apply import JoinedRows
+from jianguan.mappings.shape import slug_of, whole_number
 
 HEAD = "mapping: t\nsource: s\nkind: {kind}\nzone: {zone}\n{more}fields:\n"
 BASE = {"id": "{column: Id}", "category": "{constant: other}", "occurred_at": "{constant: '2024-01-02T03:04:05'}"}
