@@ -2,7 +2,7 @@
 
     python -m bench.engine [--events 200000] [--seed 1]
 
-Prints one JSON object: events a second for matching alone, for the engine on the facts, and for both; facts and alerts
+Prints one JSON object: events a second of CPU time for matching alone, for the engine on the facts, and for both; facts and alerts
 an event; memory of the windows. Events are validated ones, made by a seeded generator; no I/O is measured.
 """
 
@@ -133,14 +133,14 @@ def main() -> None:
     events = make_events(options.events, options.seed)
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)
-    started = time.perf_counter()
+    started = time.process_time()
     facts = match(matcher, events)
-    matched = time.perf_counter()
+    matched = time.process_time()
     alerts = add(Engine(ruleset), facts)
-    added = time.perf_counter()
+    added = time.process_time()
     engine = Engine(ruleset)
     again = both(matcher, engine, events)
-    done = time.perf_counter()
+    done = time.process_time()
     assert alerts == again
     count = len(events)
     one = ruleset.by_id("expired-food")

@@ -32,7 +32,7 @@ holds; `received_at` is when the fact that brought it about was received.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -111,12 +111,14 @@ class Engine:
         if window is None:
             window = state.windows[fact.key] = Window(rule)
         window.touched = True
+        times = window.times
+        if not times or fact.time > times[-1]:
+            return self._insert(state, window, len(times), fact, now_ms)
         index, duplicate = window.find(fact)
         if duplicate:
             state.duplicates += 1
             return Decision(self._check(rule, window, fact, now_ms, again=True), duplicate=True)
-        times = window.times
-        if times and fact.time < times[-1] - rule.size - rule.lateness:
+        if fact.time < times[-1] - rule.size - rule.lateness:
             state.late += 1
             return _LATE
         return self._insert(state, window, index, fact, now_ms)
@@ -221,6 +223,11 @@ class Engine:
             return ()
         time = fact.time
         index = size - 1 if time == times[-1] else bisect_left(times, time)
+        if index == size - 1 and rule.periods is None:
+            # The usual case, decided without further ado: the newest fact, and too few in its window.
+            inside = size - bisect_right(times, time - rule.size)
+            if inside < rule.count or inside < rule.distinct:
+                return ()
         end_time = time + rule.size if rule.periods is None else rule.periods.start(time) + rule.size
         end = size if times[-1] < end_time else bisect_left(times, end_time, index)
         sweep = Sweep(rule, window)

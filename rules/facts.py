@@ -56,7 +56,7 @@ def _builder(rule: Rule, reference: Reference) -> Builder:
         name = event.id
         text = f"{prefix}{len(name)}:{name}"
         number = number_of(event) if number_of is not None else None
-        return Fact(
+        values = (
             f"ft-{blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}",
             identifier,
             version,
@@ -72,6 +72,7 @@ def _builder(rule: Rule, reference: Reference) -> Builder:
             event.industry,
             event.category,
         )
+        return tuple.__new__(Fact, values)  # a third quicker than Fact(...); mypy and a test hold the order
 
     return build
 

@@ -56,6 +56,9 @@ class Rule:
     groups: tuple[str, ...]
     size: int
     lateness: int
+    # How much older than a key's newest fact the engine keeps facts: 2 * size + lateness, because an accepted fact may
+    # be size + lateness old, and its window reaches another size back.
+    retention: int
     periods: Grid | None  # of a tumbling window
     episodes: Grid
     count: int  # 1 when no count is asked for: a fact is in its own window
@@ -80,12 +83,6 @@ class Rule:
     def identity(self) -> tuple[str, int, str]:
         """What must be unchanged for windows to be kept."""
         return self.id, self.version, self.content_hash
-
-    @property
-    def retention(self) -> int:
-        """How much older than a key's newest fact the engine keeps facts, ms: an accepted fact may be size + lateness
-        old, and its window reaches another size back."""
-        return 2 * self.size + self.lateness
 
     def lead_of(self, values: tuple[str, ...]) -> str | None:
         """The lead department of the group with these values."""
@@ -136,6 +133,7 @@ def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
         groups=file.groups,
         size=size,
         lateness=milliseconds(window.lateness),
+        retention=2 * size + milliseconds(window.lateness),
         periods=Grid.of(size) if window.kind == "tumbling" else None,
         episodes=Grid.of(episode),
         count=trigger.count.at_least if trigger.count else 1,
