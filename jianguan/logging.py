@@ -42,7 +42,7 @@ def configure_logging(level: str, form: str, stream: Any = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiokafka", "faust", "mode", "kafka", "httpx", "httpcore", "uvicorn.access", "asyncio"):
+    for noisy in ("aiokafka", "faust", "mode", "kafka", "httpx", "httpcore", "uvicorn.access", "asyncio", "streams.transport", "streams.app"):
         logging.getLogger(noisy).setLevel(logging.ERROR if level.upper() != "DEBUG" else logging.DEBUG)
 
 

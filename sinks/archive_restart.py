@@ -13,6 +13,7 @@ from sinks.select import at, by_ids, chunks
 from sinks.store import BlockStore
 
 _PAGE: Final = 1_000
+_NEVER: Final = 4_102_444_800_000  # 2100-01-01
 
 
 class Restart:
@@ -25,54 +26,41 @@ class Restart:
         """(event id, content hash, receipt of the acceptance) of the last `limit` received events, oldest first."""
         if limit <= 0:
             return
+        # An event whose step is not here was cut off by a crash: its record is read again, and must count as new.
         sql = (
             "WITH newest AS (SELECT id, any(content_hash) AS hash, max(received_at) AS received FROM events"
             " GROUP BY id ORDER BY received DESC, id DESC LIMIT {most:UInt64})"
-            " SELECT newest.id, newest.hash, accepted.receipt FROM newest LEFT ANY JOIN"
-            " (SELECT subject, receipt FROM trace WHERE stage = 1 AND what = 'accepted') AS accepted"
+            " SELECT newest.id, newest.hash, accepted.receipt FROM newest INNER ANY JOIN"
+            " (SELECT subject, receipt FROM trace WHERE stage = 1 AND what IN ('accepted', 'late')) AS accepted"
             " ON newest.id = accepted.subject ORDER BY newest.received, newest.id"
         )
         for block in self._store.blocks(sql, {"most": limit}):
             yield from block
 
-    def facts_since(self, rule: str, version: int, since: int) -> Iterator[Fact]:
-        """Facts of one rule version with event time >= `since` (ms), in blocks."""
+    def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
+        """Facts of one rule version, none more than `retention` ms older than the newest of its key, in blocks."""
         sql = (
             f"SELECT {SHAPES['facts'].select_list()} FROM facts FINAL"  # noqa: S608
-            f" WHERE rule = {{rule:String}} AND version = {{version:Int64}} AND time >= {at('since')}"
+            " INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts"
+            " WHERE rule = {rule:String} AND version = {version:Int64} GROUP BY key) AS latest"
+            " ON key = latest.of_key WHERE rule = {rule:String} AND version = {version:Int64}"
+            " AND toUnixTimestamp64Milli(time) >= toUnixTimestamp64Milli(latest.newest) - {retention:Int64}"
         )
-        for block in self._store.blocks(sql, {"rule": rule, "version": version, "since": since}):
+        for block in self._store.blocks(sql, {"rule": rule, "version": version, "retention": retention}):
             for row in block:
                 yield Fact(*row)
 
-    def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
-        """Facts at most `retention` ms older than the newest fact of their own key, in blocks."""
-        sql = (
-            f"SELECT {SHAPES['facts'].select_list('told.')} FROM facts AS told FINAL INNER JOIN"  # noqa: S608
-            " (SELECT key, toUnixTimestamp64Milli(max(time)) AS newest FROM facts"
-            " WHERE rule = {rule:String} AND version = {version:Int64} GROUP BY key) AS group ON told.key = group.key"
-            " WHERE told.rule = {rule:String} AND told.version = {version:Int64}"
-            " AND toUnixTimestamp64Milli(told.time) >= group.newest - {retention:Int64}"
-        )
-        parameters = {"rule": rule, "version": version, "retention": retention}
-        for block in self._store.blocks(sql, parameters):
-            for row in block:
-                yield Fact(*row)
-
-    def rule_keys_latest(self) -> Iterator[tuple[str, int, int]]:
-        """(rule, version, latest event time in ms) of everything in the facts table."""
-        sql = "SELECT rule, version, toUnixTimestamp64Milli(max(time)) FROM facts GROUP BY rule, version"
-        yield from self._store.query(f"{sql} ORDER BY rule, version")
-
-    def open_cases(self) -> Iterator[tuple[Case, list[Task]]]:
-        """Cases that are open, with all their tasks, by id."""
+    def open_cases(self, closed_since: int | None = None) -> Iterator[tuple[Case, list[Task]]]:
+        """Cases that are open, and those closed at `closed_since` (ms) or later, with all their tasks, by id."""
         sql = (
             f"SELECT {SHAPES['cases'].select_list()} FROM cases FINAL"  # noqa: S608
-            " WHERE state = 'open' AND id > {after:String} ORDER BY id LIMIT {page:UInt32}"
+            f" WHERE (state = 'open' OR closed_at >= {at('since')}) AND id > {{after:String}}"
+            " ORDER BY id LIMIT {page:UInt32}"
         )
+        since = _NEVER if closed_since is None else closed_since
         after = ""
         while True:
-            cases = records_of("cases", self._store.query(sql, {"after": after, "page": _PAGE}))
+            cases = records_of("cases", self._store.query(sql, {"after": after, "page": _PAGE, "since": since}))
             yield from with_tasks(self._store, cases)
             if len(cases) < _PAGE:
                 return
