@@ -27,9 +27,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import faust
-from faust.transport.consumer import Fetcher
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from jianguan.errors import ConfigurationError
@@ -54,8 +52,10 @@ THROTTLED_WAIT = 0.02
 class BatchOptions:
     """Limits of the batch transport. Set them on `app.transport.options` before the app starts.
 
-    A partition is not fetched while more than `in_flight_records` or `in_flight_bytes` of it are with the
-    agent, so at most that much and one fetch (`max_partition_fetch_bytes`) of each partition are in memory.
+    A partition is not read on while `in_flight_records` or `in_flight_bytes` of it are with the agent, so
+    less than twice that many records of it are in flight, and one fetch of each partition waits behind them.
+    A fetch is limited by `max_partition_fetch_bytes` in Kafka; Tansu ignores that and takes up to about 5 MB,
+    or `fetch_max_bytes` if it is less.
     """
 
     fetch_max_wait_ms: int = 20
@@ -141,6 +141,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         consumer._fetch_max_wait_ms = transport.options.fetch_max_wait_ms
         consumer._fetch_max_bytes = transport.options.fetch_max_bytes
         consumer._max_partition_fetch_bytes = transport.options.max_partition_fetch_bytes
+        # The rest of a fetch waits unparsed. Not left to the byte limits: Tansu ignores that of a partition.
+        consumer._max_poll_records = transport.options.in_flight_records
         return consumer
 
     async def _highwaters(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
@@ -324,7 +326,6 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]  # Faust is untype
     """Registered under the entry point `faust.transports` as `jianguan-batch`."""
 
     Consumer = BatchConsumer
-    Fetcher = Fetcher
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -374,7 +375,6 @@ def _offset_of(record: Record) -> int:
 
 
 __all__ = [
-    "TP",
     "BatchConsumer",
     "BatchOptions",
     "BatchTransport",

@@ -31,7 +31,7 @@ async def make_topic(broker: str, partitions: int = 1) -> str:
     return name
 
 
-def make_app(broker: str, data_dir: Path, app_id: str, batch: BatchOptions = QUICK) -> Any:
+def make_app(broker: str, data_dir: Path, app_id: str, batch: BatchOptions = QUICK, linger: float = 0.0) -> Any:
     """An app that joins its group in a second and a half and commits only when it is told to."""
     return create_app(
         FaustOptions(
@@ -42,6 +42,7 @@ def make_app(broker: str, data_dir: Path, app_id: str, batch: BatchOptions = QUI
             heartbeat_interval=0.5,
             commit_interval=3600.0,
             batch=batch,
+            linger=linger,
         )
     )
 

@@ -76,3 +76,4 @@ def test_the_consumer_still_keeps_its_fetch_limits_where_we_set_them() -> None:
     for field in ("_fetch_max_wait_ms", "_fetch_max_bytes", "_max_partition_fetch_bytes"):
         assert f"self.{field} = " in source
         assert f"=self.{field}," in source
+    assert "self._max_poll_records = " in source

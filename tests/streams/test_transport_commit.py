@@ -150,7 +150,8 @@ async def test_a_table_beside_a_batch_topic_is_restored_from_its_changelog(broke
     batched, plain, app_id = await make_topic(broker), await make_topic(broker), unique("app")
 
     def worker(name: str) -> tuple[Any, Any, list[Run]]:
-        app = make_app(broker, tmp_path / name, app_id)
+        # Lingering, so that the changelog's last batch has several records: see streams/transport_ends.py.
+        app = make_app(broker, tmp_path / name, app_id, linger=0.2)
         counts = app.Table("counts", default=int, partitions=1)
         runs: list[Run] = []
 
