@@ -52,7 +52,7 @@ def _whole(value: float, name: str, low: float, high: float) -> int:
 def to_int(value: Value) -> int:
     """`int(value)`: doubles are cut towards zero, timestamps give seconds since 1970."""
     match kind_of(value):
-        case "int":
+        case "int" | "bool":
             return int(value)
         case "uint":
             return int_in_range(int(value))

@@ -11,14 +11,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from cel_expr_python import cel
+from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from jianguan.errors import ConfigurationError, SourceError
 from rules.cel.functions import Extension, extensions
+from rules.cel.macros import expanded
 from rules.cel.patterns import fault_of
 from rules.cel.reference import to_runtime
 from rules.cel.tree import Call, Constant, Identifier, ListOf, Node, Select, Tree, decode, walk
@@ -76,6 +78,7 @@ class Environment:
     """The fields and functions that conditions may use.
 
     `fields` maps names to types (`CelType`, or text as in `list(int)`). A dotted name is a field of that very name.
+    `extended` adds CEL's own extension libraries (strings, math, optional values, bindings), which rules do without.
     """
 
     def __init__(
@@ -85,12 +88,17 @@ class Environment:
         region_within: Callable[[str, str], bool] | None = None,
         industry_within: Callable[[str, str], bool] | None = None,
         working_days_between: Callable[..., int] | None = None,
+        extended: bool = False,
     ) -> None:
         self.fields: dict[str, str] = {name: str(type_) for name, type_ in fields.items()}
         offered = extensions(region_within, industry_within, working_days_between)
         self.extensions: dict[str, Extension] = {each.name: each for each in offered}
         variables = {name: cel_type(type_) for name, type_ in self.fields.items()}
-        self._cel = cel.NewEnv(variables=variables, functions=[declaration(each) for each in self.extensions.values()])
+        self._cel = cel.NewEnv(
+            variables=variables,
+            functions=[declaration(each) for each in self.extensions.values()],
+            extensions=_libraries() if extended else [],
+        )
 
     def check(self, text: str, *, path: str = "", line: int = 1, column: int = 1, result: str = "bool") -> Checked:
         """The expression, checked. `line` and `column` are where the text starts in the file `path`.
@@ -124,7 +132,8 @@ class Environment:
             expression = self._cel.compile(text, disable_check=True)
         except RuntimeError as error:
             raise self._explained(str(error), text, _Place("", 1, 1)) from error
-        return self._checked(text, decode(expression.serialize()), "dyn")
+        tree = decode(expression.serialize())
+        return self._checked(text, replace(tree, root=expanded(tree.root)), "dyn")
 
     def _checked(self, text: str, tree: Tree, result: str) -> Checked:
         named = {node.name for node in walk(tree.root) if isinstance(node, Identifier)}
@@ -174,6 +183,16 @@ class Environment:
             if isinstance(word, Constant) and not isinstance(word.value, str):
                 at = tree.positions.get(word.id, 0)
                 raise place.error_at(text, at, "contains_any() looks for texts", "quote the word")
+
+
+def _libraries() -> list[Any]:
+    return [
+        ext_bindings.ExtBindings(),
+        ext_encoders.ExtEncoders(),
+        ext_math.ExtMath(),
+        ext_optional.ExtOptional(),
+        ext_strings.ExtStrings(),
+    ]
 
 
 _FIRST_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jianguan.errors import SourceError
-from rules.cel.environment import Checked, Environment
+from rules.cel.environment import CelType, Checked, Environment
 from rules.cel.python_code import ValueWriter
 from rules.cel.values import NULL, EvaluationError, Value
 
@@ -59,7 +59,7 @@ def evaluate(text: str, bindings: Mapping[str, Value] | None = None) -> Value:
     EvaluationError when it has no value.
     """
     given = bindings or {}
-    environment = Environment(dict.fromkeys(given, "dyn"))
+    environment = Environment(dict.fromkeys(given, CelType.DYN), extended=True)
     try:
         checked = environment.check(text, result="dyn")
     except SourceError:

@@ -15,6 +15,7 @@ from typing import Any
 
 from rules.cel import semantics
 from rules.cel.functions import Extension
+from rules.cel.messages import message
 from rules.cel.standard import LIBRARY, MEMBER_ONLY, TYPES
 from rules.cel.tree import (
     Call,
@@ -106,7 +107,7 @@ class ValueWriter:
             case Comprehension():
                 code = self._comprehension(node, scope)
             case Message():
-                code = self._failure(f"there is no message type {node.name}")
+                code = self._message(node, scope)
         return code if code.depth < _DEEP else self._apart(code, scope)
 
     def _apart(self, code: Code, scope: Scope) -> Code:
@@ -182,12 +183,21 @@ class ValueWriter:
 
     def _map(self, node: MapOf, scope: Scope) -> Code:
         if any(entry.optional for entry in node.entries):
-            return self._failure("optional entries of a map are not part of the rule language")
+            rows = [
+                [self._node(entry.key, scope), self._node(entry.value, scope), Code(repr(entry.optional))]
+                for entry in node.entries
+            ]
+            return _called("make_optional_map", *(_bracketed("(", row, ")") for row in rows))
         pairs = [
             _bracketed("(", [self._node(entry.key, scope), self._node(entry.value, scope)], ")")
             for entry in node.entries
         ]
         return _called("make_map", *pairs)
+
+    def _message(self, node: Message, scope: Scope) -> Code:
+        name = self._tree.names.get(node.id, node.name)
+        fields = [_bracketed("(", [Code(repr(field)), self._node(value, scope)], ")") for field, value in node.fields]
+        return _called("message", Code(repr(name)), *fields)
 
     def _comprehension(self, node: Comprehension, scope: Scope) -> Code:
         first, second, held = self.fresh("x"), self.fresh("y"), self.fresh("a")
@@ -226,6 +236,8 @@ class ValueWriter:
             return self._native(node, arguments) or self._function(name, arguments, target=False)
         if self._namespaced(node, scope) is not None:
             return self._function(self._namespaced(node, scope) or "", arguments, target=False)
+        if name in ("or", "orValue") and len(arguments) == 1:
+            return _called(f"optional_{name}", self._node(node.target, scope), _lambda("", arguments[0]))
         arguments.insert(0, self._node(node.target, scope))
         return self._native(node, arguments) or self._function(name, arguments, target=True)
 
@@ -349,6 +361,7 @@ _RUNTIME: dict[str, Any] = {
     "is_present": _is_present,
     "missing": semantics.missing,
     "failed": semantics.failed,
+    "message": message,
     "select": semantics.select,
     "has": semantics.has,
     "conjunction": semantics.conjunction,
@@ -358,6 +371,9 @@ _RUNTIME: dict[str, Any] = {
     "fold": semantics.fold,
     "make_map": semantics.make_map,
     "make_list": semantics.make_list,
+    "make_optional_map": semantics.make_optional_map,
+    "optional_or": semantics.optional_or,
+    "optional_orValue": semantics.optional_or_value,
     "optional_part": semantics.optional_part,
     "int_in_range": semantics.int_in_range,
 }

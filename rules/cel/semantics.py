@@ -403,6 +403,38 @@ def make_list(*parts: Iterable[Value]) -> list[Value]:
     return [element for part in parts for element in part]
 
 
+def make_optional_map(*entries: tuple[Value, Value, bool]) -> Mapping[Value, Value]:
+    """A map literal in which the entries marked true are left out when their value is an empty optional."""
+    kept = []
+    for key, value, optional in entries:
+        if optional:
+            kept += [(key, each) for each in optional_part(value)]
+        else:
+            kept.append((key, value))
+    return make_map(*kept)
+
+
+def put(mapping: Value, entries: Value) -> Mapping[Value, Value]:
+    """The map with the entries added; a key that it has is an error."""
+    if kind_of(mapping) != "map" or kind_of(entries) != "map":
+        raise no_overload("transformMap", mapping, entries)
+    return make_map(*mapping.items(), *entries.items())
+
+
+def optional_or(value: Value, other: Thunk) -> Value:
+    """`value.or(other)`: the first optional that is not empty."""
+    if not isinstance(value, Optional):
+        raise no_overload("or", value)
+    return value if value.present else other()
+
+
+def optional_or_value(value: Value, other: Thunk) -> Value:
+    """`value.orValue(other)`: what the optional holds, or else the other value."""
+    if not isinstance(value, Optional):
+        raise no_overload("orValue", value)
+    return value.value if value.present else other()
+
+
 def optional_part(value: Value) -> tuple[Value, ...]:
     """What `?value` adds to a list literal."""
     if not isinstance(value, Optional):

@@ -1,7 +1,8 @@
 """The standard library of CEL: which Python function stands behind which CEL function.
 
 `LIBRARY` maps a CEL function name to a Python function that takes the target (if there is one) and then the
-arguments. Operators that need laziness (`&&`, `||`, `?:`) are not here: the compiler writes them out.
+arguments. The extension libraries are there as well, for `rules.cel.evaluate`. Operators that need laziness
+(`&&`, `||`, `?:`) are not here: the compiler writes them out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from rules.cel import conversions, semantics
+from rules.cel import conversions, number_functions, semantics, text_functions
 from rules.cel.patterns import matches
 from rules.cel.semantics import no_overload
 from rules.cel.values import Duration, EvaluationError, Timestamp, TypeValue, Value, kind_of
@@ -118,6 +119,7 @@ LIBRARY: dict[str, Callable[..., Value]] = {
     "_>_": semantics.greater,
     "_>=_": semantics.greater_or_equal,
     "@in": semantics.contained,
+    "@put": semantics.put,
     "_[_]": semantics.index,
     "size": size,
     "type": type_of,
@@ -145,6 +147,8 @@ LIBRARY: dict[str, Callable[..., Value]] = {
     "getSeconds": _of_moment_or_span("getSeconds", lambda moment: moment.second, 10**9),
     "getMilliseconds": milliseconds,
 }
+
+LIBRARY |= text_functions.FUNCTIONS | number_functions.FUNCTIONS
 
 MEMBER_ONLY = frozenset(name for name in LIBRARY if name.startswith("get")) | {
     "contains",

@@ -75,10 +75,11 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message literal; there are no message types in rules, so it can only be an error."""
+    """A message literal: the fields that it sets."""
 
     id: int
     name: str
+    fields: tuple[tuple[str, Node], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ def children(node: Node) -> Iterator[Node]:
             for entry in node.entries:
                 yield entry.key
                 yield entry.value
+        case Message():
+            yield from (value for _, value in node.fields)
         case Comprehension():
             yield from (node.range, node.start, node.condition, node.step, node.result)
         case _:
@@ -305,9 +308,9 @@ def _optional_indices(inner: _Fields) -> frozenset[int]:
 
 def _struct(id_: int, inner: _Fields) -> MapOf | Message:
     name = _text(inner, 1)
+    rows = [_fields(row) for row in _all_raw(inner, 2)]
     if name:
-        return Message(id_, name)
-    rows = map(_fields, _all_raw(inner, 2))
+        return Message(id_, name, tuple((_text(row, 2), _node(_raw(row, 4))) for row in rows))
     return MapOf(id_, tuple(Entry(_node(_raw(row, 3)), _node(_raw(row, 4)), bool(_int(row, 5))) for row in rows))
 
 
