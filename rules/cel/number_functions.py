@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from rules.cel.semantics import UINT_MAX, int_in_range, less, no_overload, optional_index
+from rules.cel.containers import optional_index
+from rules.cel.semantics import UINT_MAX, int_in_range, less, no_overload
 from rules.cel.values import NONE, Duration, EvaluationError, Optional, Timestamp, Uint, Value, adapt, kind_of
 
 _NUMBERS = frozenset(("int", "uint", "double"))

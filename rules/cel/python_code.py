@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rules.cel import semantics
+from rules.cel import containers, semantics
 from rules.cel.functions import Extension
 from rules.cel.messages import message
 from rules.cel.standard import LIBRARY, MEMBER_ONLY, TYPES
@@ -362,18 +362,18 @@ _RUNTIME: dict[str, Any] = {
     "missing": semantics.missing,
     "failed": semantics.failed,
     "message": message,
-    "select": semantics.select,
-    "has": semantics.has,
+    "select": containers.select,
+    "has": containers.has,
     "conjunction": semantics.conjunction,
     "disjunction": semantics.disjunction,
     "not_strictly_false": semantics.not_strictly_false,
     "truth": semantics.truth,
-    "fold": semantics.fold,
-    "make_map": semantics.make_map,
-    "make_list": semantics.make_list,
-    "make_optional_map": semantics.make_optional_map,
-    "optional_or": semantics.optional_or,
-    "optional_orValue": semantics.optional_or_value,
-    "optional_part": semantics.optional_part,
+    "fold": containers.fold,
+    "make_map": containers.make_map,
+    "make_list": containers.make_list,
+    "make_optional_map": containers.make_optional_map,
+    "optional_or": containers.optional_or,
+    "optional_orValue": containers.optional_or_value,
+    "optional_part": containers.optional_part,
     "int_in_range": semantics.int_in_range,
 }

@@ -1,4 +1,4 @@
-"""CEL's operators over runtime values: arithmetic with overflow, equality, order, logic, lookup, folding.
+"""CEL's operators over runtime values: arithmetic with overflow, equality, order, logic, membership.
 
 Every function here gives a value or raises EvaluationError; nothing else escapes on any input.
 Source: cel-spec doc/langdef.md; where it leaves room, as Google's cel-cpp does.
@@ -17,7 +17,6 @@ from rules.cel.values import (
     NONE,
     Duration,
     EvaluationError,
-    KeyedMap,
     Optional,
     Timestamp,
     Uint,
@@ -191,7 +190,7 @@ def negate(value: Value) -> Value:
 
 # --- equality and order ------------------------------------------------------------------------------------
 
-_NUMBERS = frozenset(("int", "uint", "double"))
+NUMBERS = frozenset(("int", "uint", "double"))
 _ORDERED = frozenset(("bool", "string", "bytes", "google.protobuf.Timestamp", "google.protobuf.Duration"))
 
 
@@ -207,7 +206,7 @@ def _comparable(left: Value, right: Value) -> tuple[Value, Value]:
 def equal(left: Value, right: Value) -> bool:
     """`left == right`: across numeric types by size, false for other unlike types, deep in containers."""
     left_kind, right_kind = kind_of(left), kind_of(right)
-    if left_kind in _NUMBERS and right_kind in _NUMBERS:
+    if left_kind in NUMBERS and right_kind in NUMBERS:
         first, second = _comparable(left, right)
         return bool(first == second)
     if left_kind != right_kind:
@@ -231,7 +230,7 @@ def not_equal(left: Value, right: Value) -> bool:
 def _ordered(sign: str, compare: Callable[[Any, Any], bool]) -> Callable[[Value, Value], bool]:
     def ordered(left: Value, right: Value) -> bool:
         left_kind, right_kind = kind_of(left), kind_of(right)
-        if left_kind in _NUMBERS and right_kind in _NUMBERS:
+        if left_kind in NUMBERS and right_kind in NUMBERS:
             return compare(*_comparable(left, right))
         if left_kind == right_kind and left_kind in _ORDERED:
             return compare(left, right)
@@ -296,25 +295,10 @@ def not_strictly_false(operand: Thunk) -> bool:
         return True
 
 
-# --- lists and maps ----------------------------------------------------------------------------------------
+# --- membership ---------------------------------------------------------------------------------------------
 
-
-def make_map(*entries: tuple[Value, Value]) -> Mapping[Value, Value]:
-    """A map literal. Keys are bool, int, uint or string, each once (1 and 1u are the same key)."""
-    plain: dict[Value, Value] = {}
-    keyed = False
-    for key, value in entries:
-        if kind_of(key) not in _KEYS:
-            raise EvaluationError(f"a {kind_of(key)} cannot be the key of a map")
-        keyed = keyed or type(key) is bool
-        plain[key] = value
-    made: Mapping[Value, Value] = KeyedMap(entries) if keyed else plain
-    if len(made) != len(entries):
-        raise EvaluationError("a key occurs twice in the map")
-    return made
-
-
-_KEYS = frozenset(("bool", "int", "uint", "string"))
+KEYS = frozenset(("bool", "int", "uint", "string"))
+"""What the key of a map may be."""
 
 
 def find(mapping: Mapping[Value, Value], key: Value) -> Optional:
@@ -324,7 +308,7 @@ def find(mapping: Mapping[Value, Value], key: Value) -> Optional:
         if not key.is_integer():
             return NONE
         key = int(key)
-    elif kind not in _KEYS:
+    elif kind not in KEYS:
         raise EvaluationError(f"a {kind} cannot be the key of a map")
     if key not in mapping:
         return NONE
@@ -344,141 +328,3 @@ def contained(element: Value, container: Value) -> bool:
     if kind == "map":
         return find(container, element).present
     raise no_overload("in", element, container)
-
-
-def index(container: Value, key: Value) -> Value:
-    """`container[key]`."""
-    if isinstance(container, Optional):
-        return optional_index(container, key)
-    kind = kind_of(container)
-    if kind == "map":
-        found = find(container, key)
-        if found.present:
-            return found.value
-        raise EvaluationError(f"no such key: {key!r}")
-    if kind != "list":
-        raise no_overload("[]", container, key)
-    if kind_of(key) not in _NUMBERS or key != key or (isinstance(key, float) and not key.is_integer()):
-        raise no_overload("[]", container, key)
-    if not 0 <= key < len(container):
-        raise EvaluationError(f"index {key} of a list of {len(container)}")
-    return adapt(container[int(key)])
-
-
-def select(container: Value, name: str) -> Value:
-    """`container.name`."""
-    if isinstance(container, Optional):
-        return optional_index(container, name)
-    if kind_of(container) != "map":
-        raise no_overload(f".{name}", container)
-    try:
-        return adapt(container[name])
-    except KeyError:
-        raise EvaluationError(f"no such key: {name!r}") from None
-
-
-def has(container: Value, name: str) -> bool:
-    """`has(container.name)`."""
-    if isinstance(container, Optional):
-        return container.present and has(container.value, name)
-    if kind_of(container) != "map":
-        raise no_overload(f"has .{name}", container)
-    return name in container
-
-
-def optional_index(container: Value, key: Value) -> Optional:
-    """`container[?key]` and `container.?key`: an optional, empty where the lookup would fail."""
-    if isinstance(container, Optional):
-        return optional_index(container.value, key) if container.present else NONE
-    kind = kind_of(container)
-    if kind == "map":
-        return find(container, key)
-    if kind == "list" and kind_of(key) in _NUMBERS:
-        return Optional(True, adapt(container[int(key)])) if 0 <= key < len(container) else NONE
-    raise no_overload("[?]", container, key)
-
-
-def make_list(*parts: Iterable[Value]) -> list[Value]:
-    """A list literal with optional elements: each part gives none or one."""
-    return [element for part in parts for element in part]
-
-
-def make_optional_map(*entries: tuple[Value, Value, bool]) -> Mapping[Value, Value]:
-    """A map literal in which the entries marked true are left out when their value is an empty optional."""
-    kept = []
-    for key, value, optional in entries:
-        if optional:
-            kept += [(key, each) for each in optional_part(value)]
-        else:
-            kept.append((key, value))
-    return make_map(*kept)
-
-
-def put(mapping: Value, entries: Value) -> Mapping[Value, Value]:
-    """The map with the entries added; a key that it has is an error."""
-    if kind_of(mapping) != "map" or kind_of(entries) != "map":
-        raise no_overload("transformMap", mapping, entries)
-    return make_map(*mapping.items(), *entries.items())
-
-
-def optional_or(value: Value, other: Thunk) -> Value:
-    """`value.or(other)`: the first optional that is not empty."""
-    if not isinstance(value, Optional):
-        raise no_overload("or", value)
-    return value if value.present else other()
-
-
-def optional_or_value(value: Value, other: Thunk) -> Value:
-    """`value.orValue(other)`: what the optional holds, or else the other value."""
-    if not isinstance(value, Optional):
-        raise no_overload("orValue", value)
-    return value.value if value.present else other()
-
-
-def optional_part(value: Value) -> tuple[Value, ...]:
-    """What `?value` adds to a list literal."""
-    if not isinstance(value, Optional):
-        raise no_overload("?", value)
-    return (value.value,) if value.present else ()
-
-
-def fold(
-    values: Value,
-    start: Thunk,
-    proceed: Callable[[Value, Value, Thunk], bool],
-    step: Callable[[Value, Value, Thunk], Value],
-    result: Callable[[Thunk], Value],
-    paired: bool,
-) -> Value:
-    """A comprehension. The accumulator may hold an error, which is raised when it is read: `all` and `exists`
-    go on over an element that has no value. With `paired`, a list gives (index, element), a map (key, value)."""
-    kind = kind_of(values)
-    if kind not in ("list", "map"):
-        raise no_overload("a comprehension", values)
-    accumulated = _caught(start)
-    for position, each in enumerate(values):
-        element = adapt(each)
-        first, second = element, None
-        if paired:
-            first, second = (element, adapt(values[element])) if kind == "map" else (position, element)
-        held = _reading(accumulated)
-        if not proceed(first, second, held):
-            break
-        accumulated = _caught(lambda: step(first, second, held))  # noqa: B023 - called at once
-    return result(_reading(accumulated))
-
-
-def _caught(compute: Thunk) -> Value | EvaluationError:
-    try:
-        return compute()
-    except EvaluationError as error:
-        return error
-
-
-def _reading(accumulated: Value | EvaluationError) -> Thunk:
-    def read() -> Value:
-        if isinstance(accumulated, EvaluationError):
-            raise accumulated
-        return accumulated
-
-    return read

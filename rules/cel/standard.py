@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from rules.cel import conversions, number_functions, semantics, text_functions
+from rules.cel import containers, conversions, number_functions, semantics, text_functions
 from rules.cel.patterns import matches
 from rules.cel.semantics import no_overload
 from rules.cel.values import Duration, EvaluationError, Timestamp, TypeValue, Value, kind_of
@@ -119,8 +119,8 @@ LIBRARY: dict[str, Callable[..., Value]] = {
     "_>_": semantics.greater,
     "_>=_": semantics.greater_or_equal,
     "@in": semantics.contained,
-    "@put": semantics.put,
-    "_[_]": semantics.index,
+    "@put": containers.put,
+    "_[_]": containers.index,
     "size": size,
     "type": type_of,
     "dyn": _identity,

@@ -1,0 +1,160 @@
+"""Every fault of a rule file is found, in one go, with its place and a hint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rules.checking import Checker
+from rules.loader import parse
+from rules.ruleset import RuleErrors, RuleSet
+from tests.rules.support import reference, rule_file
+
+GOOD = """\
+id: a-rule
+version: 1
+title: {zh: 规则, en: A rule}
+owner: market-regulation
+legal_basis: some law, article 1
+on: [complaint]
+condition: category == "food-safety"
+group_by: enterprise
+window: {size: 1h}
+trigger:
+  count: {at_least: 3}
+severity: high
+case: {key: enterprise}
+lead: market-regulation
+"""
+
+
+def faults(text: str) -> list[str]:
+    found, errors = Checker(reference()).rule(parse(text))
+    assert (found is None) == bool(errors)
+    return [str(error) for error in errors]
+
+
+def faults_of(**changes: Any) -> list[str]:
+    return faults(json.dumps(rule_file(**changes), ensure_ascii=False))
+
+
+def test_a_good_rule_has_no_fault() -> None:
+    assert faults(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("severity: high", "severty: high", "12:1: there is no key severty here (did you mean severity?)"),
+        ("severity: high\n", "", "1:1: the key severity is missing"),
+        ("severity: high", "severity: hihg", "12:11: severity must be 'info', 'low', 'medium', 'high' or 'critical'"),
+        ("{size: 1h}", "{size: 1w}", "9:16: window.size: is a duration such as 90s, 30m, 24h or 7d"),
+        ("{size: 1h}", "{size: 0h}", "9:16: window.size: must be longer than nothing"),
+        ("{size: 1h}", "{siz: 1h}", "9:10: there is no key siz here (did you mean size?)"),
+        ("  count: {at_least: 3}", "  count: {at_least: three}", "11:21: trigger.count.at_least: must be a whole"),
+        ("  count: {at_least: 3}", "  count: {}", "11:3: the key at_least is missing"),
+        ("trigger:\n  count: {at_least: 3}", "trigger: {}", "10:10: trigger: needs at least one of"),
+        ("owner: market-regulation", "owner: market-regluation", "there is no department market-regluation"),
+        ("lead: market-regulation", "lead: market-regulaton", "14:7: there is no department market-regulaton"),
+        ("lead: market-regulation\n", "", "13:1: a case needs a lead department (add lead)"),
+        ("group_by: enterprise", "group_by: enterprize", "8:11: group_by does not have the right form"),
+        ("group_by: enterprise", "group_by: region.country-side", "8:11: region has no level country-side"),
+        ("case: {key: enterprise}", "case: {key: region}", "13:13: region is not in group_by"),
+        ('category == "food-safety"', 'categroy == "food-safety"', "7:12: there is no field categroy"),
+        ('category == "food-safety"', 'category == 5', "7:21: == does not take (string, int)"),
+        ('category == "food-safety"', 'category', "7:12: the condition gives string where bool is needed"),
+        ('category == "food-safety"', 'region_within(region, "cn:99")', "7:34: 'cn:99' is no known region"),
+        ('category == "food-safety"', 'industry_within(industry, "cn:Z")', "7:38: 'cn:Z' is no known industry"),
+        ("lead: market-regulation", "lead: commerce\nclock: complaint-acceptanse", "15:8: there is no statutory"),
+        ("lead: market-regulation", "lead: {by: category, table: {}, default: commerce}", "category is not in"),
+        ("version: 1", "version: '1'", "2:10: version: must be a whole number"),
+        ("version: 1", "version: 0", "2:10: version: input should be greater than or equal to 1"),
+        ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation' or 'consumer-rights'"),
+        ("title: {zh: 规则, en: A rule}", "title: {zh: 规则}", "3:1: the key en is missing"),
+    ],
+)  # fmt: skip
+def test_a_fault_says_where_it_is_and_what_to_write(old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    found = faults(GOOD.replace(old, new))
+    assert any(said in each for each in found), found
+
+
+def test_a_clock_without_a_case_is_a_fault() -> None:
+    found = faults_of(case=None, lead=None, clock="complaint-acceptance")
+    assert any("a clock runs for a case" in each for each in found), found
+
+
+def test_all_faults_are_told_at_once_in_order() -> None:
+    bad = GOOD.replace("severity: high", "severity: x").replace("version: 1", "version: x").replace("owner:", "ownr:")
+    assert [each.split(":")[0] for each in faults(bad)] == ["1", "2", "4", "12"]
+
+
+def test_a_fault_in_a_block_of_text_is_found_on_its_line() -> None:
+    block = GOOD.replace(
+        'condition: category == "food-safety"', 'condition: |\n  category == "food-safety" &&\n  regoin == "cn:310000"'
+    )
+    assert any(each.startswith("9:3: there is no field regoin") for each in faults(block)), faults(block)
+
+
+def test_codes_of_tables_must_be_known_and_whole() -> None:
+    table = {"by": "region.province", "table": {"cn:31": "commerce"}, "default": "market-regulation"}
+    found = faults_of(group_by="region.province", case={"key": "region.province"}, lead=table)
+    assert any("'cn:31' is no known region (write cn:310000)" in each for each in found), found
+
+
+def test_a_rule_is_named_as_its_file(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(RuleErrors, match=r"other\.yaml:1:5: the id 'a-rule' is not the file's name \(write other\)"):
+        RuleSet.load([tmp_path], reference())
+
+
+def test_a_rule_that_is_there_twice_is_refused_with_both_places(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a-rule.yaml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(RuleErrors) as caught:
+        RuleSet.load([tmp_path], reference())
+    assert str(tmp_path / "two" / "a-rule.yaml") in str(caught.value)
+    assert str(tmp_path / "one" / "a-rule.yaml") in str(caught.value)
+
+
+def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
+    (tmp_path / "a-rule.yaml").write_text(GOOD.replace("high", "x"), encoding="utf-8")
+    (tmp_path / "broken.yaml").write_text("a: [", encoding="utf-8")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RuleErrors) as caught:
+        RuleSet.load([tmp_path, tmp_path / "nowhere"], reference())
+    assert "nowhere" in str(caught.value)
+    with pytest.raises(RuleErrors) as caught:
+        RuleSet.load([tmp_path], reference())
+    assert {Path(error.path).name for error in caught.value.errors} == {"a-rule.yaml", "broken.yaml", "binary.yaml"}
+    assert caught.value.exit_code == 4
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a-rule.yaml").write_text(GOOD + "#" * 300_000, encoding="utf-8")
+    with pytest.raises(RuleErrors, match="more than 262144"):
+        RuleSet.load([tmp_path], reference())
+
+
+def test_the_content_hash_is_of_the_meaning_and_not_of_the_layout() -> None:
+    def hash_of(text: str) -> str:
+        found, _ = Checker(reference()).rule(parse(text))
+        assert found is not None
+        return found.content_hash
+
+    assert hash_of(GOOD) == hash_of("# a comment\n" + GOOD.replace("{size: 1h}", "\n  size: 1h"))
+    assert hash_of(GOOD) == hash_of(GOOD.replace("severity: high", "severity: high\nstatus: active"))
+    assert hash_of(GOOD) != hash_of(GOOD.replace("severity: high", "severity: low"))
+
+
+def test_the_digest_changes_with_any_rule(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        (tmp_path / "a-rule.yaml").write_text(text, encoding="utf-8")
+        return RuleSet.load([tmp_path], reference()).digest
+
+    assert digest(GOOD) == digest(GOOD)
+    assert digest(GOOD) != digest(GOOD.replace("version: 1", "version: 2"))
