@@ -26,10 +26,12 @@ from dashboards.reads import Reads
 from dashboards.shapes import IntakeReply, Problem, SubmissionView
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.event import OUTCOMES
+from jianguan.domain.ids import make_id
 from jianguan.errors import InputError
 from jianguan.ports import RawEvent
 
 _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_KEY: Final = re.compile(r"[!-~]{8,64}")
 _SLICE: Final = 200  # rows judged between two turns of the event loop
 _PREFIX: Final = 512  # characters of a message that are passed on
 
@@ -71,6 +73,26 @@ def submission_of(headers: Mapping[str, str]) -> str:
     return submission
 
 
+def idempotency_key(headers: Mapping[str, str]) -> str:
+    """What a sender names one upload by over its retries, or empty; 400 when it is malformed."""
+    key = headers.get("idempotency-key", "")
+    if "idempotency-key" in headers and not _KEY.fullmatch(key):
+        raise ProblemError(400, "bad-idempotency-key", "Idempotency-Key must be 8 to 64 visible ASCII characters")
+    return key
+
+
+def receipt_of(key: str, raw: RawEvent, index: int) -> str:
+    """The receipt of row `index` of the upload `key`, the same in every retry; empty without a key.
+
+    The row itself is part of it: a key that is used again for other rows takes nothing from either.
+    """
+    if not key:
+        return ""
+    attributes = [f"{name}={value!r}" for name, value in raw.headers]
+    named = make_id("cm", key, raw.submission, str(index), hash_key(raw.value), *attributes)
+    return f"r-{named.removeprefix('cm-')}"
+
+
 def cloud_headers(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     """CloudEvents attributes of the HTTP binding (percent-encoded) as those of the Kafka binding."""
     return tuple(
@@ -108,6 +130,7 @@ class Intake:
         limits, clock = self._deps.limits, self._deps.clock
         media = media_type(request.headers.get("content-type", ""))
         submission = submission_of(request.headers)
+        key = idempotency_key(request.headers)
         client = request.client.host if request.client else ""
         wait = self._rate.wait(client, clock.monotonic())
         if wait > 0:
@@ -131,7 +154,8 @@ class Intake:
                 topic = (
                     topic_of_type(request.headers.get("ce-type", "")) if binary else topic_of(row, content_type, kind)
                 )
-                verdicts.append(judge(RawEvent(row, content_type, topic, "", headers, submission), self._deps.admit))
+                raw = RawEvent(row, content_type, topic, "", headers, submission)
+                verdicts.append(judge(replace(raw, receipt=receipt_of(key, raw, index)), self._deps.admit))
                 if index % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
             receipts = await self._deps.gateway.submit([verdict.raw for verdict in verdicts])
@@ -189,7 +213,24 @@ _BODY: Final[dict[str, Any]] = {
         "description": "One event, a JSON array of them, NDJSON, or CloudEvents 1.0 (structured, batch, or binary "
         "with ce-* headers). Content-Encoding gzip is understood. Jianguan-Submission names the upload.",
         "content": {name: {"schema": {}} for name in MODES},
-    }
+    },
+    "parameters": [
+        {
+            "name": "Jianguan-Submission",
+            "in": "header",
+            "required": False,
+            "description": "Name of the upload that the outcomes are counted under, a slug.",
+            "schema": {"type": "string", "pattern": f"^{_SLUG.pattern}$", "maxLength": 64},
+        },
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "Names this one request over its retries: its records are taken and counted once, however "
+            "often it is sent. Other requests need other keys.",
+            "schema": {"type": "string", "pattern": f"^{_KEY.pattern}$"},
+        },
+    ],
 }
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Table
 from contextlib import ExitStack
 from pathlib import Path
+from random import SystemRandom
 from typing import IO, BinaryIO, Final, cast
 
 import click
@@ -211,7 +212,7 @@ async def _run(
     address = find_server(data, server, os.environ)
     with Display(source, submission) as display:
         async with httpx.AsyncClient(**client_options(address, os.environ)) as http:
-            uploader = Uploader(http, address, submission, clock, progress=display.update)
+            uploader = Uploader(http, address, submission, clock, SystemRandom(), progress=display.update)
             await uploader.begin()
             await uploader.send_all(batches(source.lines(), batch))
             display.sending = False
@@ -273,7 +274,7 @@ def _report(source: Input, tally: Tally, submission: str, seconds: float, as_jso
     complete = tally.complete and tally.sent == source.read
     if as_json:
         numbers = {"read": source.read, "sent": tally.sent, **tally.outcomes, "missing": tally.missing}
-        result = {"submission": submission, **numbers, "sent_again": tally.uncertain, "complete": complete}
+        result = {"submission": submission, **numbers, "complete": complete}
         click.echo(json.dumps({**result, "seconds": round(seconds, 3)}))
     else:
         grid = Grid(title=f"submission {submission}", title_justify="left")

@@ -10,6 +10,7 @@ import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Final, Literal
 
 import httpx
@@ -47,14 +48,10 @@ def batches(lines: Iterable[bytes], rows: int, size: int = BATCH_BYTES) -> Itera
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do after a try: it is `done`, `wait` and try again, `split` the batch, or `fail`.
-
-    `uncertain`: the server may have taken the batch although it did not say so.
-    """
+    """What to do after a try: it is `done`, `wait` and try again, `split` the batch, or `fail`."""
 
     what: Literal["done", "wait", "split", "fail"]
     seconds: float = 0.0
-    uncertain: bool = False
 
 
 def back_off(attempt: int) -> float:
@@ -70,22 +67,16 @@ def decide(status: int | None, retry_after: str, attempt: int) -> Decision:
         return Decision("split")
     if status is None or status in (408, 429, 500, 502, 503, 504):
         asked = float(retry_after) if retry_after.isdigit() else 0.0
-        seconds = min(max(asked, back_off(attempt)), LONGEST_WAIT * 2)
-        return Decision("wait", seconds, uncertain=status not in (408, 429))
+        return Decision("wait", min(max(asked, back_off(attempt)), LONGEST_WAIT * 2))
     return Decision("fail")
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was sent and what became of it.
-
-    `uncertain` rows were sent again because the server did not say whether it had taken them: each may be counted
-    once more, as a duplicate.
-    """
+    """What was sent and what became of it."""
 
     sent: int = 0
     refused: int = 0  # that the server said are invalid; they are in quarantine
-    uncertain: int = 0
     before: dict[str, int] = field(default_factory=dict)  # of the same submission, before this run
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
 
@@ -103,8 +94,8 @@ class Tally:
 
     @property
     def complete(self) -> bool:
-        """Whether every row is accounted for, and none twice but what was sent again."""
-        return self.sent <= self.recorded <= self.sent + self.uncertain
+        """Whether every row is accounted for, and none twice."""
+        return self.recorded == self.sent
 
 
 def counts_of(body: Any) -> dict[str, int]:
@@ -129,6 +120,7 @@ class Uploader:
         address: ServerAddress,
         submission: str,
         clock: Clock,
+        chance: Random,
         sleep: Sleep = asyncio.sleep,
         progress: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
@@ -136,6 +128,7 @@ class Uploader:
         self._address = address
         self._submission = submission
         self._clock = clock
+        self._chance = chance
         self._sleep = sleep
         self._progress = progress
         self._last_taken = clock.monotonic()
@@ -192,10 +185,12 @@ class Uploader:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _send(self, batch: Batch) -> None:
+        # One key over all tries: a batch whose answer was lost is neither taken nor counted a second time.
+        key = f"{self._chance.getrandbits(128):032x}"
         body = await asyncio.to_thread(gzip.compress, b"\n".join(batch), 1)
         attempt = 0
         while True:
-            response = await self._post(body)
+            response = await self._post(body, key)
             status = response.status_code if response is not None else None
             after = response.headers.get("Retry-After", "") if response is not None else ""
             decision = decide(status, after, attempt)
@@ -211,12 +206,10 @@ class Uploader:
             if decision.what != "wait":
                 assert response is not None
                 raise error_of(response)
-            await self._before_next_try(decision, batch, response)
+            await self._before_next_try(decision, response)
             attempt += 1
 
-    async def _before_next_try(self, decision: Decision, batch: Batch, response: httpx.Response | None) -> None:
-        if decision.uncertain:
-            self.tally.uncertain += len(batch)
+    async def _before_next_try(self, decision: Decision, response: httpx.Response | None) -> None:
         if self._clock.monotonic() - self._last_taken > GIVE_UP:
             raise UnavailableError(
                 f"the server has taken nothing for {GIVE_UP:g} seconds"
@@ -225,10 +218,11 @@ class Uploader:
             )
         await self._sleep(decision.seconds)
 
-    async def _post(self, body: bytes) -> httpx.Response | None:
+    async def _post(self, body: bytes, key: str) -> httpx.Response | None:
         headers = {
             "Content-Type": "application/x-ndjson",
             "Content-Encoding": "gzip",
+            "Idempotency-Key": key,
             "Jianguan-Submission": self._submission,
         }
         try:
@@ -264,7 +258,7 @@ class Uploader:
             if self.tally.recorded != known:
                 last_change, polls = self._clock.monotonic(), 0
                 self._progress(self.tally)
-            if self.tally.complete or self.tally.recorded > self.tally.sent + self.tally.uncertain:
+            if self.tally.complete or self.tally.recorded > self.tally.sent:
                 break
             if self._clock.monotonic() - last_change > patience:
                 break

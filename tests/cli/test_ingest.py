@@ -41,7 +41,7 @@ def test_a_csv_file_is_mapped_sent_and_accounted_for(tmp_path: Path, server: Ser
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) | {"seconds": 0} == {
         "submission": "s", "read": 3, "sent": 3, "accepted": 2, "duplicate": 1, "late": 0, "quarantined": 0,
-        "missing": 0, "sent_again": 0, "complete": True, "seconds": 0,
+        "missing": 0, "complete": True, "seconds": 0,
     }  # fmt: skip
     assert json.loads(server.received[0][0])["tags"] == ["street-condition", "pot-hole", "dot"]
 
