@@ -147,21 +147,13 @@ class SqlArchive:
         """(event id, content hash, receipt of the acceptance) of the last received events, oldest first."""
         return self._restart.seen_events(limit)
 
-    def facts_since(self, rule: str, version: int, since: int) -> Iterator[Fact]:
-        """Facts of one rule version with event time >= `since`, in blocks."""
-        return self._restart.facts_since(rule, version, since)
-
     def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
-        """Facts at most `retention` ms older than the newest fact of their own key, in blocks."""
+        """Facts of one rule version that the windows of its keys can still need, in blocks."""
         return self._restart.facts_to_fold(rule, version, retention)
 
-    def rule_keys_latest(self) -> Iterator[tuple[str, int, int]]:
-        """(rule, version, latest event time) of everything in the facts table."""
-        return self._restart.rule_keys_latest()
-
-    def open_cases(self) -> Iterator[tuple[Case, list[Task]]]:
-        """Cases that are open, with all their tasks."""
-        return self._restart.open_cases()
+    def open_cases(self, closed_since: int | None = None) -> Iterator[tuple[Case, list[Task]]]:
+        """Cases that are open, and those closed at `closed_since` (ms) or later, with all their tasks."""
+        return self._restart.open_cases(closed_since)
 
     def case_ordinals(self) -> Iterator[tuple[str, int]]:
         """(case key, highest ordinal) of every case key."""

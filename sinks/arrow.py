@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from sinks.rows import SHAPES, columns_of
+from sinks.rows import SHAPES, columns_of, encodable
 from sinks.store import StoreError
 
 _ARROW: Final[dict[str, Any]] = {
@@ -61,19 +61,9 @@ def _array(table: str, field: Any, values: Sequence[Any]) -> Any:
         return pa.array(values, field.type)
     except UnicodeEncodeError:
         # JSON may hold half of a surrogate pair, which no UTF-8 can: one such text must not hold up a whole run.
-        return pa.array([_encodable(each) for each in values], field.type)
+        return pa.array([encodable(each) for each in values], field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as fault:
         raise StoreError(f"{table}.{field.name} has a value that its column cannot hold: {fault}") from fault
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, tuple):
-        return tuple(_encodable(each) for each in value)
-    if isinstance(value, list):
-        return [(_encodable(name), number) for name, number in value]
-    return value
 
 
 def rows_of(table: Any) -> list[tuple[Any, ...]]:
@@ -94,7 +84,7 @@ def parameter_text(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return _encodable(value).translate(_ESCAPES)  # type: ignore[no-any-return]
+        return encodable(value).translate(_ESCAPES)  # type: ignore[no-any-return]
     if isinstance(value, list | tuple):
         return "[" + ",".join(_member(each) for each in value) + "]"
     raise TypeError(f"a {type(value).__name__} cannot be a parameter")

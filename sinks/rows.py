@@ -155,6 +155,17 @@ def records_of(table: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
     return [record_of(table, row) for row in rows]
 
 
+def encodable(value: Any) -> Any:
+    """`value` with what UTF-8 cannot hold, halves of surrogate pairs, replaced by question marks."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, tuple | list):
+        return type(value)(encodable(each) for each in value)
+    if isinstance(value, dict):
+        return {encodable(name): each for name, each in value.items()}
+    return value
+
+
 def deduplication_token(token: str, table: str, records: Sequence[Any]) -> str:
     """A token for the store's deduplication: letters and digits only, so that it may stand in a SETTINGS clause.
 

@@ -27,10 +27,13 @@ class StoreError(JianguanError):
 
 
 class BlockStore(Store, Protocol):
-    """A store that can also hand out a long result in blocks."""
+    """A store that can also hand out a long result in blocks, and change its schema."""
 
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time, without holding them all."""
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that answers nothing."""
 
 
 def error_of(message: str, code: int | None = None) -> JianguanError:

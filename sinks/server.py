@@ -1,0 +1,95 @@
+"""The store as a ClickHouse server, over its native protocol, with compressed blocks of columns.
+
+Needs ClickHouse 23.8 or newer: typed parameters on the native protocol (22.8), deduplication tokens for tables that
+are not replicated (22.2), DateTime64 beyond 1970 to 2105 (22.8), and Bool, Map, and LowCardinality(Nullable(String)).
+Knows rows, not what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from jianguan.domain.trace import TABLES, Records
+from jianguan.errors import ConfigurationError
+from sinks import migrate
+from sinks.rows import SHAPES, columns_of, deduplication_token, encodable
+from sinks.server_pool import Address, Limits, ServerPool
+
+OLDEST: Final = (23, 8)
+
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)")
+_INSERT_SETTINGS: Final = {"async_insert": 0, "optimize_on_insert": 0}
+
+
+class ServerStore:
+    """`jianguan.ports.Store` on a ClickHouse server. Thread-safe. Open with `start`, always `close`.
+
+    `url` is `clickhouse://user@host:9000/database`, hosts separated by commas, `?secure=true` for TLS.
+    """
+
+    def __init__(self, url: str, *, password: str = "", limits: Limits | None = None) -> None:
+        self._address = Address.parse(url, password)
+        self._limits = limits or Limits()
+        self._pool = ServerPool(self._address, self._limits)
+
+    def start(self) -> None:
+        """Connect, refuse a server that is too old, make the database, run the missing migrations."""
+        first = ServerPool(replace(self._address, database=""), self._limits)
+        try:
+            check_version(str(first.execute("SELECT version()")[0][0]))
+            first.execute(f"CREATE DATABASE IF NOT EXISTS {self._address.database}")
+        finally:
+            first.close()
+        migrate.apply(self)
+
+    def write(self, records: Records, token: str) -> None:
+        """Insert every row; the same again is harmless.
+
+        The trace goes last: who finds a step finds what it tells of.
+        """
+        for table in TABLES:
+            rows = getattr(records, table)
+            if rows:
+                self._insert(table, rows, token)
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT; parameters as `{name:Type}`, bound by the server."""
+        return self._pool.execute(sql, parameters)
+
+    def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of a SELECT, a block at a time, without holding them all."""
+        return self._pool.blocks(sql, parameters)
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that answers nothing."""
+        self._pool.execute(sql, parameters)
+
+    def maintain(self) -> None:
+        """Nothing: a server merges by itself."""
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    def _insert(self, table: str, rows: list[Any], token: str) -> None:
+        sql = f"INSERT INTO {table} ({SHAPES[table].quoted}) VALUES"
+        settings = {**_INSERT_SETTINGS, "insert_deduplication_token": deduplication_token(token, table, rows)}
+        columns = [list(each) for each in columns_of(table, rows)]
+        try:
+            self._pool.insert(sql, columns, settings)
+        except UnicodeEncodeError:
+            # JSON may hold half of a surrogate pair, which no UTF-8 can: one such text must not hold up a whole run.
+            self._pool.insert(sql, [[encodable(value) for value in each] for each in columns], settings)
+
+
+def check_version(version: str) -> None:
+    """ConfigurationError when a server of this version cannot hold the record."""
+    found = _VERSION.match(version)
+    if not found or (int(found[1]), int(found[2])) < OLDEST:
+        raise ConfigurationError(
+            f"the ClickHouse server is version {version}: this needs {OLDEST[0]}.{OLDEST[1]} or newer, for typed"
+            " parameters, deduplication tokens and DateTime64"
+        )

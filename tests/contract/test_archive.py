@@ -1,0 +1,318 @@
+"""What the archive must answer, over every store, however often the records were told."""
+
+from __future__ import annotations
+
+import pytest
+
+from jianguan.domain.trace import Records
+from jianguan.ports import History
+from sinks.archive import SqlArchive
+from sinks.store import BlockStore
+from tests.contract.samples import (
+    MINUTE,
+    NOW,
+    SECRETS,
+    alert,
+    case,
+    delivery,
+    event,
+    fact,
+    quarantined,
+    step,
+    task,
+    world,
+)
+from tests.contract.test_store import HOSTILE
+
+DAY = 24 * 60 * MINUTE
+
+
+@pytest.fixture(autouse=True)
+def told(request: pytest.FixtureRequest) -> Records:
+    """The story, told once whole and once again in part, as after a crash."""
+    store: BlockStore = request.getfixturevalue("store")
+    records = world()
+    store.write(records, "run-1")
+    store.write(Records(events=records.events, facts=records.facts, trace=records.trace[:3]), "run-2")
+    store.write(world(), "run-3")
+    return records
+
+
+def ids_of(history: History) -> dict[str, list[str]]:
+    return {
+        "events": [each.event.id for each in history.events],
+        "facts": [each.id for each in history.facts],
+        "alerts": [each.id for each in history.alerts],
+        "cases": [each.id for each in history.cases],
+        "tasks": [each.id for each in history.tasks],
+        "deliveries": [each.id for each in history.deliveries],
+        "quarantine": [each.id for each in history.quarantine],
+    }
+
+
+def test_an_event_leads_forward_to_what_followed_and_not_to_its_neighbours(archive: SqlArchive, told: Records) -> None:
+    history = archive.history(told.events[0].id)
+    assert history is not None
+    assert history.kind == "event"
+    assert ids_of(history) == {
+        "events": [told.events[0].id],
+        "facts": [told.facts[0].id],
+        "alerts": [told.alerts[0].id],
+        "cases": [told.cases[0].id],
+        "tasks": [each.id for each in told.tasks],
+        "deliveries": [told.deliveries[0].id],
+        "quarantine": [],
+    }
+    assert [each.what for each in history.steps] == ["accepted", "raised", "opened", "assigned", "assigned", "pending"]
+
+
+@pytest.mark.parametrize("table", ["alerts", "cases", "tasks", "deliveries"])
+def test_a_consequence_leads_back_to_every_event_behind_it(archive: SqlArchive, told: Records, table: str) -> None:
+    subject = getattr(told, table)[0]
+    history = archive.history(subject.id)
+    assert history is not None
+    assert ids_of(history) == {
+        "events": [each.id for each in told.events],
+        "facts": [each.id for each in told.facts],
+        "alerts": [told.alerts[0].id],
+        "cases": [told.cases[0].id],
+        "tasks": [each.id for each in told.tasks],
+        "deliveries": [told.deliveries[0].id],
+        "quarantine": [],
+    }
+    assert history.kind == {"deliveries": "delivery"}.get(table, table[:-1])
+    assert len(history.steps) == len(told.trace) - 1
+    assert history.steps == sorted(history.steps, key=lambda each: (each.at, each.stage, each.id))
+    assert not history.truncated
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("N1", "number"), ("S1", "event"), ("complaints/0/1", "event"), (" N1 ", "number")]
+)
+def test_a_name_from_outside_finds_its_event(archive: SqlArchive, told: Records, name: str, kind: str) -> None:
+    history = archive.history(name)
+    assert history is not None
+    assert history.kind == kind
+    assert [each.event.id for each in history.events] == [told.events[0].id]
+    assert [each.id for each in history.cases] == [told.cases[0].id]
+
+
+@pytest.mark.parametrize("name", ["uscc:91110000123456789X", "91110000123456789X"])
+def test_an_enterprise_is_found_with_and_without_its_scheme(archive: SqlArchive, told: Records, name: str) -> None:
+    history = archive.history(name)
+    assert history is not None
+    assert history.kind == "enterprise"
+    assert len(history.events) == 2
+    assert [each.id for each in history.tasks] == [each.id for each in told.tasks]
+
+
+def test_a_fact_leads_to_its_event_and_to_the_alerts_of_its_rule(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    other = alert(told.events, rule="rule-b")._replace(case_key=None)
+    store.write(Records(facts=[fact(told.events[0], "rule-b")], alerts=[other]), "run-4")
+    history = archive.history(told.facts[0].id)
+    assert history is not None
+    assert history.kind == "fact"
+    assert ids_of(history)["events"] == [told.events[0].id]
+    assert ids_of(history)["facts"] == [told.facts[0].id]
+    assert ids_of(history)["alerts"] == [told.alerts[0].id]
+
+
+@pytest.mark.parametrize("which", ["id", "receipt"])
+def test_a_refused_record_is_found_whole(archive: SqlArchive, told: Records, which: str) -> None:
+    refused = told.quarantine[0]
+    history = archive.history(getattr(refused, which))
+    assert history is not None
+    assert history.kind == "quarantine"
+    assert history.quarantine == [refused]
+    assert [each.what for each in history.steps] == ["quarantined"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "   ", "nobody", "ev-" + "0" * 24, "al-" + "0" * 24, "cm-" + "0" * 24, "x" * 9999]
+)
+def test_an_unknown_name_has_no_history(archive: SqlArchive, name: str) -> None:
+    assert archive.history(name) is None
+
+
+def test_a_history_shows_nothing_personal(archive: SqlArchive, told: Records) -> None:
+    history = archive.history(told.cases[0].id)
+    assert history is not None
+    assert all(each.event.text is None for each in history.events)
+    assert {each.text_length for each in history.events} == {len(SECRETS[4])}
+    assert {each.rules for each in history.events} == {("rule-a",)}
+    assert not [secret for secret in SECRETS if secret in repr(history)]
+
+
+def test_a_history_that_is_cut_says_so(archive: SqlArchive, told: Records) -> None:
+    history = archive.history(told.cases[0].id, limit=1)
+    assert history is not None
+    assert history.truncated
+    assert len(history.steps) == 1
+    assert len(history.events) == 1
+
+
+def test_an_alert_knows_the_facts_of_its_episode_that_it_does_not_name(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    later = event(3, occurred_at=told.alerts[0].episode_end - 1)
+    after = event(4, occurred_at=told.alerts[0].episode_end)
+    elsewhere = event(5, enterprise="uscc:other")
+    store.write(Records(events=[later, after, elsewhere], facts=[fact(later), fact(after), fact(elsewhere)]), "run-4")
+    history = archive.history(told.alerts[0].id)
+    assert history is not None
+    assert [each.event.id for each in history.events] == [told.events[0].id, told.events[1].id, later.id]
+
+
+def test_the_overview_counts_each_thing_once(archive: SqlArchive, told: Records) -> None:
+    figures = archive.overview(NOW + MINUTE)
+    assert figures.events_total == 2
+    assert figures.events_by_outcome == {"accepted": 2, "duplicate": 0, "late": 0, "quarantined": 1}
+    assert figures.alerts_by_severity == {"info": 0, "low": 0, "medium": 0, "high": 1, "critical": 0}
+    assert (figures.alerts_total, figures.open_cases, figures.open_tasks) == (1, 1, 2)
+    assert (figures.overdue_tasks, figures.pending_deliveries, figures.quarantined) == (0, 1, 1)
+    assert figures.newest_alerts == told.alerts
+    minutes = [minute for minute, _ in figures.events_per_minute]
+    assert minutes == list(range(minutes[0], NOW + MINUTE, MINUTE))
+    assert dict(figures.events_per_minute)[NOW // MINUTE * MINUTE] == 2
+    assert sum(count for _, count in figures.events_per_minute) == 2
+
+
+def test_the_overview_of_an_old_alert_is_not_of_today(archive: SqlArchive) -> None:
+    figures = archive.overview(NOW + DAY + 1)
+    assert sum(figures.alerts_by_severity.values()) == 0
+    assert figures.alerts_total == 1
+
+
+def test_alerts_are_newest_first_and_filtered(store: BlockStore, archive: SqlArchive, told: Records) -> None:
+    newer = alert(told.events, "rule-b", "low", NOW + 5)._replace(region="gbt2260:310000")
+    store.write(Records(alerts=[newer]), "run-4")
+    (first,) = told.alerts
+    assert archive.alerts() == [newer, first]
+    assert archive.alerts(limit=1) == [newer]
+    assert archive.alerts(before=NOW + 5) == [first]
+    assert archive.alerts(severity="low") == [newer]
+    assert archive.alerts(rule="rule-a") == [first]
+    assert archive.alerts(region="gbt2260:11") == [first]
+    assert archive.alerts(region="gbt2260:310000", severity="high") == []
+
+
+def test_cases_come_with_their_tasks_newest_first_and_filtered(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    second = case(told.alerts, ordinal=2)
+    late = task(second, "health")._replace(overdue=True)
+    store.write(Records(cases=[second], tasks=[late]), "run-4")
+    first = told.cases[0]
+    assert archive.cases() == [(second, [late]), (first, told.tasks)]
+    assert archive.cases(before=NOW + 2) == [(first, told.tasks)]
+    assert archive.cases(overdue=True) == [(second, [late])]
+    assert archive.cases(overdue=False) == [(first, told.tasks)]
+    assert [each.id for each, _ in archive.cases(department="health")] == [second.id]
+    assert [each.id for each, _ in archive.cases(department="police")] == [first.id]
+    assert archive.cases(state="closed") == []
+
+
+def test_a_task_has_its_case_and_its_latest_revision(store: BlockStore, archive: SqlArchive, told: Records) -> None:
+    accepted = task(told.cases[0], revision=2, state="accepted")
+    store.write(Records(tasks=[accepted]), "run-4")
+    assert archive.task(accepted.id) == (accepted, told.cases[0])
+    assert archive.task("ta-" + "0" * 24) is None
+
+
+def test_tasks_are_most_urgent_first(store: BlockStore, archive: SqlArchive, told: Records) -> None:
+    owner = told.cases[0]
+    closed = task(owner, "a", state="closed")._replace(due_at=NOW)
+    late = task(owner, "b")._replace(overdue=True)
+    soon = task(owner, "c")._replace(due_at=NOW + 1)
+    never = task(owner, "d")._replace(due_at=None)
+    store.write(Records(tasks=[closed, late, soon, never]), "run-4")
+    order = [each.department for each in archive.tasks()]
+    assert order[:2] == ["b", "c"]
+    assert set(order[2:4]) == {"market", "police"}
+    assert order[4:] == ["d", "a"]
+    assert archive.tasks(overdue=True) == [late]
+    assert archive.tasks(department="c") == [soon]
+    assert archive.tasks(state="closed") == [closed]
+    assert len(archive.tasks(limit=2)) == 2
+
+
+def test_enterprises_are_found_by_part_of_id_or_name(archive: SqlArchive) -> None:
+    found = [("uscc:91110000123456789X", "长城酒业有限公司🍷", 2)]
+    assert archive.enterprises("长城") == found
+    assert archive.enterprises("123456789x") == found
+    assert archive.enterprises("%") == []
+
+
+def test_deliveries_and_refused_records_are_listed_and_filtered(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    done = delivery(told.tasks[1], state="delivered", revision=2)._replace(created_at=NOW + 1)
+    retried = quarantined(9, told.quarantine[0].raw, state="retried")
+    store.write(Records(deliveries=[done], quarantine=[retried, quarantined(10, b"x", code="unknown")]), "run-4")
+    assert archive.deliveries() == [done, told.deliveries[0]]
+    assert archive.deliveries(state="delivered", receiver="hook") == [done]
+    assert list(archive.pending_deliveries()) == told.deliveries
+    assert [each.offset for each in archive.quarantine()] == [10, 9]
+    assert archive.quarantine(state="retried") == [retried]
+    assert [each.offset for each in archive.quarantine(code="unknown")] == [10]
+    assert archive.quarantined(retried.id) == retried
+    assert archive.quarantined("qu-" + "0" * 24) is None
+
+
+def test_an_upload_is_counted_by_outcome(archive: SqlArchive) -> None:
+    assert archive.submission("up-1") == {"accepted": 2, "duplicate": 0, "late": 0, "quarantined": 1}
+    assert archive.submission("up-2") == {"accepted": 0, "duplicate": 0, "late": 0, "quarantined": 0}
+
+
+def test_a_restarting_stage_gets_its_state_back(store: BlockStore, archive: SqlArchive, told: Records) -> None:
+    assert list(archive.seen_events(10)) == [
+        (told.events[0].id, "hash-1", "complaints/0/1"),
+        (told.events[1].id, "hash-2", "complaints/0/2"),
+    ]
+    assert list(archive.seen_events(1)) == [(told.events[1].id, "hash-2", "complaints/0/2")]
+    assert list(archive.seen_events(0)) == []
+    assert list(archive.facts_to_fold("rule-a", 2, MINUTE)) == []
+    assert list(archive.facts_to_fold("rule-a", 1, MINUTE - 1)) == [told.facts[1]]
+    assert sorted(archive.facts_to_fold("rule-a", 1, MINUTE)) == sorted(told.facts)
+    assert list(archive.open_cases()) == [(told.cases[0], told.tasks)]
+    assert list(archive.alert_ids_of([told.cases[0].id])) == [(told.alerts[0].id, told.cases[0].id)]
+    assert list(archive.alert_ids_of([])) == []
+    store.write(Records(cases=[case(told.alerts, revision=2, state="closed"), case(told.alerts, ordinal=2)]), "run-4")
+    assert [each.ordinal for each, _ in archive.open_cases()] == [2]
+    assert sorted(each.ordinal for each, _ in archive.open_cases(NOW + MINUTE)) == [1, 2]
+    assert [each.ordinal for each, _ in archive.open_cases(NOW + MINUTE + 1)] == [2]
+    assert list(archive.case_ordinals()) == [(told.cases[0].case_key, 2)]
+
+
+def test_an_alert_that_only_the_trace_ties_to_a_case_is_tied(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    joined = alert(told.events, "rule-b")
+    joins = step(told.cases[0].id, "joined", joined.id, stage=3)
+    store.write(Records(alerts=[joined], trace=[joins]), "run-4")
+    assert set(archive.alert_ids_of([told.cases[0].id])) == {
+        (told.alerts[0].id, told.cases[0].id),
+        (joined.id, told.cases[0].id),
+    }
+    history = archive.history(joined.id)
+    assert history is not None
+    assert [each.id for each in history.cases] == [told.cases[0].id]
+
+
+@pytest.mark.parametrize("text", [each for each in HOSTILE if each])
+def test_no_text_that_is_asked_for_is_read_as_sql(archive: SqlArchive, text: str) -> None:
+    assert archive.history(text) is None
+    assert archive.alerts(severity=text) == archive.alerts(rule=text) == archive.alerts(region=text) == []
+    assert archive.cases(state=text) == archive.cases(department=text) == []
+    assert archive.tasks(department=text) == archive.tasks(state=text) == []
+    assert archive.deliveries(state=text) == archive.deliveries(receiver=text) == []
+    assert archive.quarantine(code=text) == archive.quarantine(state=text) == []
+    assert archive.enterprises(text) == []
+    assert archive.task(text) is None
+    assert archive.quarantined(text) is None
+    assert sum(archive.submission(text).values()) == 0
+    assert list(archive.facts_to_fold(text, 1, 0)) == []
+    assert list(archive.alert_ids_of([text])) == []
+    assert archive.overview(NOW).events_total == 2
