@@ -37,6 +37,7 @@ Model = Complaint | Violation | ConsumerRights
 FUTURE_MS: Final = 24 * 3_600_000
 EARLIEST: Final = to_millis(datetime(1970, 1, 1, tzinfo=UTC))
 MAX_REASONS: Final = 5
+LONGEST_NAME: Final = 64
 _KNOWN: Final = {kind: sorted(model.model_fields) for kind, model in MODELS.items()}
 
 
@@ -62,10 +63,12 @@ def decode(
     """
     if not value:
         raise InputError("empty", "the record has no value")
-    attributes = {name.lower(): content for name, content in headers if name.lower().startswith("ce_")}
+    attributes = {name.lower(): content or b"" for name, content in headers if name.lower().startswith("ce_")}
     if "ce_specversion" in attributes:
         return _binary(value, attributes, topic)
-    if content_type.startswith("application/cloudevents+json") or b'"specversion"' in value:
+    if content_type.startswith("application/cloudevents+json") or (
+        b'"specversion"' in value and _has_member(value, "specversion")
+    ):
         return _structured(value, topic)
     kind = KIND_OF_TOPIC.get(topic, "complaint")
     try:
@@ -131,7 +134,9 @@ def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, 
         text=model.text,
     )
     # The hash is over the meaning, so that another order of keys or another envelope is not another content.
-    content = repr((event[:9], event[10:33], reporter, demand, event.text)).encode("utf-8", "surrogatepass")
+    # `inspection` and `compensation_fen` are part of it although no condition can see them.
+    unseen = (getattr(model, "inspection", None), getattr(model, "compensation_fen", None))
+    content = repr((event[:9], event[10:33], reporter, demand, event.text, *unseen)).encode("utf-8", "surrogatepass")
     event = event._replace(content_hash=blake2b(content, digest_size=8).hexdigest())
     if reporter is None and event.text is None:
         return event, None
@@ -165,6 +170,14 @@ def _reporter_hash(reporter: Any, key: bytes) -> str | None:
         return None
     best = reporter.phone or reporter.id_card or reporter.name
     return match_hash(best, key) if best else None
+
+
+def _has_member(value: bytes, name: str) -> bool:
+    try:
+        record = from_json(value)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and name in record
 
 
 def _structured(value: bytes, topic: str) -> Model:
@@ -210,6 +223,8 @@ _MESSAGES: Final = {
     "timezone_aware": "needs a zone, such as +08:00 or Z",
     "string_too_long": "is too long",
     "string_too_short": "must not be empty",
+    "too_long": "is too long",
+    "too_short": "must not be empty",
     "literal_error": "is not one of the allowed values",
 }
 
@@ -223,19 +238,25 @@ def _explain(error: ValidationError, value: bytes, kind: str) -> InputError:
         return InputError("not-an-object", "the record is JSON, but not an object")
     reasons = []
     for problem in problems[:MAX_REASONS]:
-        path = ".".join(str(part) for part in problem["loc"]) or "record"
+        path = _path(problem["loc"]) or "record"
         text = _MESSAGES.get(problem["type"], problem["msg"][:1].lower() + problem["msg"][1:])
         limit = problem.get("ctx", {}).get("max_length")
         expected = problem.get("ctx", {}).get("expected")
-        text += f" (at most {limit} characters)" if limit else ""
+        text += f" (at most {limit})" if limit else ""
         text += f" ({expected})" if expected else ""
         if problem["type"] == "extra_forbidden":
-            text += _did_you_mean(str(problem["loc"][-1]), kind)
+            text += _did_you_mean(str(problem["loc"][-1])[:LONGEST_NAME], kind)
         reasons.append(f"{path}: {text}")
     if len(problems) > MAX_REASONS:
         reasons.append(f"and {len(problems) - MAX_REASONS} more")
-    field = ".".join(str(part) for part in first["loc"])
-    return InputError(str(first["type"]).replace("_", "-"), "; ".join(reasons), field)
+    return InputError(str(first["type"]).replace("_", "-"), "; ".join(reasons), _path(first["loc"]))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """The dotted path of a field. Names that the sender made up are cut, and nothing unprintable is let through."""
+    return ".".join(
+        "".join(each if each.isprintable() else "?" for each in str(part)[:LONGEST_NAME]) for part in location
+    )
 
 
 def _did_you_mean(name: str, kind: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -33,6 +33,17 @@ def _encodable(value: str) -> str:
     return _printable(value)
 
 
+def _written(value: object) -> object:
+    # pydantic reads text of digits as seconds since 1970, so that "20230101" would be a day in August 1970.
+    if isinstance(value, str) and not (value[4:5] == "-" and value[:4].isdigit()):
+        raise PydanticCustomError("time-format", "must be written like 2026-01-31T09:30:00+08:00")
+    if isinstance(value, int | float):
+        raise PydanticCustomError("time-format", "must be text like 2026-01-31T09:30:00+08:00, not a number")
+    return value
+
+
+# Not strict behind the check, since strictness would refuse the text that the check has let through.
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written)]
 Text = Annotated[str, AfterValidator(_encodable)]
 Short = Annotated[Text, Field(min_length=1, max_length=200)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
@@ -77,7 +88,7 @@ class _Event(_Model):
 
     id: Annotated[Text, Field(min_length=1, max_length=128)]
     source: Annotated[Text, Field(min_length=1, max_length=200, description="The system that the event comes from.")]
-    occurred_at: AwareDatetime = Field(description="When it happened; a zone is required. Windows are over this time.")
+    occurred_at: Time = Field(description="When it happened; a zone is required. Windows are over this time.")
     number: Short | None = Field(default=None, description="The number that people call it by (工单号).")
     category: Slug = Field(description="What it is about, such as food-safety, advertising, prepaid-card.")
     matter: Short | None = Field(default=None, description="Code of the supervised matter (监管事项).")
@@ -169,6 +180,6 @@ class CloudEvent(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=128)]
     source: Annotated[str, Field(min_length=1, max_length=200)]
     type: Literal["cn.jianguan.complaint.v1", "cn.jianguan.violation.v1", "cn.jianguan.consumer-rights.v1"]
-    time: AwareDatetime | None = None
+    time: Time | None = None
     datacontenttype: Literal["application/json"] | None = None
     data: dict[str, Any]
