@@ -1,0 +1,78 @@
+"""`jianguan rules`: exit codes, formats, and the library as the default."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from jianguan.cli import main
+from tests.rules.support import rule_file
+
+CASES = {"cases": [{"name": "three", "events": [{"at": "0s", "repeat": 3}], "expect": {"alerts": 1}}]}
+DEFAULTS = {"category": "food-safety", "enterprise": "x:1"}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["rules", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a-rule.yaml").write_text(json.dumps(rule_file()), encoding="utf-8")
+    (tmp_path / "a-rule.test.yaml").write_text(json.dumps({"defaults": DEFAULTS, **CASES}), encoding="utf-8")
+    return tmp_path
+
+
+def test_the_library_is_clean_and_its_tests_pass() -> None:
+    linted = run("lint")
+    assert (linted.exit_code, linted.output) == (0, "0 errors, 0 warnings, 0 infos\n")
+    tested = run("test")
+    assert tested.exit_code == 0
+    assert " passed, 0 failed, 0 rules without tests" in tested.output
+
+
+def test_warnings_are_shown_and_end_with_zero(folder: Path) -> None:
+    result = run("lint", folder)
+    assert result.exit_code == 0
+    assert "[no-runbook]" in result.output
+    assert "[no-runbook]" not in run("lint", folder, "--level", "error").output
+
+
+def test_an_error_ends_lint_with_one(folder: Path) -> None:
+    wrong = rule_file(trigger={"count": {"at_least": 999_999}})
+    (folder / "a-rule.yaml").write_text(json.dumps(wrong), encoding="utf-8")
+    assert run("lint", folder).exit_code == 1
+
+
+def test_a_broken_file_ends_both_with_four(folder: Path) -> None:
+    (folder / "b-rule.yaml").write_text("id: [", encoding="utf-8")
+    linted = run("lint", folder, "--format", "json")
+    assert linted.exit_code == 4
+    assert [row["code"] for row in json.loads(linted.output)] == ["broken-file"]
+    tested = run("test", folder)
+    assert tested.exit_code == 4
+    assert "b-rule.yaml:1" in tested.output
+
+
+def test_a_failed_test_ends_with_one(folder: Path) -> None:
+    wrong = json.dumps({"defaults": DEFAULTS, **CASES}).replace('"alerts": 1', '"alerts": 2')
+    (folder / "a-rule.test.yaml").write_text(wrong, encoding="utf-8")
+    result = run("test", folder)
+    assert result.exit_code == 1
+    assert "2 alerts expected, 1 raised" in result.output
+
+
+def test_junit_goes_to_a_file(folder: Path) -> None:
+    result = run("test", folder, "--format", "junit", "--output", folder / "report.xml")
+    assert result.exit_code == 0
+    assert "<testsuite " in (folder / "report.xml").read_text(encoding="utf-8")
+    assert result.output == "1 passed, 0 failed, 0 rules without tests\n"
+
+
+def test_wrong_calls_end_with_two(folder: Path) -> None:
+    assert run("test", folder, "--rule", "nobody").exit_code == 2
+    assert run("lint", folder / "nowhere").exit_code == 2
+    assert run("lint", "--format", "xml").exit_code == 2

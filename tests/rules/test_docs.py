@@ -1,0 +1,107 @@
+"""docs/rules.md names every key, field, function and finding, and its examples work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rules.departments import Departments
+from rules.fields import FIELDS
+from rules.lint import CHECKS
+from rules.loader import parse
+from rules.model import NUMBER_FIELDS, PLAIN_FIELDS, RuleFile
+from rules.ruleset import RuleSet
+from rules.schema import generate
+from rules.testfile import Expected, TestEvent
+from rules.testing import as_text, run_all
+from tests.rules.support import reference
+
+TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def keys(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of all keys of a schema's objects, a table's own keys left out."""
+    found: list[str] = []
+    for name, value in node.get("properties", {}).items():
+        found.append(prefix + name)
+        for each in (value, *value.get("anyOf", ()), *value.get("allOf", ())):
+            reference_ = each.get("$ref")
+            if reference_:
+                found += keys(schema, schema["definitions"][reference_.rsplit("/", 1)[1]], f"{prefix}{name}.")
+    return found
+
+
+ALL_KEYS = keys(schema := generate(RuleFile, ""), schema)
+TOLD_BY_THEIR_PARTS = {
+    "title",
+    "runbook",
+    "window",
+    "trigger",
+    "trigger.count",
+    "trigger.distinct",
+    "trigger.sum",
+    "limits",
+}
+
+
+@pytest.mark.parametrize("key", sorted(set(ALL_KEYS) - TOLD_BY_THEIR_PARTS))
+def test_a_key_is_in_the_table(key: str) -> None:
+    rows = [row for row in TEXT.splitlines() if row.startswith("| ")]
+    assert any(f"`{key}`" in row for row in rows)
+
+
+def test_the_keys_are_all_keys() -> None:
+    assert {"id", "window.size", "trigger.sum.of", "joint.table", "limits.facts_per_key"} <= set(ALL_KEYS)
+
+
+@pytest.mark.parametrize("name", [*PLAIN_FIELDS, *NUMBER_FIELDS, *FIELDS])
+def test_a_field_is_named(name: str) -> None:
+    assert f"`{name}`" in TEXT
+
+
+@pytest.mark.parametrize("name", [*Expected.model_fields, *TestEvent.model_fields])
+def test_a_key_of_tests_is_named(name: str) -> None:
+    assert f"`{name}`" in TEXT
+
+
+@pytest.mark.parametrize("name", sorted(reference().environment().extensions))
+def test_a_function_is_named(name: str) -> None:
+    assert f"| `{name}(" in TEXT
+
+
+@pytest.mark.parametrize("code", [*(check.code for check in CHECKS), "broken-file"])
+def test_a_finding_is_named(code: str) -> None:
+    assert f"`{code}`" in TEXT
+
+
+def test_the_examples_load_and_pass_their_tests(tmp_path: Path) -> None:
+    rules = 0
+    for text in EXAMPLES:
+        value = parse(text).value
+        name = value.get("id") or "illness-after-meals.test"
+        rules += "id" in value
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    ruleset = RuleSet.load([tmp_path], reference())
+    assert len(ruleset) == rules == 3
+    report = run_all(ruleset, reference())
+    assert (report.exit_code, len(report.results)) == (0, 2), as_text(report)
+
+
+def test_every_key_is_in_an_example() -> None:
+    used = "\n".join(EXAMPLES)
+    for key in {key.rsplit(".", 1)[-1] for key in ALL_KEYS}:
+        assert re.search(rf"\b{key}:", used), key
+
+
+def test_departments_have_names_in_both_languages() -> None:
+    departments = Departments.load()
+    assert len(departments.ids()) >= 17
+    for department in departments:
+        assert re.search("[㐀-鿿]", department.zh)
+        assert department.en.isascii()
+    assert departments.name("market-regulation", "en") == "Market Regulation"
+    assert departments.name("nobody") == "nobody"
