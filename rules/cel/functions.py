@@ -149,25 +149,26 @@ class WordFinder:
     The text last searched is remembered, so that all rules of one event share one pass.
     """
 
-    __slots__ = ("_found", "_search", "_text")
+    __slots__ = ("_last", "_search")
     _FEW = 6
 
     def __init__(self, words: Iterable[str]) -> None:
         every = frozenset(words)
         # A few words are found faster one after another.
         self._search: _Each | _Alternation = _Each(every) if len(every) <= self._FEW else _Alternation(every)
-        self._text: str | None = None
-        self._found: frozenset[str] = frozenset()
+        # One tuple, so that two threads never see one's text beside the other's words.
+        self._last: tuple[str | None, frozenset[str]] = (None, frozenset())
 
     def __call__(self, text: str | None) -> frozenset[str]:
         """The words that the text holds; none for None."""
-        if text is self._text:
-            return self._found
+        last, found = self._last
+        if text is last:
+            return found
         if text is None:
             return frozenset()
-        self._found = self._search(text)
-        self._text = text
-        return self._found
+        found = self._search(text)
+        self._last = (text, found)
+        return found
 
 
 class _Each:

@@ -19,10 +19,10 @@ from rules.cel.values import EvaluationError, Value
 _ENVIRONMENT = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING})
 _EXPRESSION = _ENVIRONMENT.compile("text.matches(pattern)")
 
-# Letters of any script, spaces and a few marks mean themselves in both. At most one `*` or `+`, on one
-# character, keeps the search linear in practice (quadratic at worst).
+# Letters of any script, spaces and a few marks mean themselves in both. Without repetition every search is linear.
 _ATOM = r"(?:[^\W_]|[ _,;:@#%&=<>!\"'/~-]|\\[.\\+*?()|\[\]{}^$]|\[(?:[^\W_]|-(?=[^\W_]))+\]|\.)"
-_PLAIN = re.compile(rf"\^?{_ATOM}*(?:{_ATOM}[*+?])?{_ATOM}*\$?|\^?{_ATOM}+(?:\|\^?{_ATOM}+)*")
+_PLAIN = re.compile(rf"\^?{_ATOM}*\$?|\^?{_ATOM}+(?:\|\^?{_ATOM}+)*")
+_LONGEST_PLAIN = 1000
 
 
 def matches(text: Value, pattern: Value) -> bool:
@@ -35,7 +35,7 @@ def matches(text: Value, pattern: Value) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _python_search(pattern: str) -> Callable[[str], bool] | None:
-    if not _PLAIN.fullmatch(pattern):
+    if len(pattern) > _LONGEST_PLAIN or not _PLAIN.fullmatch(pattern):
         return None
     # RE2's `$` is the very end; Python's also stands before a last newline.
     ending = pattern.endswith("$") and not pattern.endswith("\\$")
