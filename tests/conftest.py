@@ -29,7 +29,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="broker-of-the-tests", daemon=True)
     thread.start()
-    child = EmbeddedBroker(BrokerOptions(tmp_path_factory.mktemp("broker")), SystemClock())
+    deaths: list[int] = []
+    child = EmbeddedBroker(BrokerOptions(tmp_path_factory.mktemp("broker")), SystemClock(), deaths.append)
     try:
         yield asyncio.run_coroutine_threadsafe(child.start(), loop).result(30)
     finally:
@@ -37,3 +38,5 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
         loop.close()
+    if deaths:
+        pytest.fail(f"the broker of the tests died on its way, exit code {deaths[0]}: see {child.log_path}")
