@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 
 BIN := .venv/bin
-GENERATORS := jianguan.schemas rules.schema dashboards.openapi
+GENERATORS := jianguan.schemas rules.schema dashboards.openapi tools.make_docs
 UP := $(if $(PORT),--port $(PORT)) $(if $(DATA),--data "$(DATA)") $(if $(filter no 0 false,$(DEMO)),--no-demo)
 
 export PYTHON
