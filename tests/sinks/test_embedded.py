@@ -1,0 +1,169 @@
+"""The embedded store's own promises: one process a folder, and nothing lost that it said it had."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from jianguan.domain.trace import Records
+from jianguan.errors import ConfigurationError
+from sinks.embedded import EmbeddedStore
+from tests.contract.samples import event
+
+pytestmark = pytest.mark.store
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from jianguan.domain.trace import Records
+from sinks.embedded import EmbeddedStore
+from tests.contract.samples import event, step
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.start()
+for run in range(10_000):
+    events = [event(run * 50 + number) for number in range(50)]
+    store.write(Records(events=events, trace=[step(each.id, "accepted") for each in events]), f"run-{run}")
+    print(run, flush=True)
+"""
+OPENER = """
+import sys
+from pathlib import Path
+from jianguan.errors import JianguanError
+from sinks.embedded import EmbeddedStore
+
+try:
+    EmbeddedStore(Path(sys.argv[1])).start()
+except JianguanError as fault:
+    print(fault)
+    sys.exit(fault.exit_code)
+"""
+
+
+def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        for line in child.stdout:
+            if int(line) >= 20:
+                break
+    finally:
+        child.send_signal(signal.SIGKILL)
+    rest = child.stdout.read().split("\n")
+    child.wait(10)
+    acknowledged = max([20, *(int(each) for each in rest[:-1])]) + 1
+    store = EmbeddedStore(tmp_path)
+    store.start()
+    try:
+        ((events, steps),) = store.query(
+            "SELECT (SELECT uniqExact(id) FROM events), (SELECT uniqExact(subject) FROM trace)"
+        )
+        assert events >= acknowledged * 50
+        assert steps >= acknowledged * 50
+        # What was not acknowledged is told again, and then is there once.
+        store.write(Records(events=[event(number) for number in range(acknowledged * 50)]), "again")
+        assert store.query("SELECT count() = uniqExact(id) FROM events FINAL") == [(1,)]
+    finally:
+        store.close()
+
+
+def test_a_second_process_is_refused_and_told_who_has_the_folder(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.start()
+    try:
+        second = subprocess.run(
+            [sys.executable, "-c", OPENER, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert second.returncode == ConfigurationError.exit_code
+        assert f"in use by process {os.getpid()}: use its page or API" in second.stdout
+        with pytest.raises(ConfigurationError, match="in use"):
+            EmbeddedStore(tmp_path).start()
+        assert store.query("SELECT 1") == [(1,)]
+    finally:
+        store.close()
+
+
+def test_a_folder_is_free_again_after_its_process_has_closed_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        store = EmbeddedStore(tmp_path)
+        store.start()
+        store.close()
+
+
+def test_the_folder_is_for_its_owner_only(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store")
+    store.start()
+    store.close()
+    assert (tmp_path / "store").stat().st_mode & 0o077 == 0
+
+
+def test_a_look_up_and_a_write_do_not_wait_for_a_long_scan(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.start()
+    ended = threading.Event()
+
+    def scan() -> None:
+        store.query("SELECT sleep(3)")
+        ended.set()
+
+    thread = threading.Thread(target=scan)
+    thread.start()
+    try:
+        running = "SELECT count() FROM system.processes WHERE query = 'SELECT sleep(3)'"
+        while store.query(running) == [(0,)]:
+            assert not ended.is_set()
+        store.write(Records(events=[event(1)]), "run-1")
+        assert not ended.is_set()
+    finally:
+        thread.join(60)
+        store.close()
+    assert ended.is_set()
+
+
+def test_many_threads_may_write_and_ask_at_once(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, readers=2)
+    store.start()
+    faults: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for number in range(first, first + 5):
+                store.write(Records(events=[event(number)]), f"run-{number}")
+                assert store.query("SELECT count() FROM events WHERE id = {id:String}", {"id": event(number).id})
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+
+    threads = [threading.Thread(target=work, args=(100 * each,)) for each in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    try:
+        assert faults == []
+        assert store.query("SELECT uniqExact(id) FROM events") == [(30,)]
+    finally:
+        store.close()
+
+
+def test_small_tables_with_many_parts_are_merged(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store.start()
+    try:
+        store.command("SYSTEM STOP MERGES events")
+        for number in range(20):
+            store.write(Records(events=[event(number)]), f"run-{number}")
+        store.command("SYSTEM START MERGES events")
+        parts = "SELECT count() FROM system.parts WHERE active AND table = 'events'"
+        for _ in range(10):
+            store.maintain()
+        assert store.query(parts)[0][0] <= 12
+        assert store.query("SELECT count() FROM events") == [(20,)]
+    finally:
+        store.close()
