@@ -193,13 +193,19 @@ class Engine:
 
     def _insert(self, state: _State, window: Window, index: int, fact: Fact, now_ms: int) -> Decision:
         rule = state.rule
-        window.insert(index, fact)
-        state.facts += 1
         times = window.times
+        if index == len(times):
+            window.append(fact)
+        else:
+            window.insert(index, fact)
+        state.facts += 1
         newest = times[-1]
         if state.newest is None or newest > state.newest:
             state.newest = newest
-        excess = len(times) - rule.facts_per_key
+        size = len(times)
+        if size < rule.least and size <= rule.facts_per_key and times[0] > newest - rule.retention:
+            return NOTHING
+        excess = size - rule.facts_per_key
         if times[0] <= newest - rule.retention:
             old = bisect_left(times, newest - rule.retention + 1)
             window.drop_oldest(old)
@@ -219,14 +225,14 @@ class Engine:
         """Alerts of the episodes that the fact can have changed; `again`: also of those that have one."""
         times = window.times
         size = len(times)
-        if size < rule.count or size < rule.distinct:
+        if size < rule.least:
             return ()
         time = fact.time
         index = size - 1 if time == times[-1] else bisect_left(times, time)
         if index == size - 1 and rule.periods is None:
             # The usual case, decided without further ado: the newest fact, and too few in its window.
             inside = size - bisect_right(times, time - rule.size)
-            if inside < rule.count or inside < rule.distinct:
+            if inside < rule.least:
                 return ()
         end_time = time + rule.size if rule.periods is None else rule.periods.start(time) + rule.size
         end = size if times[-1] < end_time else bisect_left(times, end_time, index)

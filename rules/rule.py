@@ -66,6 +66,7 @@ class Rule:
     distinct: int
     sum_of: str | None
     sum: int
+    least: int  # facts in the window, without which no trigger can hold
     thresholds: Mapping[str, float]
     case: str | None  # a field of group_by, `group`, or None
     lead: str | None
@@ -141,6 +142,7 @@ def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
         distinct=trigger.distinct.at_least if trigger.distinct else 0,
         sum_of=trigger.sum.of if trigger.sum else None,
         sum=trigger.sum.at_least if trigger.sum else 0,
+        least=max(trigger.count.at_least if trigger.count else 1, trigger.distinct.at_least if trigger.distinct else 1),
         thresholds=MappingProxyType(thresholds),
         case=file.case.key if isinstance(file.case, CaseSpec) else None,
         lead=lead.default if isinstance(lead, LeadTable) else lead,

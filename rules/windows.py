@@ -15,6 +15,7 @@ from jianguan.errors import InputError
 from rules.rule import Rule
 
 _WIDTH: Final = 24  # 12 bytes of the fact's id, 12 of the event's
+_ID_LENGTH: Final = 27
 _MOST: Final = 2**62
 
 
@@ -54,19 +55,19 @@ class Window:
                 high = middle
         return low, False
 
+    def append(self, fact: Fact) -> None:
+        """Put a fact behind all others."""
+        self.ids += _packed(fact.id, fact.event)
+        self.times.append(fact.time)
+        if self.members is not None:
+            self.members.append(member_digest(fact.member))
+        if self.numbers is not None:
+            self.numbers.append(whole(fact.number))
+
     def insert(self, index: int, fact: Fact) -> None:
         """Put a new fact at the place that `find` gave."""
-        identity = _packed(fact.id, fact.event)
-        if index == len(self.times):
-            self.times.append(fact.time)
-            self.ids += identity
-            if self.members is not None:
-                self.members.append(member_digest(fact.member))
-            if self.numbers is not None:
-                self.numbers.append(whole(fact.number))
-            return
+        self.ids[index * _WIDTH : index * _WIDTH] = _packed(fact.id, fact.event)
         self.times.insert(index, fact.time)
-        self.ids[index * _WIDTH : index * _WIDTH] = identity
         if self.members is not None:
             self.members.insert(index, member_digest(fact.member))
         if self.numbers is not None:
@@ -116,7 +117,7 @@ class Sweep:
             self.low = bisect_left(times, rule.periods.start(time))
         self.high = bisect_right(times, time, self.low)
         count = self.high - self.low
-        if count < rule.count or count < rule.distinct:
+        if count < rule.least:
             return False
         if rule.distinct_of is None and rule.sum_of is None:
             return True
@@ -171,11 +172,11 @@ def whole(number: float | None) -> int:
 
 
 def _packed(fact: str, event: str) -> bytes:
-    """Both ids in 24 bytes."""
+    """Both ids in 24 bytes. InputError for anything that is not an id."""
     try:
         packed = bytes.fromhex(fact[3:] + event[3:])
     except ValueError:
         packed = b""
-    if len(packed) != _WIDTH or len(fact) != len(event):
+    if len(packed) != _WIDTH or len(fact) != _ID_LENGTH:
         raise InputError("bad-id", f"{fact[:40]!r} or {event[:40]!r} is not an id of jianguan.domain.ids")
     return packed

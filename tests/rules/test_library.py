@@ -53,7 +53,7 @@ def test_a_rule_has_a_test_that_raises_and_one_that_does_not(rule: Rule) -> None
 @pytest.mark.parametrize("rule", SHIPPED.rules, ids=lambda rule: rule.id)
 def test_the_tests_of_a_rule_notice_a_trigger_that_is_out_of_reach(rule: Rule) -> None:
     """A test that passes whatever the rule says is no test."""
-    lame = dataclasses.replace(rule, count=10_000)
+    lame = dataclasses.replace(rule, least=10_000)
     ruleset = RuleSet([lame])
     raised = 0
     tests = read(load(test_path(rule)))
