@@ -2,7 +2,8 @@
 
     python -m bench.engine [--events 200000] [--seed 1]
 
-Prints one JSON object: events a second of CPU time for matching alone, for the engine on the facts, and for both; facts and alerts
+Prints one JSON object: events a second of CPU time for matching alone, for the engine on the facts, and for both;
+facts and alerts
 an event; memory of the windows. Events are validated ones, made by a seeded generator; no I/O is measured.
 """
 
