@@ -7,7 +7,7 @@ brokers. Many callers may be inside at once; how many records may wait is bounde
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
@@ -16,7 +16,7 @@ from jianguan.clock import Clock, to_millis
 from jianguan.domain.case import Command
 from jianguan.domain.contract import KIND_OF_TOPIC
 from jianguan.domain.ids import make_id, partition_of
-from jianguan.errors import UnavailableError
+from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import RawEvent
 from streams.frames import COMMANDS
 from streams.headers import CONTENT_TYPE, RECEIPT, RECEIVED, SUBMISSION
@@ -26,6 +26,7 @@ from streams.topics import TopicName
 Headers = tuple[tuple[str, bytes], ...]
 
 WAITING_LIMIT: Final = 20_000
+MAX_VALUE: Final = 900_000  # bytes; a larger record would be refused by brokers and clients, again and again
 BROKER_PATIENCE: Final = 20.0
 _POLL: Final = 0.05
 
@@ -36,6 +37,7 @@ class Durable(Protocol):
     @property
     def next_sequence(self) -> int: ...
     async def append(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> list[int]: ...
+    def release(self, sequences: Iterable[int]) -> None: ...
 
 
 class StreamGateway:
@@ -77,13 +79,18 @@ class StreamGateway:
                 (RECEIVED, str(now).encode()),
                 (SUBMISSION, event.submission.encode("ascii", "replace")),
             )
-            records.append((topic, event.key, headers, event.value, now))
+            if len(event.value) > MAX_VALUE:
+                raise InputError("too-large", f"a record has {len(event.value)} bytes; at most {MAX_VALUE} are taken")
+            records.append((topic, _encodable(event.key), headers, event.value, now))
         await self._through(records)
         return receipts
 
     async def command(self, command: Command) -> None:
         """See jianguan.ports.Gateway."""
-        (frame,) = COMMANDS.encode([command])
+        try:
+            (frame,) = COMMANDS.encode([command])
+        except UnicodeEncodeError:
+            raise InputError("not-utf8", "the note must not contain half of a surrogate pair", "note") from None
         await self._through([(TopicName.COMMANDS.value, command.case_key, (), frame, command.at)])
 
     async def replay(self, topic: str, key: str, headers: Headers, value: bytes) -> Awaitable[Any]:
@@ -96,9 +103,15 @@ class StreamGateway:
         self._waiting += len(records)
         try:
             await self._admission()
-            if self._journal is not None:
-                await self._journal.append(records)
-            await self._send(records)
+            if self._journal is None:
+                await self._send(records)
+                return
+            sequences = await self._journal.append(records)
+            try:
+                await self._send(records)
+            finally:
+                # Only now may the journal count them as sent: a mark that went before them could let go of them.
+                self._journal.release(sequences)
         finally:
             self._waiting -= len(records)
 
@@ -126,3 +139,8 @@ class StreamGateway:
     def _receipt(self) -> str:
         self._count += 1
         return make_id("cm", self._unique, str(self._count)).replace("cm-", "r-")
+
+
+def _encodable(key: str) -> str:
+    """JSON can name an event with half of a surrogate pair; the record will be quarantined, but not by the way."""
+    return key if key.isascii() else key.encode("utf-8", "replace").decode()

@@ -6,7 +6,7 @@ are dropped once all stages and the store have what they hold. Knows nothing of 
 
 A segment is a file `<first sequence>.journal` of frames: length (u32), CRC-32 of the body (u32), body (MessagePack).
 A torn frame at the end of the last segment is what a crash in mid-write leaves: it was never acknowledged and is cut.
-A bad frame anywhere else is damage, and is an error.
+A bad frame anywhere else, or one that a whole frame follows, is damage, and is an error.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import itertools
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,7 @@ class Entry(NamedTuple):
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Entry)
+_BODY_BEGINS: Final = bytes([0x90 + len(Entry._fields)])  # an entry is a MessagePack array
 
 
 class Journal:
@@ -55,9 +56,10 @@ class Journal:
         self._file: IO[bytes] | None = None
         self._size = 0
         self._next = 0
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, bytes, asyncio.Future[None]]] = []  # first sequence, frames
+        self._held: set[int] = set()
         self._flusher: asyncio.Task[None] | None = None
-        self._failed: OSError | None = None
+        self._failed: Exception | None = None
 
     @property
     def next_sequence(self) -> int:
@@ -65,7 +67,7 @@ class Journal:
         return self._next
 
     def open(self) -> None:
-        """Read what is there, cut a torn end, and be ready to append. Blocking."""
+        """Read what is there, cut a torn end, and be ready to append. Blocking; ConfigurationError when damaged."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._failed = None
         segments = self._segments()
@@ -73,51 +75,65 @@ class Journal:
             last = segments[-1]
             count, good = _measure(last)
             if good < last.stat().st_size:
-                os.truncate(last, good)
+                _cut(last, good)
             self._next = _first(last) + count
-        self._roll()
+        self._roll(self._next)
 
     def entries(self) -> Iterator[Entry]:
-        """Everything that is not dropped yet, in order. Blocking; damage is a ConfigurationError with the path."""
-        for path in self._segments():
+        """Everything that is not dropped yet, in order. Blocking; damage is a ConfigurationError with the path.
+
+        Of the segment that is being written it gives what had been written when it was called.
+        """
+        segments = self._segments()
+        written = self._size
+        for path in segments:
             with path.open("rb") as file:
-                yield from _read(file, path)
+                yield from _read(file, path, written if path == segments[-1] else path.stat().st_size)
 
     def close(self) -> None:
-        """Write out what waits and release the file. Blocking."""
+        """Write out what is being written and release the file; what still waits is refused. Blocking."""
+        self._failed = self._failed or OSError("it is closed")
         self._thread.shutdown(wait=True)
         if self._file is not None:
             self._file.close()
             self._file = None
 
     async def append(self, records: Sequence[tuple[str, str, tuple[tuple[str, bytes], ...], bytes, int]]) -> list[int]:
-        """Make (topic, key, headers, value, at) durable; their sequences. UnavailableError when the disk refuses."""
+        """Make (topic, key, headers, value, at) durable; their sequences. UnavailableError when the disk refuses.
+
+        What was appended is held until `release`: no mark that `roll` gives lies beyond it.
+        """
         if self._failed is not None:
             raise UnavailableError(f"the journal cannot be written: {self._failed}; free the disk and restart")
         if len(self._waiting) >= MAX_WAITING:
             raise UnavailableError("the journal is behind; try again shortly")
-        sequences = []
-        frames = []
-        for record in records:
-            sequences.append(self._next)
-            body = _ENCODER.encode(Entry(self._next, *record))
-            frames.append(_HEAD.pack(len(body), zlib.crc32(body)) + body)
-            self._next += 1
+        sequences = list(range(self._next, self._next + len(records)))
+        if not sequences:
+            return sequences
+        frames = b"".join([_frame(Entry(*each)) for each in _numbered(sequences, records)])
+        self._next += len(sequences)
+        self._held.update(sequences)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((b"".join(frames), done))
+        self._waiting.append((sequences[0], frames, done))
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
-        await done
+        try:
+            await done
+        except BaseException:
+            self.release(sequences)
+            raise
         return sequences
 
-    def roll(self) -> int:
-        """Start a new segment if the current one has entries; the first sequence of the current segment after that.
+    def release(self, sequences: Iterable[int]) -> None:
+        """The broker has these entries, or whoever handed them in was told that it has not."""
+        self._held.difference_update(sequences)
 
-        Call it only when no append is under way in another task of the loop: it does not wait for the writer.
-        """
+    def roll(self) -> int:
+        """Start a new segment if the current one has entries, and give a mark: all entries before it are written and
+        released, and those of older segments only. While entries are being written no segment is started."""
         if self._size and not self._waiting and (self._flusher is None or self._flusher.done()):
-            self._roll()
-        return _first(self._segments()[-1])
+            self._roll(self._next)
+        return min(_first(self._segments()[-1]), *self._held) if self._held else _first(self._segments()[-1])
 
     def drop_before(self, sequence: int) -> int:
         """Delete the segments all of whose entries come before `sequence`; how many were deleted."""
@@ -140,20 +156,29 @@ class Journal:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                await loop.run_in_executor(self._thread, self._write, b"".join([frames for frames, _ in batch]))
-            except OSError as error:
+                await loop.run_in_executor(self._thread, self._write, b"".join([frames for _, frames, _ in batch]))
+            except (OSError, RuntimeError) as error:  # RuntimeError: the thread has ended, because of `close`
                 # After a failed write the end of the file is unknown: nothing more is taken until a restart.
-                self._failed = error
-                for _, done in [*batch, *self._waiting]:
-                    if not done.done():
-                        done.set_exception(UnavailableError(f"the journal cannot be written: {error}"))
-                self._waiting = []
+                self._refuse(batch, error)
                 return
-            for _, done in batch:
+            for _, _, done in batch:
                 if not done.done():
                     done.set_result(None)
-            if self._size >= self._segment_bytes and not self._waiting:
-                self._roll()
+            if self._size >= self._segment_bytes:
+                # Entries that came meanwhile have their sequences already, and belong to the next segment.
+                following = self._waiting[0][0] if self._waiting else self._next
+                try:
+                    self._roll(following)
+                except OSError as error:
+                    self._refuse([], error)
+                    return
+
+    def _refuse(self, batch: Sequence[tuple[int, bytes, asyncio.Future[None]]], error: Exception) -> None:
+        self._failed = error
+        for _, _, done in [*batch, *self._waiting]:
+            if not done.done():
+                done.set_exception(UnavailableError(f"the journal cannot be written: {error}"))
+        self._waiting = []
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -163,10 +188,11 @@ class Journal:
         os.fdatasync(self._file.fileno())
         self._size += len(data)
 
-    def _roll(self) -> None:
+    def _roll(self, following: int) -> None:
         if self._file is not None:
             self._file.close()
-        path = self._folder / f"{self._next:020d}.journal"
+            self._file = None
+        path = self._folder / f"{following:020d}.journal"
         self._file = path.open("ab")
         path.chmod(0o600)
         self._size = path.stat().st_size
@@ -176,43 +202,83 @@ class Journal:
         return sorted(self._folder.glob("*.journal"))
 
 
+def _numbered(sequences: Sequence[int], records: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for sequence, record in zip(sequences, records, strict=True):
+        yield (sequence, *record)
+
+
+def _frame(entry: Entry) -> bytes:
+    body = _ENCODER.encode(entry)
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
 def _first(path: Path) -> int:
     return int(path.name.split(".")[0])
 
 
-def _frames(file: IO[bytes]) -> Iterator[bytes | None]:
-    """Bodies of whole frames; None once for anything that is not one."""
-    while head := file.read(_HEAD.size):
-        if len(head) < _HEAD.size:
+def _frames(file: IO[bytes], size: int) -> Iterator[bytes | None]:
+    """Bodies of the whole frames in the first `size` bytes; None once for anything that is not one."""
+    left = size
+    while left > 0:
+        head = file.read(_HEAD.size)
+        left -= _HEAD.size
+        if len(head) < _HEAD.size or left < 0:
             yield None
             return
         length, checksum = _HEAD.unpack(head)
-        body = file.read(length)
-        if len(body) < length or zlib.crc32(body) != checksum:
+        # No entry is empty: zeros are what a file system may leave where it has not written yet.
+        body = file.read(length) if 0 < length <= left else b""
+        if not body or len(body) < length or zlib.crc32(body) != checksum:
             yield None
             return
+        left -= length
         yield body
 
 
 def _measure(path: Path) -> tuple[int, int]:
-    """(whole frames, bytes that they take) of a segment."""
+    """(whole frames, bytes that they take) of a segment whose end may be torn."""
     count = good = 0
+    size = path.stat().st_size
     with path.open("rb") as file:
-        for body in _frames(file):
+        for body in _frames(file, size):
             if body is None:
                 break
             count += 1
             good += _HEAD.size + len(body)
+        file.seek(good)
+        if _holds_a_frame(file.read()):
+            raise _damaged(path)
     return count, good
 
 
-def _read(file: IO[bytes], path: Path) -> Iterator[Entry]:
-    for body in _frames(file):
+def _holds_a_frame(rest: bytes) -> bool:
+    """Whether a whole frame begins anywhere in `rest`: then what stands before it is damage and not a torn end."""
+    at = rest.find(_BODY_BEGINS, _HEAD.size)
+    while at >= 0:
+        length, checksum = _HEAD.unpack_from(rest, at - _HEAD.size)
+        if 0 < length <= len(rest) - at and zlib.crc32(memoryview(rest)[at : at + length]) == checksum:
+            return True
+        at = rest.find(_BODY_BEGINS, at + 1)
+    return False
+
+
+def _read(file: IO[bytes], path: Path, size: int) -> Iterator[Entry]:
+    for body in _frames(file, size):
         if body is None:
-            raise ConfigurationError(
-                f"{path} is damaged; move it aside to start without the records in it, they are not in the store yet"
-            )
+            raise _damaged(path)
         yield _DECODER.decode(body)
+
+
+def _damaged(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} is damaged; move it aside to start without the records in it, they are not in the store yet"
+    )
+
+
+def _cut(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

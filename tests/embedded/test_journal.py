@@ -1,0 +1,336 @@
+"""What is acknowledged is on disk, whatever ends the process, and no sequence is given twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jianguan.embedded.journal import Entry, Journal
+from jianguan.errors import ConfigurationError, UnavailableError
+
+Given = tuple[str, str, tuple[tuple[str, bytes], ...], bytes, int]
+
+
+def record(number: int, size: int = 5) -> Given:
+    return ("complaints", f"key-{number}", (("jg-receipt", b"r-%d" % number),), b"v" * size + b"%d" % number, number)
+
+
+def opened(folder: Path, **options: Any) -> Journal:
+    journal = Journal(folder, **options)
+    journal.open()
+    return journal
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.journal"))
+
+
+def everything(folder: Path) -> list[Entry]:
+    journal = opened(folder)
+    try:
+        return list(journal.entries())
+    finally:
+        journal.close()
+
+
+async def written(folder: Path, count: int, **options: Any) -> Journal:
+    """A closed journal of `count` entries."""
+    journal = opened(folder, **options)
+    for number in range(count):
+        journal.release(await journal.append([record(number)]))
+    journal.close()
+    return journal
+
+
+async def test_what_was_appended_is_read_again_in_order(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    assert await journal.append([record(0), record(1)]) == [0, 1]
+    assert await journal.append([record(2)]) == [2]
+    journal.close()
+    assert everything(tmp_path) == [Entry(number, *record(number)) for number in range(3)]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+RECORDS = st.tuples(
+    TEXT,
+    TEXT,
+    st.lists(st.tuples(TEXT, st.binary(max_size=20)), max_size=3).map(tuple),
+    st.binary(max_size=300),
+    st.integers(0, 2**53),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(RECORDS, max_size=4), max_size=6), st.integers(1, 2_000))
+def test_any_records_come_back_as_they_were(groups: list[list[Given]], segment_bytes: int) -> None:
+    async def append_all(folder: Path) -> None:
+        journal = opened(folder, segment_bytes=segment_bytes)
+        await asyncio.gather(*[journal.append(group) for group in groups])
+        journal.close()
+
+    with tempfile.TemporaryDirectory() as name:
+        asyncio.run(append_all(Path(name)))
+        wanted = [each for group in groups for each in group]
+        assert everything(Path(name)) == [Entry(number, *each) for number, each in enumerate(wanted)]
+
+
+async def test_an_end_torn_at_any_byte_is_cut_and_nothing_whole_is_lost(tmp_path: Path) -> None:
+    await written(tmp_path / "whole", 3)
+    source = files(tmp_path / "whole")[0]
+    content = source.read_bytes()
+    ends = [0]
+    while ends[-1] < len(content):
+        ends.append(ends[-1] + 8 + struct.unpack_from("<I", content, ends[-1])[0])
+    for size in range(len(content)):
+        folder = tmp_path / "torn"
+        folder.mkdir()
+        (folder / source.name).write_bytes(content[:size])
+        whole = sum(end <= size for end in ends) - 1
+        journal = opened(folder)
+        assert [entry.sequence for entry in journal.entries()] == list(range(whole))
+        assert await journal.append([record(9)]) == [whole]
+        journal.close()
+        assert [entry.sequence for entry in everything(folder)] == list(range(whole + 1))
+        shutil.rmtree(folder)
+
+
+async def test_zeros_at_the_end_are_no_entries(tmp_path: Path) -> None:
+    await written(tmp_path, 2)
+    with files(tmp_path)[0].open("ab") as file:
+        file.write(bytes(800))
+    assert opened(tmp_path).next_sequence == 2
+
+
+async def test_damage_before_the_end_of_the_last_segment_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    await written(tmp_path, 3)
+    path = files(tmp_path)[0]
+    content = path.read_bytes()
+    for place in range(len(content) * 2 // 3 - 2):  # every byte of the first two entries, lengths included
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(ConfigurationError, match=path.name):
+            Journal(tmp_path).open()
+    path.write_bytes(content)
+    assert len(everything(tmp_path)) == 3
+
+
+async def test_damage_in_an_older_segment_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    await written(tmp_path, 1)
+    await written(tmp_path, 1)
+    first = files(tmp_path)[0]
+    first.write_bytes(first.read_bytes()[:-1])
+    journal = opened(tmp_path)
+    with pytest.raises(ConfigurationError, match=first.name):
+        list(journal.entries())
+    journal.close()
+
+
+async def test_sequences_go_on_after_everything_was_dropped(tmp_path: Path) -> None:
+    await written(tmp_path, 5)
+    for _ in range(3):
+        journal = opened(tmp_path)
+        assert journal.drop_before(journal.roll()) >= 0
+        assert list(journal.entries()) == []
+        assert journal.next_sequence == 5
+        journal.close()
+
+
+async def test_rolling_gives_a_mark_and_dropping_before_it_keeps_the_rest(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.release(await journal.append([record(0), record(1)]))
+    mark = journal.roll()
+    assert mark == 2
+    assert journal.roll() == 2  # nothing new: no new segment
+    journal.release(await journal.append([record(2)]))
+    assert journal.drop_before(mark) == 1
+    assert [entry.sequence for entry in journal.entries()] == [2]
+    assert journal.size() > 0
+    journal.close()
+
+
+async def test_no_mark_goes_beyond_an_entry_that_the_broker_does_not_have_yet(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.release(await journal.append([record(0)]))
+    journal.roll()
+    held = await journal.append([record(1)])
+    journal.roll()
+    journal.release(await journal.append([record(2)]))
+    mark = journal.roll()
+    assert mark == 1
+    journal.drop_before(mark)
+    assert [entry.sequence for entry in journal.entries()] == [1, 2]
+    journal.release(held)
+    assert journal.roll() == 3
+    journal.close()
+
+
+async def test_segments_are_rolled_by_size_while_others_append(tmp_path: Path) -> None:
+    journal = opened(tmp_path, segment_bytes=500)
+
+    async def keep_appending(start: int) -> None:
+        for number in range(start, start + 20):
+            await journal.append([record(number)])
+
+    await asyncio.gather(*[keep_appending(start) for start in range(0, 200, 20)])
+    journal.close()
+    assert len(files(tmp_path)) >= 5
+    found = everything(tmp_path)
+    assert [entry.sequence for entry in found] == list(range(200))
+    assert {entry.at for entry in found} == set(range(200))
+    firsts = [int(path.stem) for path in files(tmp_path)]
+    assert firsts == sorted(set(firsts))
+
+
+async def test_appends_at_once_share_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[int] = []
+    sync = os.fdatasync
+
+    def counted(descriptor: int) -> None:
+        syncs.append(descriptor)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    journal = opened(tmp_path)
+    gave = await asyncio.gather(*[journal.append([record(number)]) for number in range(100)])
+    journal.close()
+    assert sorted(sequence for sequences in gave for sequence in sequences) == list(range(100))
+    assert len(syncs) <= 3
+
+
+async def test_entries_can_be_read_while_others_append(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append([record(0)])
+    reading = journal.entries()
+    assert next(reading).sequence == 0
+    with files(tmp_path)[0].open("ab") as file:
+        file.write(b"half of what is being wri")
+    assert [entry.sequence for entry in reading] == []
+    assert [entry.sequence for entry in journal.entries()] == [0]
+    journal.close()
+
+
+async def test_a_full_disk_refuses_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    await journal.append([record(0), record(1)])
+    journal._file = FullDisk(journal._file, room=30)  # type: ignore[assignment]
+    outcomes = await asyncio.gather(
+        *[journal.append([record(number)]) for number in range(2, 6)], return_exceptions=True
+    )
+    assert all(isinstance(outcome, UnavailableError) for outcome in outcomes)
+    with pytest.raises(UnavailableError, match="free the disk"):
+        await journal.append([record(9)])
+    journal.close()
+    assert [entry.sequence for entry in everything(tmp_path)][:2] == [0, 1]
+    again = opened(tmp_path)
+    assert await again.append([record(10)]) == [again.next_sequence - 1]
+    again.close()
+    sequences = [entry.sequence for entry in everything(tmp_path)]
+    assert sequences == list(range(len(sequences)))
+
+
+class FullDisk:
+    """A file on a disk with `room` bytes left."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self._file = file
+        self._room = room
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data[: self._room])
+        self._file.flush()
+        raise OSError(28, "No space left on device")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+async def test_a_segment_that_cannot_be_started_refuses_the_next_instead_of_hanging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path, segment_bytes=1)
+
+    def refuse(self: Path, *_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert await journal.append([record(0)]) == [0]
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError):
+            await journal.append([record(1)])
+    monkeypatch.undo()
+    journal.close()
+    assert [entry.sequence for entry in everything(tmp_path)] == [0]
+
+
+async def test_after_close_an_append_is_refused_and_does_not_hang(tmp_path: Path) -> None:
+    journal = await written(tmp_path, 1)
+    async with asyncio.timeout(5):
+        with pytest.raises(UnavailableError):
+            await journal.append([record(1)])
+
+
+async def test_a_record_that_cannot_be_written_takes_no_sequence(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    with pytest.raises(UnicodeEncodeError):
+        await journal.append([record(0), ("complaints", "\ud800", (), b"", 0)])
+    assert await journal.append([record(1)]) == [0]
+    assert await journal.append([]) == []
+    journal.close()
+
+
+async def test_a_caller_that_gives_up_holds_nothing(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    task = asyncio.create_task(journal.append([record(0)]))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    journal.release(await journal.append([record(1)]))
+    assert journal.roll() == 2
+    journal.close()
+
+
+async def test_files_are_the_owner_s_alone(tmp_path: Path) -> None:
+    await written(tmp_path / "journal", 1)
+    assert (tmp_path / "journal").stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files(tmp_path / "journal"))
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from jianguan.embedded.journal import Journal
+async def main():
+    journal = Journal(Path(sys.argv[1]), segment_bytes=5000)
+    journal.open()
+    while True:
+        gave = await asyncio.gather(*[journal.append([("complaints", "k", (), b"x" * 200, 0)]) for _ in range(7)])
+        print(max(gave)[0], flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_process_leaves_all_that_it_acknowledged(tmp_path: Path) -> None:
+    for _ in range(2):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CHILD, str(tmp_path), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        )
+        assert child.stdout is not None
+        for _ in range(20):
+            last = int(await child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        rest = await child.stdout.read()
+        await child.wait()
+        acknowledged = max([last, *[int(line) for line in rest.splitlines()]])
+        sequences = [entry.sequence for entry in everything(tmp_path)]
+        assert sequences == list(range(len(sequences)))
+        assert len(sequences) > acknowledged
