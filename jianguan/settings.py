@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jianguan.errors import ConfigurationError
+
+Paths = Annotated[tuple[Path, ...], NoDecode]  # decoded by `_paths`: in the environment it is no JSON
 
 
 class Settings(BaseSettings):
@@ -34,12 +36,12 @@ class Settings(BaseSettings):
         default=None, description="Partitions of every topic; none takes 1 in the embedded system, 8 in a cluster."
     )
     replication: Annotated[int, Field(ge=1, le=7)] = Field(default=1, description="Replicas of every topic.")
-    rules: tuple[Path, ...] = Field(default=(), description="Folders of rules; none takes the shipped library.")
+    rules: Paths = Field(default=(), description="Folders of rules; none takes the shipped library.")
     rules_reload: timedelta = Field(default=timedelta(seconds=2), description="How often rule folders are looked at.")
     receivers: Path | None = Field(default=None, description="YAML file of webhook receivers.")
-    regions: tuple[Path, ...] = Field(default=(), description="More region tables (CSV).")
-    industries: tuple[Path, ...] = Field(default=(), description="More industry tables (CSV).")
-    calendars: tuple[Path, ...] = Field(default=(), description="Working-day tables that override the shipped ones.")
+    regions: Paths = Field(default=(), description="More region tables (CSV).")
+    industries: Paths = Field(default=(), description="More industry tables (CSV).")
+    calendars: Paths = Field(default=(), description="Working-day tables that override the shipped ones.")
     max_age: timedelta = Field(
         default=timedelta(days=90), description="An event that is received later than this after it occurred is late."
     )
@@ -67,7 +69,7 @@ class Settings(BaseSettings):
     @field_validator("rules", "regions", "industries", "calendars", mode="before")
     @classmethod
     def _paths(cls, value: object) -> object:
-        """A list in JSON, or paths with `:` between them as in PATH."""
+        """A list, or paths with `:` between them as in PATH."""
         return [part for part in value.split(":") if part] if isinstance(value, str) else value
 
     @property
