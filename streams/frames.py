@@ -39,7 +39,7 @@ class Codec(Generic[Row]):
         """The rows of a frame. InputError when it is not one."""
         try:
             rows: list[Row] = self._decode(_body(frame))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError("bad-frame", f"not a frame of such rows: {error}") from None
         return rows
 
@@ -65,7 +65,7 @@ class RecordsCodec:
         """The records of a frame. InputError when it is not one."""
         try:
             return self._decode(_body(frame))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError("bad-frame", f"not a frame of records: {error}") from None
 
 

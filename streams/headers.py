@@ -9,6 +9,7 @@ RECEIPT: Final = "jg-receipt"
 RECEIVED: Final = "jg-received"
 SUBMISSION: Final = "jg-submission"
 CONTENT_TYPE: Final = "content-type"
+_MILLIS_DIGITS: Final = 13  # until the year 2286; the store's times end in 2299
 
 
 class Envelope(NamedTuple):
@@ -20,15 +21,17 @@ class Envelope(NamedTuple):
     content_type: str
 
 
-def read_envelope(headers: Sequence[tuple[str, bytes]]) -> Envelope:
-    """The envelope in `headers`; whatever is missing or unreadable is empty."""
+def read_envelope(headers: Sequence[tuple[str, bytes | None]]) -> Envelope:
+    """The envelope in `headers`; whatever is missing or unreadable is empty. Other programs may have written them."""
     receipt = submission = ""
     content_type = "application/json"
     received = 0
     for name, value in headers:
+        if value is None:
+            continue
         if name == RECEIPT:
             receipt = value.decode("ascii", "replace")[:64]
-        elif name == RECEIVED and value.isdigit():
+        elif name == RECEIVED and value.isdigit() and len(value) <= _MILLIS_DIGITS:
             received = int(value)
         elif name == SUBMISSION:
             submission = value.decode("ascii", "replace")[:64]

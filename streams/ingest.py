@@ -22,6 +22,7 @@ from jianguan.domain.ids import make_id, partition_of
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
 from streams.headers import Envelope, read_envelope
+from streams.quick_decode import QuickDecoder
 from streams.seen import SeenEvents
 from streams.transport_run import Record, Run
 
@@ -73,6 +74,7 @@ class Ingest:
         self._partitions = partitions
         self._max_age_ms = max_age_ms
         self._prefix = prefix
+        self._quick = QuickDecoder()
 
     def work(self, run: Run) -> Ingested:
         """Judge every record of `run`."""
@@ -110,11 +112,13 @@ class Ingest:
         now: int,
         result: Ingested,
     ) -> str:
-        received = envelope.received or record.timestamp or now
+        received = envelope.received or max(0, record.timestamp) or now  # -1: the producer gave no time
         value = record.value or b""
         if len(value) > MAX_RAW:
             raise InputError("too-large", f"the record has {len(value)} bytes; at most {MAX_RAW} are taken")
-        model = decode(value, topic, envelope.content_type, record.headers)
+        model = self._quick.decode(value, topic) if envelope.content_type == "application/json" else None
+        if model is None:
+            model = decode(value, topic, envelope.content_type, record.headers)
         event, personal = admit(model, self._reference, received)
         sight = self._seen.see(event.id, event.content_hash, receipt)
         if sight == "conflict":
@@ -123,14 +127,20 @@ class Ingest:
             result.records.trace.append(_step(event.id, "duplicate", receipt, envelope.submission, now, ""))
             return "duplicate"
         late = not event.historical and received - event.occurred_at > self._max_age_ms
-        facts = [] if late else matcher.facts(event)
+        try:
+            facts = [] if late else matcher.facts(event)
+        except BaseException:
+            if sight == "new":
+                self._seen.forget(event.id, receipt)  # sent again after the defect is mended, it is no duplicate
+            raise
         result.records.events.append(without_personal(event))
         if personal is not None:
             result.records.personal.append(personal)
         for fact in facts:
             result.facts.setdefault(partition_of(fact.rule + fact.key, self._partitions), []).append(fact)
         result.records.facts.extend(facts)
-        detail = json.dumps({"rules": [fact.rule for fact in facts]}, separators=(",", ":")) if facts else ""
+        # Rule ids are slugs: nothing in them has to be escaped.
+        detail = '{"rules":["' + '","'.join([fact.rule for fact in facts]) + '"]}' if facts else ""
         outcome = "late" if late else "accepted"
         result.records.trace.append(_step(event.id, outcome, receipt, envelope.submission, now, detail))
         return outcome

@@ -30,14 +30,21 @@ class SeenEvents:
         """Judge one event and remember it if it is new.
 
         `again`: the very record that was accepted first, read once more after a restart: it has to be worked again.
+        Another content is a conflict also under that receipt: a sender that names its receipts may have used one twice.
         """
         known = self._young.get(event) or self._old.get(event)
         if known is None:
             self._remember(event, content, receipt)
             return "new"
-        if known[1] == receipt:
-            return "again"
-        return "duplicate" if known[0] == content else "conflict"
+        if known[0] != content:
+            return "conflict"
+        return "again" if known[1] == receipt else "duplicate"
+
+    def forget(self, event: str, receipt: str) -> None:
+        """Take back what `see` remembered of the record with `receipt`: it was not accepted after all."""
+        for generation in (self._young, self._old):
+            if (known := generation.get(event)) is not None and known[1] == receipt:
+                del generation[event]
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)

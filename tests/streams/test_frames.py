@@ -1,0 +1,137 @@
+"""Rows come out of frames as they went in, no frame is too large for a broker, and what is no frame is refused."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import Command
+from jianguan.domain.delivery import Notice
+from jianguan.domain.fact import Fact
+from jianguan.domain.trace import TABLES, Quarantined, Records, Step
+from jianguan.errors import InputError
+from streams.frames import ALERTS, COMMANDS, FACTS, MAX_FRAME, NOTICES, RECORDS, Codec
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
+    str: TEXT,
+    int: st.integers(-(2**63), 2**63 - 1),
+    float: st.floats(allow_nan=False),
+    bool: st.booleans(),
+    bytes: st.binary(max_size=20),
+    type(None): st.none(),
+}
+
+
+def values_of(annotation: Any) -> st.SearchStrategy[Any]:
+    """Values of a field's type."""
+    origin = typing.get_origin(annotation)
+    if origin in (types.UnionType, typing.Union):
+        return st.one_of([values_of(each) for each in typing.get_args(annotation)])
+    if origin is tuple:
+        return st.lists(values_of(typing.get_args(annotation)[0]), max_size=3).map(tuple)
+    if origin is dict:
+        return st.dictionaries(*[values_of(each) for each in typing.get_args(annotation)], max_size=3)
+    return BY_TYPE[annotation]
+
+
+def rows_of(row: Any) -> st.SearchStrategy[Any]:
+    return st.builds(row, **{name: values_of(hint) for name, hint in typing.get_type_hints(row).items()})
+
+
+ROW_OF = {name: typing.get_args(hint)[0] for name, hint in typing.get_type_hints(Records).items()}
+RECORDS_MADE = st.builds(Records, **{name: st.lists(rows_of(row), max_size=2) for name, row in ROW_OF.items()})
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+@pytest.mark.parametrize(("codec", "row"), [(FACTS, Fact), (ALERTS, Alert), (COMMANDS, Command), (NOTICES, Notice)])
+def test_rows_come_back_as_they_were(codec: Codec[Any], row: Any, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(rows_of(row), max_size=4))
+    assert [each for frame in codec.encode(rows) for each in codec.decode(frame)] == rows
+
+
+@settings(max_examples=30, deadline=None)
+@given(RECORDS_MADE)
+def test_records_come_back_as_they_were(records: Records) -> None:
+    (frame,) = RECORDS.encode(records)
+    assert RECORDS.decode(frame) == records
+
+
+def step(number: int, size: int = 10) -> Step:
+    return Step(f"st-{number}", "s", 0, 1, "x", "system", "", "", (), "d" * size)
+
+
+def test_rows_that_are_too_many_for_one_frame_travel_in_several() -> None:
+    command = Command("cm", "k", "t", "report", "a", "n" * 1_000, 0)
+    rows = [command._replace(id=str(number)) for number in range(5_000)]
+    frames = COMMANDS.encode(rows)
+    assert len(frames) > 5
+    assert all(len(frame) <= MAX_FRAME for frame in frames)
+    assert [each for frame in frames for each in COMMANDS.decode(frame)] == rows
+
+
+def test_records_are_split_across_tables_and_keep_their_order() -> None:
+    quarantined = Quarantined("q", "r", "t", 0, 0, 0, "c", "f", "m", b"x" * 200_000, "", "", "quarantined", 1)
+    records = Records(
+        quarantine=[quarantined._replace(id=str(number)) for number in range(9)],
+        trace=[step(n, 500) for n in range(3_000)],
+    )
+    frames = RECORDS.encode(records)
+    assert all(len(frame) <= MAX_FRAME for frame in frames)
+    joined = Records()
+    for frame in frames:
+        joined.extend(RECORDS.decode(frame))
+    assert joined == records
+
+
+def test_a_single_large_row_is_a_frame_of_its_own() -> None:
+    frames = RECORDS.encode(Records(trace=[step(1), step(2, MAX_FRAME + 1), step(3)]))
+    assert [row.id for frame in frames for row in RECORDS.decode(frame).trace] == ["st-1", "st-2", "st-3"]
+    assert sum(len(frame) > MAX_FRAME for frame in frames) == 1
+
+
+def test_the_codec_of_records_knows_every_table() -> None:
+    assert set(ROW_OF) == set(TABLES)
+
+
+BAD = {
+    "nothing": b"",
+    "no frame": None,
+    "another version": b"\x02\x90",
+    "JSON": b'{"a":1}',
+    "only a version": b"\x01",
+    "a number": b"\x01\x05",
+    "rows of another kind": b"\x01\x91\x92\xa1a\x01",
+    "cut off": COMMANDS.encode([Command("a", "b", "c", "d", "e", "f", 0)])[0][:-3],
+    "text that is no UTF-8": b"\x01\x81\xa5trace\x91\x9a\xa1\xff\xa1s\x00\x01\xa1x\xa1x\xa0\xa0\x90\xa0",
+    "a length that lies": b"\x01\xdd\xff\xff\xff\xff",
+    "deep nesting": b"\x01\x81\xa1x" + b"\x91" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_frame_is_refused(name: str) -> None:
+    for codec in (FACTS, ALERTS, COMMANDS, NOTICES, RECORDS):
+        with pytest.raises(InputError) as caught:
+            codec.decode(BAD[name])
+        assert caught.value.code == "bad-frame"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_give_rows_or_a_refusal(content: bytes) -> None:
+    for codec in (FACTS, RECORDS):
+        try:
+            codec.decode(b"\x01" + content)
+        except InputError as error:
+            refusal = error.code
+        else:
+            refusal = "bad-frame"
+        assert refusal == "bad-frame"

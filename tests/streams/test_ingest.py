@@ -1,0 +1,305 @@
+"""Every record is accounted for once, the same however often it is read, and a defect costs one record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jianguan.clock import VirtualClock, to_millis
+from jianguan.domain.event import Event
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import event_id, fact_id, partition_of
+from jianguan.domain.trace import Records
+from streams.ingest import MAX_RAW, Ingest, Ingested, PoisonGuard
+from streams.seen import SeenEvents
+from streams.transport_run import PlainRecord, Run
+from tests.domain.support import DAY, NOW, encoded, reference
+from tests.streams.fakes import ids
+
+PARTITIONS = 4
+
+
+class FoodMatcher:
+    """One fact for every event about food; fails on the product that it is told to."""
+
+    fails_on = "poison"
+
+    def facts(self, event: Event) -> list[Fact]:
+        if event.product == self.fails_on:
+            raise ZeroDivisionError("a value that must not be told: 13900001111")
+        if event.category != "food-safety":
+            return []
+        identifier = fact_id("food", 1, event.id)
+        empty = (None,) * 6
+        return [
+            Fact(
+                identifier,
+                "food",
+                1,
+                event.source,
+                event.occurred_at,
+                event.id,
+                event.received_at,
+                *empty,
+                "food-safety",
+            )
+        ]
+
+
+def ingest(seen: SeenEvents | None = None, now: int = NOW, **changes: Any) -> Ingest:
+    clock = VirtualClock(datetime.fromtimestamp(now / 1000, UTC))
+    options: dict[str, Any] = {"partitions": PARTITIONS, "max_age_ms": 90 * DAY, **changes}
+    return Ingest(reference(), FoodMatcher, seen or SeenEvents(1_000), clock, **options)
+
+
+def record(value: bytes | None, offset: int = 0, receipt: str | None = None, received: int = NOW) -> PlainRecord:
+    headers: tuple[tuple[str, bytes], ...] = ()
+    if receipt is not None:
+        headers = (("jg-receipt", receipt.encode()), ("jg-received", str(received).encode()), ("jg-submission", b"s-1"))
+    return PlainRecord(value, offset, headers=headers, timestamp=received)
+
+
+def run(*values: bytes | PlainRecord | None, topic: str = "complaints") -> Run:
+    made = [each if isinstance(each, PlainRecord) else record(each, place) for place, each in enumerate(values)]
+    return Run(topic, 0, made)
+
+
+def outcomes(result: Ingested) -> list[str]:
+    """The outcome of each record, in order."""
+    return [step.what for step in result.records.trace]
+
+
+def test_an_accepted_event_leaves_its_row_its_facts_and_its_step() -> None:
+    result = ingest().work(run(record(encoded(text="字"), 5, "r-1")))
+    (event,) = result.records.events
+    assert event.text is None
+    assert [personal.text for personal in result.records.personal] == ["字"]
+    assert result.outcomes == {"accepted": 1}
+    (step,) = result.records.trace
+    assert (step.subject, step.what, step.receipt, step.submission) == (event.id, "accepted", "r-1", "s-1")
+    assert json.loads(step.detail) == {"rules": ["food"]}
+    (fact,) = result.records.facts
+    assert result.facts == {partition_of(fact.rule + fact.key, PARTITIONS): [fact]}
+
+
+def test_the_prefix_of_a_topic_is_taken_off() -> None:
+    result = ingest(prefix="test-").work(run(encoded(result="pass"), b"{", topic="test-violations"))
+    assert [event.kind for event in result.records.events] == ["violation"]
+    assert [row.topic for row in result.records.quarantine] == ["violations"]
+
+
+def test_the_same_content_again_is_a_duplicate_and_other_content_a_conflict() -> None:
+    result = ingest().work(run(encoded(), encoded(), encoded(product="x")))
+    assert outcomes(result) == ["accepted", "duplicate", "quarantined"]
+    assert [row.code for row in result.records.quarantine] == ["conflict"]
+    assert len(result.records.events) == 1
+    assert sum(len(facts) for facts in result.facts.values()) == 1
+
+
+def test_a_receipt_that_a_sender_used_twice_does_not_replace_the_first_content() -> None:
+    result = ingest().work(run(record(encoded(), 0, "r"), record(encoded(product="x"), 1, "r")))
+    assert outcomes(result) == ["accepted", "quarantined"]
+
+
+def test_the_same_record_read_again_is_accepted_again_with_the_same_ids() -> None:
+    stage = ingest()
+    first, again = stage.work(run(record(encoded(), 0, "r"))), stage.work(run(record(encoded(), 7, "r")))
+    assert ids(first.records) == ids(again.records)
+    assert first.facts == again.facts
+    assert again.outcomes == {"accepted": 1}
+
+
+def test_an_old_event_is_recorded_as_late_and_gives_no_fact() -> None:
+    stage = ingest(max_age_ms=DAY)
+    old = "2026-11-20T00:00:00Z"
+    result = stage.work(run(encoded(1, occurred_at=old), encoded(2, occurred_at=old, historical=True)))
+    assert outcomes(result) == ["late", "accepted"]
+    assert len(result.records.events) == 2
+    assert len(result.records.facts) == 1
+
+
+def test_a_record_whose_producer_gave_no_time_is_judged_by_now() -> None:
+    result = ingest().work(run(PlainRecord(encoded(), 0, timestamp=-1)))
+    assert [event.received_at for event in result.records.events] == [NOW]
+
+
+ODD_HEADERS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "no values": (("jg-receipt", None), ("jg-received", None), ("jg-submission", None), ("content-type", None)),
+    "no text": (("jg-receipt", b"\xff"), ("content-type", b"\xff"), ("jg-submission", b"\xff" * 500)),
+    "a number too long for Python": (("jg-received", b"9" * 5_000),),
+    "a time beyond every calendar": (("jg-received", b"9" * 18),),
+}
+
+
+@pytest.mark.parametrize("name", ODD_HEADERS)
+def test_headers_of_another_program_do_not_stop_the_stage(name: str) -> None:
+    odd = PlainRecord(encoded(), 0, headers=ODD_HEADERS[name], timestamp=NOW)
+    result = ingest().work(run(odd))
+    assert result.outcomes == {"accepted": 1}
+    assert [event.received_at for event in result.records.events] == [NOW]
+    assert all(len(step.submission) <= 64 for step in result.records.trace)
+
+
+def test_a_defect_in_the_matcher_costs_that_record_only_and_tells_no_value() -> None:
+    stage = ingest()
+    result = stage.work(run(encoded(1), encoded(2, product="poison"), encoded(3)))
+    assert outcomes(result) == ["accepted", "quarantined", "accepted"]
+    (row,) = result.records.quarantine
+    assert row.code == "internal-error"
+    assert "13900001111" not in row.message
+    assert row.raw == encoded(2, product="poison")
+
+
+def test_an_event_that_met_a_defect_is_no_duplicate_when_it_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = ingest()
+    stage.work(run(record(encoded(product="poison"), 0, "r-1")))
+    monkeypatch.setattr(FoodMatcher, "fails_on", "mended")
+    result = stage.work(run(record(encoded(product="poison"), 1, "r-2")))
+    assert result.outcomes == {"accepted": 1}
+    assert len(result.records.facts) == 1
+
+
+def test_a_record_that_is_too_large_is_kept_cut() -> None:
+    result = ingest().work(run(b"x" * (MAX_RAW + 10)))
+    (row,) = result.records.quarantine
+    assert (row.code, len(row.raw)) == ("too-large", MAX_RAW)
+
+
+def test_only_records_that_no_door_judged_count_towards_poison() -> None:
+    result = ingest().work(run(record(b"{", 0, "r-1"), record(b"{", 1), record(encoded(), 2)))
+    assert (result.unknown_doors, result.unknown_bad) == (2, 1)
+
+
+SENT = st.one_of(
+    st.binary(max_size=12),
+    st.none(),
+    st.builds(
+        lambda serial, product, day: encoded(serial, product=product, occurred_at=f"2026-{day:02d}-11T00:00:00Z"),
+        st.integers(0, 5),
+        st.sampled_from([None, "a", "poison"]),
+        st.integers(1, 12),
+    ),
+)
+
+
+def runs_of(values: Sequence[bytes | None], sizes: Sequence[int]) -> list[Run]:
+    """`values` as runs of these sizes; each record has a receipt of its own."""
+    records = [record(value, place, f"r-{place}") for place, value in enumerate(values)]
+    made, start = [], 0
+    for size in [*sizes, len(records)]:
+        if records[start : start + size]:
+            made.append(Run("complaints", 0, records[start : start + size]))
+        start += size
+    return made
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SENT, max_size=12), st.lists(st.integers(1, 4), max_size=4))
+def test_accepted_duplicate_late_and_quarantined_add_up_to_what_was_sent(
+    values: list[bytes | None], sizes: list[int]
+) -> None:
+    stage = ingest()
+    counted: Counter[str] = Counter()
+    stored = Records()
+    for each in runs_of(values, sizes):
+        result = stage.work(each)
+        assert sum(result.outcomes.values()) == len(each)
+        assert sum(result.reasons.values()) == result.outcomes["quarantined"] == len(result.records.quarantine)
+        counted += result.outcomes
+        stored.extend(result.records)
+    assert set(counted) <= {"accepted", "duplicate", "late", "quarantined"}
+    assert sum(counted.values()) == len(values)
+    assert Counter(step.what for step in stored.trace) == counted
+    assert len({step.id for step in stored.trace}) == len(values)
+    assert len(stored.events) == counted["accepted"] + counted["late"]
+    assert len({event.id for event in stored.events}) == len(stored.events)
+    assert all(event.text is None for event in stored.events)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(SENT, max_size=10),
+    st.lists(st.integers(1, 4), max_size=3),
+    st.lists(st.integers(1, 4), max_size=3),
+    st.integers(0, 10),
+    st.integers(0, 10**9),
+)
+def test_reading_everything_again_after_a_restart_gives_the_same_rows(
+    values: list[bytes | None], sizes: list[int], other_sizes: list[int], stored: int, later: int
+) -> None:
+    before = Records()
+    stage = ingest()
+    for each in runs_of(values, sizes):
+        before.extend(stage.work(each).records)
+    known = [step for step in before.trace if step.what in ("accepted", "late")][:stored]
+    hashes = {event.id: event.content_hash for event in before.events}
+    seen = SeenEvents(1_000)
+    seen.restore((step.subject, hashes[step.subject], step.receipt) for step in known)
+    after = Records()
+    stage = ingest(seen, now=NOW + later)
+    for each in runs_of(values, other_sizes):
+        after.extend(stage.work(each).records)
+    assert after.events == before.events
+    assert after.facts == before.facts
+    assert [(step.id, step.subject, step.what) for step in after.trace] == [
+        (step.id, step.subject, step.what) for step in before.trace
+    ]
+    assert ids(after) == ids(before)
+
+
+def test_seen_events_remember_the_capacity_and_at_most_twice_as_many() -> None:
+    seen = SeenEvents(10)
+    for number in range(95):
+        assert seen.see(str(number), "c", f"r-{number}") == "new"
+        assert len(seen) <= 20
+        assert seen.see(str(max(0, number - 9)), "c", "other") == "duplicate"
+    assert seen.see("0", "c", "r") == "new"
+
+
+def test_what_is_forgotten_by_another_receipt_is_still_known() -> None:
+    seen = SeenEvents(10)
+    seen.see("e", "c", "r-1")
+    seen.forget("e", "r-2")
+    assert seen.see("e", "c", "r-3") == "duplicate"
+    seen.forget("e", "r-1")
+    assert seen.see("e", "c", "r-3") == "new"
+
+
+def test_a_restored_event_keeps_the_receipt_of_its_acceptance() -> None:
+    seen = SeenEvents(10)
+    seen.restore([("e", "c", "r-1"), ("e", "c", "r-2")])
+    assert seen.see("e", "c", "r-1") == "again"
+    assert seen.see("e", "c", "r-2") == "duplicate"
+    assert seen.see("e", "d", "r-3") == "conflict"
+
+
+def test_a_topic_is_poisoned_when_nearly_everything_of_a_large_sample_is_bad() -> None:
+    guard = PoisonGuard(sample=100, ratio=0.95)
+    assert not guard.add("a", 99, 99)
+    assert guard.add("a", 1, 1)
+    assert not guard.add("b", 100, 94)
+    assert guard.add("b", 1_000, 1_000)
+
+
+def test_a_topic_recovers_when_good_records_come() -> None:
+    guard = PoisonGuard(sample=100, ratio=0.95)
+    assert guard.add("a", 100, 100)
+    assert not guard.add("a", 100, 0)
+
+
+def test_records_that_a_door_judged_do_not_poison() -> None:
+    guard = PoisonGuard(sample=10)
+    assert not any(guard.add("a", 0, 0) for _ in range(100))
+
+
+def test_ids_of_events_are_those_of_their_source() -> None:
+    result = ingest().work(run(encoded(7)))
+    assert [event.id for event in result.records.events] == [event_id("12315", "7")]
+    assert to_millis(datetime(2026, 11, 23, 6, tzinfo=UTC)) == result.records.events[0].occurred_at
