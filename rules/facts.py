@@ -1,6 +1,9 @@
 """Which rules an event concerns: conditions of all running rules at once, and a small fact for each that holds.
 
 The hot path of the ingest stage. It must not know windows or alerts.
+
+A fact's time is when the event happened, but never later than when it was received: one event from the future, by a
+wrong clock or on purpose, would otherwise make all real facts of its group late.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 from jianguan.domain.codes import CodeTree
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
-from rules.cel.matching import compile_many
+from rules.cel.matching import OnError, compile_many
 from rules.reference import Reference
 from rules.rule import SEPARATOR, Rule
 from rules.ruleset import RuleSet
@@ -25,9 +28,11 @@ _REMEMBERED: Final = 100_000
 class Matcher:
     """The conditions of a rule set's active and shadow rules."""
 
-    def __init__(self, ruleset: RuleSet, reference: Reference) -> None:
+    def __init__(self, ruleset: RuleSet, reference: Reference, on_error: OnError | None = None) -> None:
+        """`on_error(rule id, error)` is told of conditions that could not be evaluated, which count as not true."""
         rules = ruleset.running
-        self._matching: Callable[[Event], Sequence[int]] = compile_many([(rule.id, rule.checked) for rule in rules])
+        conditions = [(rule.id, rule.checked) for rule in rules]
+        self._matching: Callable[[Event], Sequence[int]] = compile_many(conditions, on_error)
         self._plans = [_plan(rule, reference) for rule in rules]
 
     def facts(self, event: Event) -> list[Fact]:
@@ -37,6 +42,9 @@ class Matcher:
             return []
         found: list[Fact] = []
         name = event.id
+        time, received_at = event.occurred_at, event.received_at
+        if time > received_at:
+            time = received_at
         suffix = f"{len(name)}:{name}".encode("utf-8", "surrogatepass")
         shared = (event.enterprise, event.enterprise_name, event.region, event.industry, event.category)
         for index in indices:
@@ -52,9 +60,9 @@ class Matcher:
                 rule,
                 version,
                 key,
-                event.occurred_at,
+                time,
                 name,
-                event.received_at,
+                received_at,
                 None if number is None else float(number),
                 None if member_of is None else member_of(event),
                 *shared,

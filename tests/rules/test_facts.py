@@ -14,7 +14,7 @@ from rules.loader import parse
 from rules.model import RuleFile
 from rules.rule import Rule
 from rules.ruleset import RuleSet
-from tests.rules.support import NOW, event, reference, rule_file
+from tests.rules.support import HOUR, NOW, event, reference, rule_file
 
 
 def loaded(**changes: Any) -> Rule:
@@ -70,6 +70,11 @@ def test_a_region_without_that_level_makes_no_fact() -> None:
     assert by_county.facts(event(region="cn:310000")) == []
     assert by_county.facts(event(region="zz:unknown")) == []
     assert [fact.key for fact in by_county.facts(event(region="cn:310115"))] == ["cn:310115"]
+
+
+def test_an_event_from_the_future_counts_when_it_was_received() -> None:
+    facts = matcher(loaded()).facts(event(enterprise="uscc:X", occurred_at=NOW + HOUR, received_at=NOW))
+    assert [fact.time for fact in facts] == [NOW]
 
 
 def test_only_kinds_in_on_are_looked_at() -> None:
