@@ -45,9 +45,14 @@ class Verdict:
     error: InputError | None
 
 
-def judge(raw: RawEvent, admit: Callable[[RawEvent], str]) -> Verdict:
-    """`raw` with its ordering key: the event's id when it is valid, else a hash of its bytes."""
+def judge(raw: RawEvent, admit: Callable[[RawEvent], str], largest: int) -> Verdict:
+    """`raw` with its ordering key: the event's id when it is valid, else a hash of its bytes.
+
+    An event has at most `largest` bytes, here as in the stage behind.
+    """
     try:
+        if len(raw.value) > largest:
+            raise InputError("too-large", f"the record has {len(raw.value)} bytes; at most {largest} are taken")
         identifier = admit(raw)
     except InputError as error:
         return Verdict(replace(raw, key=hash_key(raw.value)), None, error)
@@ -154,8 +159,9 @@ class Intake:
                 topic = (
                     topic_of_type(request.headers.get("ce-type", "")) if binary else topic_of(row, content_type, kind)
                 )
-                raw = RawEvent(row, content_type, topic, "", headers, submission)
-                verdicts.append(judge(replace(raw, receipt=receipt_of(key, raw, index)), self._deps.admit))
+                raw = RawEvent(row[: limits.carried_bytes], content_type, topic, "", headers, submission)
+                raw = replace(raw, receipt=receipt_of(key, raw, index))
+                verdicts.append(judge(raw, self._deps.admit, limits.event_bytes))
                 if index % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
             receipts = await self._deps.gateway.submit([verdict.raw for verdict in verdicts])

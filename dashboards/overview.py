@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from dashboards.dependencies import Dependencies
 from dashboards.live import Totals
@@ -12,6 +13,8 @@ from jianguan.clock import to_millis
 from jianguan.domain.alert import Alert
 from jianguan.errors import UnavailableError
 from jianguan.ports import Overview
+
+MINUTE: Final = 60_000  # ms
 
 
 class OverviewSource:
@@ -64,7 +67,7 @@ class OverviewSource:
             series=live.series(),
             events_total=read.events_total + now.events - mark.events,
             events_by_outcome=outcomes,
-            events_per_minute=read.events_per_minute,
+            events_per_minute=whole_hour(read.events_per_minute, to_millis(self._deps.clock.now())),
             alerts_by_severity=severities,
             alerts_total=read.alerts_total + raised,
             open_cases=read.open_cases,
@@ -74,3 +77,10 @@ class OverviewSource:
             quarantined=read.quarantined + now.quarantined - mark.quarantined,
             stale=self._stale,
         )
+
+
+def whole_hour(minutes: list[tuple[int, int]], now_ms: int) -> list[tuple[int, int]]:
+    """The last sixty minutes up to the present one, oldest first, with those in which nothing came."""
+    counts = dict(minutes)
+    present = now_ms // MINUTE * MINUTE
+    return [(minute, counts.get(minute, 0)) for minute in range(present - 59 * MINUTE, present + MINUTE, MINUTE)]

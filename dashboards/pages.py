@@ -258,7 +258,7 @@ def _search(routes: APIRouter, pages: Pages) -> None:
 async def _fields(request: Request) -> dict[str, str]:
     try:
         body = (await request.body()).decode("utf-8")
-        return {name: values[-1] for name, values in parse_qs(body, max_num_fields=20).items()}
+        return {name: values[-1] for name, values in parse_qs(body, errors="strict", max_num_fields=20).items()}
     except ValueError:
         raise ProblemError(422, "form", "the form cannot be read") from None
 

@@ -24,15 +24,7 @@ class Reads:
 
     async def __call__(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `function`. UnavailableError when too many wait or it takes too long."""
-        if self._waiting >= self._limits.reads_waiting:
-            raise UnavailableError("too many questions to the store are waiting")
-        self._waiting += 1
-        try:
-            await asyncio.wait_for(self._places.acquire(), self._limits.read_seconds)
-        except TimeoutError:
-            raise UnavailableError("the store is busy") from None
-        finally:
-            self._waiting -= 1
+        await self._enter()
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         async def run() -> None:
@@ -56,3 +48,17 @@ class Reads:
             return await asyncio.wait_for(answer, self._limits.read_seconds)
         except TimeoutError:
             raise UnavailableError(f"the store did not answer within {self._limits.read_seconds:g} s") from None
+
+    async def _enter(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # does not wait
+            return
+        if self._waiting >= self._limits.reads_waiting:
+            raise UnavailableError("too many questions to the store are waiting")
+        self._waiting += 1
+        try:
+            await asyncio.wait_for(self._places.acquire(), self._limits.read_seconds)
+        except TimeoutError:
+            raise UnavailableError("the store is busy") from None
+        finally:
+            self._waiting -= 1

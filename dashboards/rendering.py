@@ -52,6 +52,7 @@ class Renderer:
             departments=deps.departments,
             version=static_version(),
             allowed=allowed,
+            in_order=wording.in_order,
             polyline=wording.polyline,
             bars=wording.bars,
         )

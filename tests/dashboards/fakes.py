@@ -48,7 +48,10 @@ def _nobody(records: Records) -> None:
 
 
 class World:
-    """Archive and Gateway in one, without the questions that only restarting stages ask. `down` makes every question fail; `deaf` swallows commands."""
+    """Archive and Gateway in one, without the questions that only restarting stages ask.
+
+    `down` makes every question fail; `deaf` swallows commands.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -211,7 +214,7 @@ class World:
         self._check()
         minutes = Counter(each.event.received_at // 60_000 * 60_000 for each in self.events.values())
         return Overview(
-            events_total=sum(self.outcomes.values()),
+            events_total=len(self.events),
             events_by_outcome=dict(self.outcomes),
             events_per_minute=sorted(minutes.items()),
             alerts_by_severity=dict(Counter(alert.severity for alert in self.alerts_.values())),

@@ -1,0 +1,294 @@
+"""POST /v1/events: what is taken, what is refused, and that nothing is lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dashboards import Limits
+from jianguan.domain.ids import event_id
+from tests.dashboards.conftest import Build, Site
+from tests.dashboards.sample import event
+
+
+def rows_of(answer: Any) -> list[str]:
+    return [row["status"] for row in answer.json()["results"]]
+
+
+async def test_one_event_is_accepted_with_its_id_and_receipt(site: Site) -> None:
+    answer = await site.send(json.dumps(event(1)))
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "submission": "",
+        "rows": 1,
+        "accepted": 1,
+        "quarantined": 0,
+        "results": [
+            {
+                "index": 0,
+                "status": "accepted",
+                "id": event_id("12315", "T000001"),
+                "receipt": "r-1",
+                "code": None,
+                "field": None,
+                "message": None,
+            }
+        ],
+    }
+    assert site.world.submitted[0].key == event_id("12315", "T000001")
+
+
+@pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/ndjson", "application/jsonl"])
+async def test_lines_are_judged_one_by_one(site: Site, content_type: str) -> None:
+    lines = [json.dumps(event(1)), "{broken", "", json.dumps(event(2))]
+    answer = await site.send("\n".join(lines), content_type)
+    assert answer.status_code == 202
+    assert rows_of(answer) == ["accepted", "quarantined", "accepted"]
+    assert [raw.value for raw in site.world.submitted] == [lines[0].encode(), b"{broken", lines[3].encode()]
+
+
+async def test_an_array_is_judged_row_by_row_and_keeps_the_bytes_of_each(site: Site) -> None:
+    first, second = json.dumps(event(1), ensure_ascii=False), '{"id":  "x"}'
+    answer = await site.send(f"[{first} , {second}]")
+    assert rows_of(answer) == ["accepted", "quarantined"]
+    assert [raw.value for raw in site.world.submitted] == [first.encode(), second.encode()]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "42", "null", '"text"', "[]", "{}", "\x00", '{"id": "\\u0000"}', "nonsense", "{'a': 1}", "NaN", "1e999",
+        "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, '{"id": "\\ud800"}', "\ufeff{}",
+        json.dumps({**event(1), "occurred_at": "yesterday"}), json.dumps({**event(1), "unknown_field": 1}),
+    ],
+)  # fmt: skip
+async def test_a_bad_row_has_an_outcome_and_is_kept(site: Site, row: str) -> None:
+    answer = await site.send(f"{row}\n{json.dumps(event(1))}", "application/x-ndjson")
+    assert answer.status_code == 202
+    assert rows_of(answer) == ["quarantined", "accepted"]
+    bad = answer.json()["results"][0]
+    assert bad["code"]
+    assert bad["message"]
+    assert bad["id"] is None
+    assert site.world.submitted[0].value == row.encode()
+    assert len(site.world.quarantine_) == 1
+
+
+async def test_bytes_that_are_not_utf8_are_quarantined_whole(site: Site) -> None:
+    answer = await site.send(b'{"id": "\xff\xfe"}')
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "all-invalid"
+    assert rows_of(answer) == ["quarantined"]
+    assert site.world.submitted[0].value == b'{"id": "\xff\xfe"}'
+
+
+async def test_an_array_that_is_cut_short_is_kept_as_one_record(site: Site) -> None:
+    body = f"[{json.dumps(event(1))}, {json.dumps(event(2))[:20]}"
+    answer = await site.send(body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "not-an-array"
+    assert [raw.value for raw in site.world.submitted] == [body.encode()]
+
+
+async def test_a_message_never_repeats_what_was_sent(site: Site) -> None:
+    answer = await site.send(json.dumps({**event(1), "reporter": {"phone": "1380013" * 20}}))
+    assert answer.status_code == 422
+    assert "1380013" not in answer.text
+
+
+@pytest.mark.parametrize(("body", "code"), [(b"", "empty"), (b"   ", "empty"), (b"[]", "empty")])
+async def test_an_upload_without_records_is_refused(site: Site, body: bytes, code: str) -> None:
+    answer = await site.send(body)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "", "application/json; charset=gbk"])
+async def test_an_unknown_content_type_is_refused(site: Site, content_type: str) -> None:
+    answer = await site.send(json.dumps(event(1)), content_type)
+    assert answer.status_code == 415
+    assert site.world.submitted == []
+
+
+async def test_utf8_may_be_said(site: Site) -> None:
+    assert (await site.send(json.dumps(event(1)), "application/json; charset=UTF-8")).status_code == 202
+
+
+# gzip
+
+
+async def test_gzip_is_understood_also_in_several_members(site: Site) -> None:
+    body = gzip.compress(json.dumps(event(1)).encode() + b"\n") + gzip.compress(json.dumps(event(2)).encode())
+    answer = await site.send(body, "application/x-ndjson", Content_Encoding="gzip")
+    assert rows_of(answer) == ["accepted", "accepted"]
+
+
+@pytest.mark.parametrize("body", [b"", b"not gzip", gzip.compress(b"{}")[:-9], gzip.compress(b"{}") + b"tail"])
+async def test_bad_gzip_is_refused(site: Site, body: bytes) -> None:
+    answer = await site.send(body, Content_Encoding="gzip")
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-gzip")
+
+
+async def test_a_gzip_bomb_stops_at_the_limit(build: Build) -> None:
+    site = build(limits=Limits(inflated_bytes=100_000))
+    answer = await site.send(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip")
+    assert (answer.status_code, answer.json()["code"]) == (413, "inflated-too-large")
+    assert site.world.submitted == []
+
+
+async def test_an_unknown_encoding_is_refused(site: Site) -> None:
+    assert (await site.send(b"{}", Content_Encoding="br")).status_code == 415
+
+
+# limits
+
+
+async def test_a_body_above_the_limit_is_refused_also_without_a_length(build: Build) -> None:
+    site = build(limits=Limits(body_bytes=1000))
+
+    async def parts() -> Any:
+        for _ in range(20):
+            yield b" " * 100
+
+    said = await site.send(b" " * 1001)
+    unsaid = await site.client.post("/v1/events", content=parts(), headers={"Content-Type": "application/json"})
+    assert (said.status_code, unsaid.status_code) == (413, 413)
+
+
+async def test_too_many_rows_are_refused_whole(build: Build) -> None:
+    site = build(limits=Limits(rows=2))
+    answer = await site.send("\n".join(["{}"] * 3), "application/x-ndjson")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too-many-rows")
+    assert site.world.submitted == []
+
+
+async def test_a_row_above_the_limit_is_refused(build: Build) -> None:
+    site = build(limits=Limits(row_bytes=100))
+    answer = await site.send(json.dumps({"text": "x" * 200}))
+    assert (answer.status_code, answer.json()["code"]) == (413, "row-too-large")
+
+
+async def test_a_client_that_sends_too_much_is_told_when_to_come_back(build: Build) -> None:
+    site = build(limits=Limits(rows_per_second=1.0, rows_burst=5.0))
+    lines = "\n".join(json.dumps(event(number)) for number in range(8))
+    assert (await site.send(lines, "application/x-ndjson")).status_code == 202
+    refused = await site.send(json.dumps(event(9)))
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate-limited")
+    assert refused.headers["retry-after"] == "4"
+    site.clock.advance(timedelta(seconds=4))
+    assert (await site.send(json.dumps(event(9)))).status_code == 202
+
+
+async def test_a_saturated_gateway_says_so_at_once(build: Build) -> None:
+    site = build(limits=Limits(uploads_in_flight=0))
+    answer = await site.send(json.dumps(event(1)))
+    assert (answer.status_code, answer.json()["code"]) == (429, "saturated")
+    assert "retry-after" in answer.headers
+
+
+async def test_an_unavailable_broker_is_503_and_takes_nothing(site: Site) -> None:
+    site.world.down = True
+    answer = await site.send(json.dumps(event(1)))
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert site.world.submitted == []
+    site.world.down = False
+    assert (await site.send(json.dumps(event(1)))).status_code == 202
+
+
+# CloudEvents
+
+
+def cloud(number: int) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": f"C{number}",
+        "source": "https://12315.example",
+        "type": "cn.jianguan.complaint.v1",
+        "time": "2026-11-20T01:00:00Z",
+        "data": {"category": "advertising"},
+    }
+
+
+async def test_a_structured_cloud_event_is_taken(site: Site) -> None:
+    answer = await site.send(json.dumps(cloud(1)), "application/cloudevents+json")
+    assert answer.json()["results"][0]["id"] == event_id("https://12315.example", "C1")
+    assert site.world.submitted[0].content_type == "application/cloudevents+json"
+
+
+async def test_a_batch_of_cloud_events_is_taken_row_by_row(site: Site) -> None:
+    batch = [cloud(1), {**cloud(2), "specversion": "0.3"}]
+    answer = await site.send(json.dumps(batch), "application/cloudevents-batch+json")
+    assert rows_of(answer) == ["accepted", "quarantined"]
+
+
+async def test_a_batch_that_is_no_array_is_one_record(site: Site) -> None:
+    answer = await site.send('{"a": 1}', "application/cloudevents-batch+json")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-an-array")
+    assert len(site.world.submitted) == 1
+    assert rows_of(await site.send(json.dumps(cloud(1)), "application/cloudevents-batch+json")) == ["accepted"]
+
+
+async def test_a_binary_cloud_event_carries_its_attributes_as_headers(site: Site) -> None:
+    answer = await site.send(
+        json.dumps({"category": "hygiene", "result": "fail"}),
+        ce_specversion="1.0",
+        ce_id="B%201",
+        ce_source="inspections",
+        ce_type="cn.jianguan.violation.v1",
+        ce_time="2026-11-20T01:00:00Z",
+    )
+    assert answer.status_code == 202, answer.text
+    raw = site.world.submitted[0]
+    assert raw.topic == "violations"
+    assert dict(raw.headers)["ce_id"] == b"B 1"
+    assert answer.json()["results"][0]["id"] == event_id("inspections", "B 1")
+
+
+# submissions
+
+
+async def test_a_submission_can_be_followed_to_its_outcomes(site: Site) -> None:
+    body = "\n".join([json.dumps(event(1)), json.dumps(event(1)), "{"])
+    await site.send(body, "application/x-ndjson", Jianguan_Submission="upload-7")
+    answer = await site.client.get("/v1/submissions/upload-7")
+    assert answer.json() == {
+        "submission": "upload-7",
+        "outcomes": {"accepted": 1, "duplicate": 1, "late": 0, "quarantined": 1},
+        "records": 3,
+    }
+    assert (await site.client.get("/v1/submissions/unheard-of")).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["Upper", "a b", "-a", "a" * 65, "a--b", "ü"])
+async def test_a_submission_name_must_be_a_slug(site: Site, name: str) -> None:
+    answer = await site.client.post(
+        "/v1/events",
+        content=json.dumps(event(1)),
+        headers=[(b"content-type", b"application/json"), (b"jianguan-submission", name.encode())],
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad-submission")
+
+
+async def test_rows_without_a_kind_take_it_from_the_address(site: Site) -> None:
+    row = {key: value for key, value in event(1).items() if key != "kind"}
+    answer = await site.client.post("/v1/events?kind=violation", json={**row, "result": "pass"})
+    assert answer.status_code == 202
+    assert site.world.submitted[0].topic == "violations"
+    assert (await site.client.post("/v1/events?kind=nonsense", json=row)).status_code == 400
+
+
+async def test_a_judge_that_breaks_its_promise_does_not_lose_the_row(build: Build) -> None:
+    def admit(raw: object) -> str:
+        raise RecursionError
+
+    site = build()
+    site = build(admit=admit, limits=replace(site.deps.limits, rows=5))
+    answer = await site.send("{}")
+    assert (answer.status_code, answer.json()["results"][0]["code"]) == (422, "too-deep")
+    assert len(site.world.submitted) == 1

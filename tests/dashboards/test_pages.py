@@ -1,0 +1,218 @@
+"""Every page, in both languages, whole without scripts."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.dashboards.conftest import Site
+from tests.dashboards.test_api import with_case
+
+PAGES = ("/", "/alerts", "/cases", "/tasks", "/enterprises", "/quarantine", "/deliveries", "/rules", "/search")
+VOID = {"meta", "link", "input", "br", "use", "path", "rect", "polyline", "line"}
+
+
+class _Balanced(HTMLParser):
+    """Finds tags that are not closed, and what the content policy would refuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.faults: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.faults += [name for name, _ in attrs if name.startswith("on") or name == "style"]
+        if tag == "script" and not dict(attrs).get("src"):
+            self.faults.append("inline script")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in VOID:
+            return
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}>")
+
+
+def check(html: str) -> None:
+    parser = _Balanced()
+    parser.feed(html)
+    assert (parser.faults, parser.open) == ([], [])
+
+
+def all_pages(site: Site) -> list[str]:
+    world = site.world
+    alert = next(iter(world.alerts_.values()))
+    return [
+        *PAGES,
+        f"/alerts/{alert.id}",
+        f"/cases/{next(iter(world.cases_))}",
+        f"/events/{alert.events[0]}",
+        f"/enterprises/{alert.enterprise}",
+        "/enterprises?q=licence",
+        f"/search?q={next(iter(world.quarantine_))}",
+        "/alerts?severity=critical&rule=grave-violation",
+        "/cases?state=open&overdue=true&department=market-regulation",
+        "/tasks?department=health-commission&state=assigned",
+    ]
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_every_page_is_whole_in_both_languages(filled: Site, language: str) -> None:
+    for path in all_pages(filled):
+        page = await filled.page(path, language)
+        assert page.status_code == 200, path
+        check(page.text)
+        assert page.headers["content-language"] == {"zh": "zh-CN", "en": "en"}[language]
+        assert "腹泻" not in page.text
+        assert "13800138000" not in page.text
+        assert "王小明" not in page.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_has_something_to_say_when_there_is_nothing(site: Site, path: str) -> None:
+    page = await site.page(path)
+    assert page.status_code == 200
+    check(page.text)
+
+
+async def test_the_first_page_says_how_to_begin(site: Site) -> None:
+    page = await site.page("/")
+    assert "还没有任何事件" in page.text
+    assert "http://localhost/v1/events" in page.text
+    command = re.search(r"-d '(\{.*?\})'", page.text, re.DOTALL)
+    assert command
+    answer = await site.send(command[1])
+    assert answer.status_code == 202, answer.text
+    assert "还没有任何事件" not in (await site.page("/")).text
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/rules", "/search", "/enterprises")])
+async def test_a_store_that_is_down_gives_a_clear_page(site: Site, path: str) -> None:
+    site.world.down = True
+    page = await site.page(path)
+    assert page.status_code == 503
+    assert page.headers["retry-after"] == "5"
+    assert "暂时无法查询" in page.text
+    check(page.text)
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/cases/ca-1", "/alerts/x", "/events/x", "/enterprises/x", "/cases/%00", "/search?q=zzz"]
+)
+async def test_what_is_not_there_is_a_404_page(filled: Site, path: str) -> None:
+    page = await filled.page(path, "en")
+    assert page.status_code == 404
+    assert "<html" in page.text
+    check(page.text)
+
+
+async def test_the_language_is_switched_and_remembered(site: Site) -> None:
+    assert "总览" in (await site.client.get("/", headers={"Accept": "text/html"})).text
+    switched = await site.client.get("/?lang=en", headers={"Accept": "text/html"})
+    assert "Overview" in switched.text
+    assert "jianguan_lang=en" in switched.headers["set-cookie"]
+    assert "Overview" in (await site.page("/", "zh")).text
+    assert "总览" in (await site.page("/?lang=zh", "en")).text
+    nonsense = await site.client.get("/?lang=%3Cb%3E", headers={"Accept": "text/html"})
+    assert "set-cookie" not in nonsense.headers
+
+
+async def test_the_switch_keeps_the_filters(filled: Site) -> None:
+    page = await filled.page("/alerts?severity=high")
+    assert 'href="?severity=high&amp;lang=en"' in page.text
+
+
+async def test_search_leads_to_the_page_of_any_id(filled: Site) -> None:
+    world = filled.world
+    alert = next(iter(world.alerts_.values()))
+    task = next(iter(world.tasks_.values()))
+    event = world.events[alert.events[0]].event
+    assert event.number
+    assert alert.enterprise
+    for asked, place in (
+        (alert.id, f"/alerts/{alert.id}"),
+        (alert.case_key and task.case, f"/cases/{task.case}"),
+        (task.id, f"/cases/{task.case}#{task.id}"),
+        (event.id, f"/events/{event.id}"),
+        (event.number, f"/events/{event.id}"),
+        (alert.enterprise, f"/enterprises/{alert.enterprise}"),
+        (alert.enterprise.partition(":")[2], f"/enterprises/{alert.enterprise}"),
+    ):
+        answer = await filled.client.get("/search", params={"q": f" {asked} "})
+        assert (answer.status_code, answer.headers["location"]) == (303, place)
+    by_name = await filled.page("/search?q=老灶台")
+    assert "上海徐汇老灶台餐饮有限公司" in by_name.text
+
+
+async def test_an_alert_says_why(filled: Site) -> None:
+    alert = next(each for each in filled.world.alerts_.values() if each.rule == "food-poisoning-cluster")
+    page = (await filled.page(f"/alerts/{alert.id}")).text
+    for said in ("≥ 3", alert.rule_hash, "UTC+8", "封存可疑食品并抽样", "食品安全法", *alert.events, "21 字，已隐藏"):
+        assert said in page
+    assert "Seal suspicious food" in (await filled.page(f"/alerts/{alert.id}", "en")).text
+
+
+async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
+    task = next(each for each in filled.world.tasks_.values() if each.state == "reported")
+    page = (await filled.page(f"/cases/{task.case}")).text
+    for said in ("立案", "派发任务", "受理任务", "反馈办理情况", "李建国", "已到现场检查", "第十四条", "任务超期"):
+        assert said in page
+    assert page.index("<b>立案</b>") < page.index("<b>派发任务</b>")
+
+
+async def test_a_rule_that_did_not_load_is_a_banner(site: Site) -> None:
+    page = (await site.page("/rules")).text
+    assert "最近一次重新加载失败" in page
+    assert "prepaid.yaml:12:14" in page
+
+
+async def test_a_task_is_worked_on_without_scripts(site: Site) -> None:
+    task, *_ = await with_case(site)
+    case = site.world.tasks_[task].case
+    assert f'action="/tasks/{task}/accept"' in (await site.page(f"/cases/{case}")).text
+    answer = await site.client.post(f"/tasks/{task}/accept", data={"actor": "李建国", "note": "马上去"})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/cases/{case}#{task}")
+    assert site.world.tasks_[task].state == "accepted"
+    page = (await site.page(f"/cases/{case}")).text
+    assert "马上去" in page
+    assert f'action="/tasks/{task}/report"' in page
+
+
+@pytest.mark.parametrize(
+    "body", ["", "actor=", "actor=%ff", "actor=a%00", f"actor={'a' * 65}", "&".join("abcdefgh" * 9)]
+)
+async def test_a_bad_form_is_refused_with_a_page(site: Site, body: str) -> None:
+    task, *_ = await with_case(site)
+    answer = await site.client.post(
+        f"/tasks/{task}/accept",
+        content=body,
+        headers={"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 422
+    check(answer.text)
+    assert site.world.tasks_[task].state == "assigned"
+
+
+async def test_a_form_that_comes_too_late_is_a_409_page(site: Site) -> None:
+    task, *_ = await with_case(site)
+    for _ in range(2):
+        answer = await site.client.post(f"/tasks/{task}/accept", data={"actor": "a"}, headers={"Accept": "text/html"})
+    assert answer.status_code == 409
+    assert "当前状态不允许此操作" in answer.text
+
+
+async def test_quarantine_and_deliveries_work_without_scripts(filled: Site) -> None:
+    record = next(iter(filled.world.quarantine_.values()))
+    dead = next(each for each in filled.world.deliveries_.values() if each.state == "dead")
+    assert (await filled.client.post(f"/quarantine/{record.id}/retry")).status_code == 303
+    assert (await filled.client.post(f"/deliveries/{dead.id}/redeliver")).status_code == 303
+    assert filled.world.quarantine_[record.id].state == "retried"
+    assert filled.world.deliveries_[dead.id].state == "pending"
+
+
+@pytest.mark.parametrize("query", ["before=abc", "before=-5", f"before={'9' * 40}", "severity=x&rule=&region=%00"])
+async def test_absurd_filters_are_ignored(filled: Site, query: str) -> None:
+    assert (await filled.page(f"/alerts?{query}")).status_code == 200

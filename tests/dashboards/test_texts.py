@@ -1,0 +1,113 @@
+"""Words in both languages, and how times and figures are said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+import dashboards
+from dashboards import wording
+from dashboards.texts import LANGUAGES, Words, catalogue, choose
+from jianguan.domain.alert import SEVERITIES
+from jianguan.domain.trace import STAGES, Step
+from tests.dashboards.conftest import Site
+
+HERE = Path(dashboards.__file__).parent
+ZH, EN = Words("zh"), Words("en")
+
+
+def _fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def test_every_key_has_both_languages_with_the_same_places() -> None:
+    assert LANGUAGES == ("zh", "en")
+    for key, (chinese, english) in catalogue().items():
+        assert _fields(chinese) == _fields(english), key
+    chinese_letters = [key for key, (_, english) in catalogue().items() if re.search(r"[一-鿿]", english)]
+    assert set(chinese_letters) == {"lang.other"}
+
+
+def test_every_key_that_templates_name_exists_and_every_other_is_used() -> None:
+    sources = [*HERE.glob("templates/*.html"), *HERE.glob("static/*.js"), *HERE.glob("*.py")]
+    text = "\n".join(path.read_text("utf-8") for path in sources)
+    named = set(re.findall(r"""\b(?:t|text|words)\(['"]([a-z0-9_.-]+)['"]\s*[,)]""", text))
+    assert named - set(catalogue()) == set()
+    made = tuple(re.findall(r"""['"`]((?:[a-z]+\.)+)(?=['"`{$])""", text))
+    unused = {key for key in catalogue() if key not in named and not key.startswith(made) and f'"{key}"' not in text}
+    assert unused == set()
+
+
+def test_every_severity_and_stage_has_a_word() -> None:
+    for name in [f"severity.{each}" for each in SEVERITIES] + [f"stage.{each}" for each in STAGES.values()]:
+        assert name in catalogue()
+
+
+@pytest.mark.parametrize(
+    ("query", "cookie", "accept", "language"),
+    [
+        (None, None, "", "zh"), ("en", "zh", "zh", "en"), (None, "en", "zh", "en"), ("xx", "yy", "en-GB", "en"),
+        (None, None, "en;q=0.5, zh-CN;q=0.9", "zh"), (None, None, "fr, en;q=0.1", "en"), (None, None, "en;q=0", "zh"),
+        (None, None, "en;q=x", "zh"), (None, None, "," * 9999, "zh"), (None, None, "EN", "en"),
+    ],
+)  # fmt: skip
+def test_the_language_is_what_was_asked_for_most_recently(
+    query: str | None, cookie: str | None, accept: str, language: str
+) -> None:
+    assert choose(query, cookie, accept) == language
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"),
+    [(0, "刚刚"), (9_999, "刚刚"), (10_000, "10 秒前"), (60_000, "1 分钟前"), (7_200_000, "2 小时前"), (-5, "刚刚")],
+)
+def test_how_long_ago(ago: int, said: str) -> None:
+    assert wording.relative(1_000_000_000 - ago, 1_000_000_000, ZH) == said
+
+
+def test_how_long_until_it_is_due() -> None:
+    day = 86_400_000
+    assert wording.due(None, 0, ZH) == "无法定期限"
+    assert wording.due(2 * day + 5, 0, EN) == "2 d left"
+    assert wording.due(0, 3 * 3_600_000, EN) == "3 h overdue"
+    assert wording.due(30_000, 0, EN) == "0 min left"
+
+
+def test_times_are_in_shanghai_and_say_so() -> None:
+    assert wording.full_time(0) == "1970-01-01 08:00:00 UTC+8"
+
+
+def test_spans_money_and_numbers() -> None:
+    assert wording.span(7 * 86_400_000, ZH) == "7 天"
+    assert wording.span(21, ZH) == "21 ms"
+    assert wording.span(5_000, EN) == "5 s"
+    assert wording.money(123_456) == "¥1,234.56"
+    assert wording.money(None) == ""
+    assert (wording.number(1234.0), wording.number(0.25)) == ("1,234", "0.2")
+
+
+def test_a_text_by_language() -> None:
+    assert wording.in_language('{"zh": "中", "en": ["a", "b"]}', "en") == "a\nb"
+    assert wording.in_language('{"zh": "中"}', "en") == "中"
+    assert wording.in_language("{broken", "en") == "{broken"
+    assert wording.in_language("plain", "zh") == "plain"
+
+
+def test_charts_fit_their_frame() -> None:
+    assert wording.polyline([0, 5, 10], 100, 50) == "0.0,50.0 50.0,25.0 100.0,0.0"
+    assert wording.polyline([1], 100, 50) == ""
+    assert wording.bars([], 100, 50) == []
+    assert all(y >= 0 and y + h <= 50 and x + w <= 100 for x, y, w, h in wording.bars([0, 1, 1000], 100, 50))
+
+
+def test_a_step_that_nobody_foresaw_is_told_by_its_own_word(site: Site) -> None:
+    from dashboards.naming import Namer
+
+    step = Step("st-1", "x", 0, 3, "teleported", "system", "", "", (), '{"note": "n", "unknown": 1}')
+    assert wording.step_words(step, ZH) == "teleported"
+    assert wording.step_details(step, ZH, Namer(site.deps)) == [("说明", "n")]
+    for detail in ("", "[]", "{broken", "null"):
+        assert wording.step_details(step._replace(detail=detail), ZH, Namer(site.deps)) == []
