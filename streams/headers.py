@@ -19,6 +19,7 @@ class Envelope(NamedTuple):
     received: int
     submission: str
     content_type: str
+    binary: bool  # a CloudEvent in binary mode: its attributes are headers
 
 
 def read_envelope(headers: Sequence[tuple[str, bytes | None]]) -> Envelope:
@@ -26,6 +27,7 @@ def read_envelope(headers: Sequence[tuple[str, bytes | None]]) -> Envelope:
     receipt = submission = ""
     content_type = "application/json"
     received = 0
+    binary = False
     for name, value in headers:
         if value is None:
             continue
@@ -37,4 +39,6 @@ def read_envelope(headers: Sequence[tuple[str, bytes | None]]) -> Envelope:
             submission = value.decode("ascii", "replace")[:64]
         elif name == CONTENT_TYPE:
             content_type = value.decode("ascii", "replace")[:128]
-    return Envelope(receipt, received, submission, content_type)
+        elif name.lower() == "ce_specversion":
+            binary = True
+    return Envelope(receipt, received, submission, content_type, binary)

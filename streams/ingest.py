@@ -116,7 +116,8 @@ class Ingest:
         value = record.value or b""
         if len(value) > MAX_RAW:
             raise InputError("too-large", f"the record has {len(value)} bytes; at most {MAX_RAW} are taken")
-        model = self._quick.decode(value, topic) if envelope.content_type == "application/json" else None
+        plain = envelope.content_type == "application/json" and not envelope.binary
+        model = self._quick.decode(value, topic) if plain else None
         if model is None:
             model = decode(value, topic, envelope.content_type, record.headers)
         event, personal = admit(model, self._reference, received)

@@ -95,7 +95,7 @@ async def test_a_record_carries_what_the_door_knows() -> None:
     assert sent.topic == "p-complaints"
     assert sent.partition == partition_of("key-1", 4)
     assert [name for name, _ in sent.headers] == ["ce_id", "content-type", "jg-receipt", "jg-received", "jg-submission"]
-    assert read_envelope(sent.headers) == ("mine", NOW, "s-1", "application/json")
+    assert read_envelope(sent.headers) == ("mine", NOW, "s-1", "application/json", False)
 
 
 async def test_a_journal_that_refuses_keeps_the_record_from_the_broker() -> None:

@@ -303,3 +303,28 @@ def test_ids_of_events_are_those_of_their_source() -> None:
     result = ingest().work(run(encoded(7)))
     assert [event.id for event in result.records.events] == [event_id("12315", "7")]
     assert to_millis(datetime(2026, 11, 23, 6, tzinfo=UTC)) == result.records.events[0].occurred_at
+
+
+def test_a_cloud_event_in_binary_mode_is_judged_by_its_headers() -> None:
+    headers = (("ce_specversion", b"1.0"), ("ce_id", b"9"), ("ce_source", b"s"))
+    right, wrong = [("ce_type", f"cn.jianguan.{kind}.v1".encode()) for kind in ("complaint", "violation")]
+    result = ingest().work(
+        run(
+            PlainRecord(encoded(), 0, headers=(*headers, right), timestamp=NOW),
+            PlainRecord(encoded(), 1, headers=(*headers, wrong), timestamp=NOW),
+        )
+    )
+    assert outcomes(result) == ["accepted", "quarantined"]
+    assert [row.code for row in result.records.quarantine] == ["wrong-topic"]
+
+
+def test_the_same_content_is_the_same_whichever_envelope_it_came_in() -> None:
+    plain = encoded(
+        reporter={"name": "a", "phone": "13900001111"},
+        demand="退款",
+        text="字",
+        position={"latitude": 1, "longitude": 2},
+    )
+    envelope = {"specversion": "1.0", "id": "1", "source": "12315", "type": "cn.jianguan.complaint.v1"}
+    structured = json.dumps({**envelope, "data": json.loads(plain)}).encode()
+    assert outcomes(ingest().work(run(plain, structured, b" " + plain, plain))) == ["accepted"] + ["duplicate"] * 3
