@@ -234,7 +234,7 @@ def _explain(error: ValidationError, value: bytes, kind: str) -> InputError:
     first = problems[0]
     if first["type"] == "json_invalid":
         return InputError(*_json_problem(value))
-    if first["type"] in ("model_type", "model_attributes_type"):
+    if first["type"] in ("model_type", "model_attributes_type") and not first["loc"]:
         return InputError("not-an-object", "the record is JSON, but not an object")
     reasons = []
     for problem in problems[:MAX_REASONS]:
