@@ -6,12 +6,14 @@ record in advance and the ingest stage will agree. Messages name fields, never v
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
@@ -23,6 +25,7 @@ from jianguan.domain.contract import (
     CloudEvent,
     Complaint,
     ConsumerRights,
+    Reporter,
     Violation,
 )
 from jianguan.domain.event import Event, Personal
@@ -87,68 +90,113 @@ def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, 
     enterprise = model.enterprise
     if enterprise is not None and enterprise.scheme == "uscc":
         try:
-            check_uscc(enterprise.id)
+            _known_uscc(enterprise.id)
         except InputError as error:
             raise InputError(error.code, str(error), "enterprise.id") from None
     region = _code(reference.regions, model.region, "region")
     industry = _code(reference.industries, model.industry, "industry")
-    reporter = getattr(model, "reporter", None)
-    demand = getattr(model, "demand", None)
-    latitude, longitude = (model.position.latitude, model.position.longitude) if model.position else (None, None)
+    own = _own_fields(model)
+    reporter = own.reporter
+    position = model.position
+    identifier = event_id(model.source, model.id)
+    seen = (
+        own.nature,
+        model.number,
+        model.category,
+        model.matter,
+        occurred_at,
+        received_at,
+        f"{enterprise.scheme}:{enterprise.id}" if enterprise is not None else None,
+        enterprise.name if enterprise is not None else None,
+        region,
+        industry,
+        model.product,
+        model.platform,
+        model.channel,
+        model.address,
+        position.latitude if position is not None else None,
+        position.longitude if position is not None else None,
+        model.amount_fen,
+        own.result,
+        own.severity,
+        own.critical_count,
+        own.serious_count,
+        own.minor_count,
+        own.penalty_fen,
+        own.right,
+        own.outcome,
+        own.status,
+    )
+    personal = (
+        (reporter.name, reporter.phone, reporter.id_card, reporter.address, model.text)
+        if reporter is not None
+        else (None, None, None, None, model.text)
+    )
     event = Event(
-        id=event_id(model.source, model.id),
-        source=model.source,
-        source_id=model.id,
-        kind=model.kind,
-        nature=getattr(model, "nature", None),
-        number=model.number,
-        category=model.category,
-        matter=model.matter,
-        occurred_at=occurred_at,
-        received_at=received_at,
-        enterprise=f"{enterprise.scheme}:{enterprise.id}" if enterprise else None,
-        enterprise_name=enterprise.name if enterprise else None,
-        region=region,
-        industry=industry,
-        product=model.product,
-        platform=model.platform,
-        channel=model.channel,
-        address=model.address,
-        latitude=latitude,
-        longitude=longitude,
-        amount_fen=model.amount_fen,
-        result=getattr(model, "result", None),
-        severity=getattr(model, "severity", None),
-        critical_count=getattr(model, "critical_count", None),
-        serious_count=getattr(model, "serious_count", None),
-        minor_count=getattr(model, "minor_count", None),
-        penalty_fen=getattr(model, "penalty_fen", None),
-        right=getattr(model, "right", None),
-        outcome=getattr(model, "outcome", None),
-        status=getattr(model, "status", None),
-        demand=redact(demand).text if demand else None,
-        reporter=_reporter_hash(reporter, reference.hash_key),
-        tags=model.tags,
-        historical=model.historical,
-        content_hash="",
-        text=model.text,
+        identifier,
+        model.source,
+        model.id,
+        model.kind,
+        *seen,
+        redact(own.demand).text if own.demand else None,
+        _reporter_hash(reporter, reference.hash_key),
+        model.tags,
+        model.historical,
+        # Over the meaning, so that another order of keys or another envelope is not another content; `inspection`
+        # and `compensation_fen` are part of it although no condition can see them, the time of receipt is not.
+        _content_hash((identifier, model.kind, seen[:5], seen[6:], personal, own.demand, model.tags, *own.unseen)),
+        model.text,
     )
-    # The hash is over the meaning, so that another order of keys or another envelope is not another content.
-    # `inspection` and `compensation_fen` are part of it although no condition can see them.
-    unseen = (getattr(model, "inspection", None), getattr(model, "compensation_fen", None))
-    content = repr((event[:9], event[10:33], reporter, demand, event.text, *unseen)).encode("utf-8", "surrogatepass")
-    event = event._replace(content_hash=blake2b(content, digest_size=8).hexdigest())
-    if reporter is None and event.text is None:
+    if reporter is None and model.text is None:
         return event, None
-    return event, Personal(
-        event=event.id,
-        occurred_at=occurred_at,
-        name=reporter.name if reporter else None,
-        phone=reporter.phone if reporter else None,
-        id_card=reporter.id_card if reporter else None,
-        address=reporter.address if reporter else None,
-        text=event.text,
+    return event, Personal(identifier, occurred_at, *personal)
+
+
+class _Own(NamedTuple):
+    """The fields that not every kind of event has."""
+
+    nature: str | None = None
+    result: str | None = None
+    severity: int | None = None
+    critical_count: int | None = None
+    serious_count: int | None = None
+    minor_count: int | None = None
+    penalty_fen: int | None = None
+    right: str | None = None
+    outcome: str | None = None
+    status: str | None = None
+    demand: str | None = None
+    reporter: Reporter | None = None
+    unseen: tuple[str | int | None, ...] = ()
+
+
+def _own_fields(model: Any) -> _Own:
+    if model.kind == "complaint":
+        return _Own(nature=model.nature, status=model.status, demand=model.demand, reporter=model.reporter)
+    if model.kind == "violation":
+        return _Own(
+            result=model.result,
+            severity=model.severity,
+            critical_count=model.critical_count,
+            serious_count=model.serious_count,
+            minor_count=model.minor_count,
+            penalty_fen=model.penalty_fen,
+            unseen=(model.inspection,),
+        )
+    return _Own(
+        right=model.right, outcome=model.outcome, reporter=model.reporter, unseen=(None, model.compensation_fen)
     )
+
+
+def _content_hash(content: Any) -> str:
+    # Version 2 of the format has no references between objects: equal content gives equal bytes.
+    return blake2b(marshal.dumps(content, 2), digest_size=8).hexdigest()
+
+
+@lru_cache(maxsize=65_536)
+def _known_uscc(code: str) -> None:
+    """check_uscc, remembered for codes that are right: the same enterprises are named again and again."""
+    check_uscc(code)
 
 
 def without_personal(event: Event) -> Event:
@@ -244,7 +292,7 @@ def _explain(error: ValidationError, value: bytes, kind: str) -> InputError:
         expected = problem.get("ctx", {}).get("expected")
         text += f" (at most {limit})" if limit else ""
         text += f" ({expected})" if expected else ""
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] == "extra_forbidden" and problem is first:  # looking for near names is costly
             text += _did_you_mean(str(problem["loc"][-1])[:LONGEST_NAME], kind)
         reasons.append(f"{path}: {text}")
     if len(problems) > MAX_REASONS:

@@ -16,7 +16,7 @@ from datetime import date
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from jianguan.errors import ConfigurationError, InputError
 
@@ -24,6 +24,7 @@ Language = Literal["zh", "en"]
 
 COLUMNS = ("code", "parent", "level", "name_zh", "name_en", "valid_from", "valid_until")
 _FULL_CODE = re.compile(r"[a-z][a-z0-9-]{0,31}:(\*|[^\s:*]{1,64})")
+_REMEMBERED: Final = 20_000
 _LONGEST_QUOTE = 40
 
 
@@ -124,6 +125,7 @@ class CodeTree:
         for row in self._open.values():
             if row.parent not in self._rows:
                 raise ConfigurationError(f"{self.kind} {row.code}: its parent {row.parent!r} is not in the list")
+        self._spelled: dict[str, str] = {}  # other spellings and unlisted codes that were asked for, and their one
         self._folded = {code.casefold(): code for code in self._rows}
         self._sorted = sorted(self._rows)
         self._near = sorted(self._folded)
@@ -153,6 +155,14 @@ class CodeTree:
         found = self._rows.get(code)
         if found is not None:
             return code
+        if code in self._spelled:
+            return self._spelled[code]
+        spelled = self._spell(code, field)
+        if len(self._spelled) < _REMEMBERED:
+            self._spelled[code] = spelled
+        return spelled
+
+    def _spell(self, code: str, field: str) -> str:
         text = unicodedata.normalize("NFKC", code).strip()
         spelled = self._full(text)
         known = self._folded.get(spelled.casefold())
