@@ -8,6 +8,20 @@ from typing import Any
 
 import structlog
 
+# Libraries that tell their life story at INFO, and our classes that log through Faust's base class.
+_NOISY = (
+    "aiokafka",
+    "faust",
+    "mode",
+    "kafka",
+    "httpx",
+    "httpcore",
+    "uvicorn",
+    "asyncio",
+    "streams.transport",
+    "streams.app",
+)
+
 
 def configure_logging(level: str, form: str, stream: Any = None) -> None:
     """Send the logs of this process to `stream` (stderr). `form` is json, text or auto."""
@@ -42,8 +56,9 @@ def configure_logging(level: str, form: str, stream: Any = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiokafka", "faust", "mode", "kafka", "httpx", "httpcore", "uvicorn.access", "asyncio", "streams.transport", "streams.app"):
-        logging.getLogger(noisy).setLevel(logging.ERROR if level.upper() != "DEBUG" else logging.DEBUG)
+    quiet = logging.DEBUG if level.upper() == "DEBUG" else logging.ERROR
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(quiet)
 
 
 def get_logger(name: str) -> Any:

@@ -1,0 +1,178 @@
+"""The whole path on one core: from the source topics through every stage into ClickHouse, with the shipped rules.
+
+    python -m bench.whole_path [--events 100000] [--seed 1] [--profile FILE]
+
+The broker is filled first and runs on a core of its own; then a worker with all five stages and the embedded store
+runs on one core until the store has every event. Prints one JSON object: events a second, CPU seconds per 100,000
+events, peak MB, facts, alerts, and what became of the events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import gc
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
+
+from jianguan.clock import SystemClock
+from jianguan.domain.contract import TOPIC_OF_KIND
+from jianguan.domain.trace import Records
+from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
+from jianguan.embedded.demo import DemoFeed
+from jianguan.metrics import Metrics
+from jianguan.settings import load_settings
+from jianguan.wiring.parts import EMBEDDED_PARTITIONS, build_parts, faust_options
+from jianguan.wiring.tables import load_tables
+from sinks.archive import SqlArchive
+from sinks.embedded import EmbeddedStore
+from streams.app import create_app
+from streams.rulebook import RuleBook
+from streams.topics import all_topics, ensure_topics
+
+
+def make_events(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """(topic, value) of `count` events of the simulated feed, spread over the last ten days."""
+    clock = SystemClock()
+    feed = DemoFeed(seed, clock.now() - timedelta(days=10), rate=count / (9.9 * 86_400))
+    for number in range(count):
+        event = feed.event(number)
+        value = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+        yield TOPIC_OF_KIND.get(str(event.get("kind")), "complaints"), value
+
+
+async def fill(broker: str, count: int, seed: int) -> float:
+    """Put the events on the topics; their mean size in bytes."""
+    await ensure_topics(broker, all_topics("", EMBEDDED_PARTITIONS))
+    producer = AIOKafkaProducer(bootstrap_servers=broker, linger_ms=20, max_batch_size=262_144)
+    await producer.start()
+    size = 0
+    try:
+        pending: list[Any] = []
+        for topic, value in make_events(count, seed):
+            size += len(value)
+            pending.append(await producer.send(topic, value, partition=0))
+            if len(pending) >= 5_000:
+                await asyncio.gather(*pending)
+                pending = []
+        await asyncio.gather(*pending)
+    finally:
+        await producer.stop()
+    return size / count
+
+
+async def run(count: int, seed: int, profile: Path | None) -> dict[str, Any]:
+    """One measured run in this process."""
+    clock = SystemClock()
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory(prefix="jianguan-bench-") as folder:
+        os.sched_setaffinity(0, {cores[-1]})
+        broker = EmbeddedBroker(BrokerOptions(Path(folder)), clock)
+        address = await broker.start()
+        try:
+            mean_size = await fill(address, count, seed)
+            os.sched_setaffinity(0, {cores[0]})
+            result = await work(address, Path(folder), count, profile)
+        finally:
+            await broker.stop()
+    return {**result, "mean_event_bytes": round(mean_size)}
+
+
+async def work(address: str, folder: Path, count: int, profile: Path | None) -> dict[str, Any]:
+    """The worker: until the store has an outcome for each of `count` events."""
+    clock = SystemClock()
+    settings = load_settings(data=folder / "data")
+    metrics = Metrics(CollectorRegistry())
+    tables = load_tables(settings, clock)
+    rulebook = RuleBook(tables.folders, tables.rules, clock, metrics)
+    rulebook.load()
+    store = EmbeddedStore(settings.data / "store")
+    store.start()
+    outcomes: Counter[str] = Counter()
+    stored = asyncio.Event()
+    rows: Counter[str] = Counter()
+
+    def observe(records: Records) -> None:
+        outcomes.update(step.what for step in records.trace if step.stage == 1)
+        rows.update(facts=len(records.facts), alerts=len(records.alerts))
+        if sum(outcomes.values()) >= count:
+            stored.set()
+
+    archive = SqlArchive(store, clock)
+    parts = build_parts(settings, clock, metrics, tables, rulebook, store, archive, (), EMBEDDED_PARTITIONS, observe)
+    await parts.correlate.get(0)
+    await parts.handle.get(0)
+    app = create_app(faust_options(settings, embedded=True)(address))
+    parts.pipeline.attach(app)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    parts.pipeline.start()
+    started: list[float] = []
+
+    async def first() -> None:
+        while not metrics.run_size.labels("complaints")._sum.get():
+            await asyncio.sleep(0.001)
+        started[:] = [
+            time.perf_counter(),
+            time.process_time(),
+            metrics.run_size.labels("complaints")._sum.get(),
+            time.thread_time(),
+        ]
+
+    watching = asyncio.create_task(first())
+    profiler = cProfile.Profile() if profile else None
+    await app.start()
+    if profiler:
+        profiler.enable()
+    await stored.wait()
+    if profiler and profile:
+        profiler.disable()
+        profiler.dump_stats(profile)
+    wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
+    loop_cpu = time.thread_time() - started[3]
+    await watching
+    await app.stop()
+    await parts.pipeline.stop()
+    store.close()
+    measured = count - started[2]
+    return {
+        "variant": "whole-path",
+        "events": count,
+        "events_per_second": round(measured / wall),
+        "cpu_seconds_per_100k": round(cpu / measured * 100_000, 3),
+        "of_that_in_the_event_loop": round(loop_cpu / measured * 100_000, 3),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "facts": rows["facts"],
+        "alerts": rows["alerts"],
+        "outcomes": dict(outcomes),
+    }
+
+
+def main() -> None:
+    """Parse arguments, run once, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--profile", type=Path)
+    arguments = parser.parse_args()
+    result = uvloop.run(run(arguments.events, arguments.seed, arguments.profile))
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
