@@ -58,7 +58,7 @@ class RecordsCodec:
             return [frame]
         if len(records) == 1:
             return [frame]  # a single large row: the broker's limit for outside records is lower than for frames
-        first, second = _halves(records)
+        first, second = halves(records)
         return [*self.encode(first), *self.encode(second)]
 
     def decode(self, frame: bytes | None) -> Records:
@@ -85,7 +85,8 @@ def _split(rows: Sequence[Row], encode: Any) -> Iterator[bytes]:
     yield from _split(rows[middle:], encode)
 
 
-def _halves(records: Records) -> tuple[Records, Records]:
+def halves(records: Records) -> tuple[Records, Records]:
+    """`records` in two parts of nearly the same number of rows."""
     first, second = Records(), Records()
     half = len(records) // 2
     taken = 0

@@ -1,7 +1,9 @@
 """The record stage: collects records and writes them to the store in large batches, then acknowledges them.
 
 While one batch is being written the next is collected. A store that is away is asked again until it is back; meanwhile
-at most `bound` frames are held and the broker keeps the rest. It does not know SQL.
+at most `bound` frames are held and the broker keeps the rest. A row that the store refuses for good goes to quarantine
+(`store-refused`) and the others are stored; when many are refused it is the store that is at fault, and it is asked
+again. It does not know SQL.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from jianguan.domain.trace import TABLES, Quarantined, Records
 from jianguan.errors import InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.ports import Store
-from streams.frames import RECORDS
+from streams.frames import RECORDS, halves
 from streams.transport_run import Record, Run
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 10.0
+MAX_REFUSED: Final = 20  # rows of one batch; more, and the store or its schema is at fault
+MAX_REFUSED_RUNNING: Final = 100  # rows since the last batch of which none was refused
 
 
 @dataclass(slots=True)
@@ -55,6 +59,7 @@ class Recorder:
         self._linger = linger
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(bound)
         self._observe = observe
+        self._refused = 0  # rows since the last batch of which none was
         self.failure = ""  # why the store does not take records now; empty when it does
 
     async def put(self, run: Run, done: Callable[[], Any]) -> None:
@@ -99,7 +104,7 @@ class Recorder:
         while records:
             started = self._clock.monotonic()
             try:
-                await asyncio.to_thread(self._store.write, records, token)
+                await self._insert(records, token)
             except UnavailableError as error:
                 self.failure = str(error)
                 self._metrics.store_retries.inc()
@@ -109,13 +114,86 @@ class Recorder:
                 continue
             self.failure = ""
             self._metrics.store_seconds.observe(self._clock.monotonic() - started)
-            for table in TABLES:
-                if rows := getattr(records, table):
-                    self._metrics.store_rows.labels(table).inc(len(rows))
             break
         for waiting in batch:
-            waiting.done()
+            try:
+                waiting.done()
+            except Exception:  # its app may have ended meanwhile: the run comes again, and its rows have the same ids
+                log.exception("a run was stored but could not be acknowledged")
         self._observe(records)
+
+    async def _insert(self, records: Records, token: str) -> None:
+        """Store all of `records`, those that are refused as quarantined ones. UnavailableError: nothing is certain."""
+        try:
+            await asyncio.to_thread(self._store.write, records, token)
+        except UnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - of any kind; each row that it is about is recorded with it below
+            refused = await self._salvage(records, token)
+        else:
+            refused = []
+        if not refused:
+            self._refused = 0
+        elif self._refused + len(refused) > MAX_REFUSED_RUNNING:
+            raise UnavailableError(f"the store refuses one batch after the other, {refused[-1].message}")
+        else:
+            try:
+                await asyncio.to_thread(self._store.write, Records(quarantine=refused), f"{token}/refused")
+            except Exception as error:
+                raise UnavailableError(
+                    f"the store refuses rows and their quarantine: {type(error).__name__}"
+                ) from error
+            self._refused += len(refused)
+            log.error("the store refused %d rows, which were quarantined: %s", len(refused), refused[-1].message)
+        for table in TABLES:
+            if rows := getattr(records, table):
+                self._metrics.store_rows.labels(table).inc(len(rows))
+        for row in refused:
+            self._metrics.quarantined.labels("records", row.code).inc()
+
+    async def _salvage(self, records: Records, token: str) -> list[Quarantined]:
+        """Store `records` by halves until each row that is refused stands alone; those."""
+        refused: list[Quarantined] = []
+        parts = [(half, f"{token}/{place}") for place, half in enumerate(halves(records))] if len(records) > 1 else []
+        if not parts:
+            parts = [(records, f"{token}/0")]
+        while parts:
+            part, name = parts.pop()
+            try:
+                await asyncio.to_thread(self._store.write, part, name)
+            except UnavailableError:
+                raise
+            except Exception as error:
+                if len(part) > 1:
+                    parts += [(half, f"{name}/{place}") for place, half in enumerate(halves(part))]
+                    continue
+                refused.append(_refused(part, error, to_millis(self._clock.now())))
+                if len(refused) > MAX_REFUSED:
+                    raise UnavailableError(f"the store refuses many rows, {refused[-1].message}") from error
+        return refused
+
+
+def _refused(single: Records, error: Exception, now: int) -> Quarantined:
+    (table,) = [table for table in TABLES if getattr(single, table)]
+    (row,) = getattr(single, table)
+    receipt = f"{table}/{getattr(row, 'id', None) or row.event}"
+    return Quarantined(
+        id=make_id("qu", "store-refused", receipt),
+        receipt=receipt,
+        topic="records",
+        partition=0,
+        offset=0,
+        at=now,
+        code="store-refused",
+        field="",
+        # The error's own words may hold the value, which may be personal.
+        message=f"a row of {table}: {type(error).__name__}",
+        raw=RECORDS.encode(single)[0],
+        content_type="application/msgpack",
+        submission="",
+        state="quarantined",
+        revision=1,
+    )
 
 
 def _unreadable(run: Run, record: Record, error: InputError, now: int) -> Quarantined:

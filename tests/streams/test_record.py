@@ -1,0 +1,242 @@
+"""Nothing is acknowledged before the store has it, and no row can hold up the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from jianguan.clock import SystemClock, VirtualClock
+from jianguan.domain.event import Personal
+from jianguan.domain.trace import Records, Step
+from jianguan.errors import UnavailableError
+from jianguan.metrics import Metrics
+from streams import record as module
+from streams.frames import RECORDS
+from streams.record import MAX_REFUSED, MAX_REFUSED_RUNNING, Recorder
+from streams.transport_run import PlainRecord, Run
+from tests.streams.fakes import FakeStore, ids, until
+
+
+def step(number: int) -> Step:
+    return Step(f"st-{number}", "s", 0, 1, "x", "system", "", "", (), "")
+
+
+def run_of(*numbers: int, offset: int = 0) -> Run:
+    frames = RECORDS.encode(Records(trace=[step(number) for number in numbers]))
+    return Run("records", 0, [PlainRecord(frame, offset + place) for place, frame in enumerate(frames)])
+
+
+@asynccontextmanager
+async def recording(store: FakeStore, **changes: Any) -> AsyncIterator[Recorder]:
+    options: dict[str, Any] = {"rows": 1_000, "linger": 0.005, **changes}
+    recorder = Recorder(store, SystemClock(), Metrics(CollectorRegistry()), **options)
+    task = asyncio.create_task(recorder.run())
+    try:
+        yield recorder
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.002)
+
+
+def refusing(*numbers: int) -> Callable[[Records], None]:
+    bad = {f"st-{number}" for number in numbers}
+
+    def refuse(records: Records) -> None:
+        if any(row.id in bad for row in records.trace):
+            raise ValueError("a value that must not be told: 13900001111")
+
+    return refuse
+
+
+async def test_runs_are_acknowledged_in_order_and_only_when_written() -> None:
+    store, done = FakeStore(), []  # type: FakeStore, list[tuple[int, int]]
+
+    def acknowledge(at: int) -> None:
+        done.append((at, len(store.rows.trace)))
+
+    async with recording(store) as recorder:
+        for number in range(5):
+            await recorder.put(run_of(number, offset=number), partial(acknowledge, number))
+        await until(lambda: len(done) == 5)
+    assert [at for at, _ in done] == list(range(5))
+    assert all(stored > at for at, stored in done)
+    assert ids(store.rows) == [f"st-{number}" for number in range(5)]
+    assert store.writes == 1  # together, because they came together
+
+
+async def test_a_store_that_is_away_is_asked_again_and_nothing_is_acknowledged_meanwhile() -> None:
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    store.failures += [UnavailableError("away")] * 5
+    async with recording(store) as recorder:
+        await recorder.put(run_of(1), lambda: done.append(len(store.rows)))
+        await until(lambda: recorder.failure)
+        assert done == []
+        await until(lambda: done)
+        assert recorder.failure == ""
+    assert done == [1]
+    assert recorder._metrics.store_retries._value.get() == 5
+
+
+async def test_one_refused_row_is_quarantined_and_the_rest_is_stored() -> None:
+    store, done = FakeStore(refuse=refusing(13)), []  # type: FakeStore, list[int]
+    async with recording(store) as recorder:
+        await recorder.put(run_of(*range(40)), lambda: done.append(1))
+        await recorder.put(run_of(50, offset=1), lambda: done.append(2))
+        await until(lambda: len(done) == 2)
+        assert recorder.failure == ""
+    assert {row.id for row in store.rows.trace} == {f"st-{number}" for number in (*range(40), 50) if number != 13}
+    (row,) = store.rows.quarantine
+    assert (row.code, row.receipt) == ("store-refused", "trace/st-13")
+    assert "13900001111" not in row.message
+    assert RECORDS.decode(row.raw).trace == [step(13)]
+    assert len(set(store.tokens)) == len(store.tokens)
+
+
+async def test_the_same_refused_row_has_the_same_id_when_it_comes_again() -> None:
+    store, done = FakeStore(refuse=refusing(1)), []  # type: FakeStore, list[int]
+    async with recording(store) as recorder:
+        for offset in range(2):
+            await recorder.put(run_of(1, offset=offset), lambda: done.append(1))
+            await until(done.copy)
+            done.clear()
+    assert len({row.id for row in store.rows.quarantine}) == 1
+
+
+async def test_a_refused_row_without_id_is_named_by_its_event() -> None:
+    def refuse(records: Records) -> None:
+        if records.personal:
+            raise ValueError
+
+    store, done = FakeStore(refuse=refuse), []  # type: FakeStore, list[int]
+    frame = RECORDS.encode(Records(personal=[Personal("ev-1", 0, None, None, None, None, "字")], trace=[step(1)]))[0]
+    async with recording(store) as recorder:
+        await recorder.put(Run("records", 0, [PlainRecord(frame, 0)]), lambda: done.append(1))
+        await until(lambda: done)
+    assert [row.receipt for row in store.rows.quarantine] == ["personal/ev-1"]
+    assert len(store.rows.trace) == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sets(st.integers(0, 59), max_size=MAX_REFUSED), st.lists(st.integers(1, 20), min_size=1, max_size=8))
+def test_every_row_is_either_stored_or_quarantined(bad: set[int], sizes: list[int]) -> None:
+    async def body() -> None:
+        store, done = FakeStore(refuse=refusing(*bad)), []  # type: FakeStore, list[int]
+        start = 0
+        async with recording(store, linger=0.0) as recorder:
+            for size in sizes:
+                await recorder.put(run_of(*range(start, start + size), offset=start), lambda: done.append(1))
+                start += size
+            await until(lambda: len(done) == len(sizes))
+        sent = {f"st-{number}" for number in range(start)}
+        refused = {f"st-{number}" for number in bad} & sent
+        assert {row.id for row in store.rows.trace} == sent - refused
+        assert {row.receipt for row in store.rows.quarantine} == {f"trace/{each}" for each in refused}
+
+    asyncio.run(body())
+
+
+async def test_a_store_that_refuses_many_rows_is_at_fault_itself_and_nothing_is_lost() -> None:
+    store, done = FakeStore(refuse=refusing(*range(100))), []  # type: FakeStore, list[int]
+    async with recording(store) as recorder:
+        await recorder.put(run_of(*range(100)), lambda: done.append(1))
+        await until(lambda: "refuses many rows" in recorder.failure)
+        assert done == []
+        assert store.rows.quarantine == []
+        store.refuse = lambda records: None  # the schema is mended
+        await until(lambda: done)
+    assert {row.id for row in store.rows.trace} == {f"st-{number}" for number in range(100)}
+
+
+async def test_a_store_that_refuses_row_after_row_is_at_fault_too() -> None:
+    store, done = FakeStore(refuse=refusing(*range(1_000))), []  # type: FakeStore, list[int]
+    async with recording(store, rows=1) as recorder:
+        for number in range(MAX_REFUSED_RUNNING + 1):
+            await recorder.put(run_of(number, offset=number), lambda: done.append(1))
+        await until(lambda: recorder.failure)
+        assert len(done) == len(store.rows.quarantine) == MAX_REFUSED_RUNNING
+
+
+async def test_a_store_that_refuses_the_quarantine_too_is_asked_again() -> None:
+    def refuse(records: Records) -> None:
+        if records.quarantine or records.trace:
+            raise ValueError
+
+    store, done = FakeStore(refuse=refuse), []  # type: FakeStore, list[int]
+    async with recording(store) as recorder:
+        await recorder.put(run_of(1), lambda: done.append(1))
+        await until(lambda: "their quarantine" in recorder.failure)
+        assert done == []
+        store.refuse = lambda records: None
+        await until(lambda: done)
+    assert ids(store.rows) == ["st-1"]
+
+
+async def test_a_store_that_goes_away_while_rows_are_told_apart_is_asked_again() -> None:
+    store, done = FakeStore(refuse=refusing(3)), []  # type: FakeStore, list[int]
+    store.failures += [ValueError(), UnavailableError("away")]
+    async with recording(store) as recorder:
+        await recorder.put(run_of(*range(8)), lambda: done.append(1))
+        await until(lambda: done)
+    assert {row.id for row in store.rows.trace} == {f"st-{number}" for number in range(8) if number != 3}
+    assert len(store.rows.quarantine) == 1
+
+
+async def test_a_frame_that_cannot_be_read_is_quarantined() -> None:
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    run = Run("records", 2, [PlainRecord(b"rubbish", 7), run_of(1, offset=8).records[0]])
+    async with recording(store) as recorder:
+        await recorder.put(run, lambda: done.append(1))
+        await until(lambda: done)
+    (row,) = store.rows.quarantine
+    assert (row.code, row.receipt, row.raw) == ("bad-frame", "records/2/7", b"rubbish")
+    assert len(store.rows.trace) == 1
+
+
+async def test_a_run_whose_app_has_ended_does_not_stop_the_next() -> None:
+    def ended() -> None:
+        raise RuntimeError("the app has ended")
+
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    async with recording(store) as recorder:
+        await recorder.put(run_of(1), ended)
+        await recorder.put(run_of(2, offset=1), lambda: done.append(1))
+        await until(lambda: done)
+
+
+async def test_what_was_stored_is_shown_to_the_observer() -> None:
+    seen: list[Records] = []
+    async with recording(FakeStore(), observe=seen.append) as recorder:
+        await recorder.put(run_of(1), lambda: None)
+        await until(lambda: seen)
+    assert ids(seen[0]) == ["st-1"]
+
+
+async def test_only_so_many_runs_wait_for_a_store_that_is_away() -> None:
+    recorder = Recorder(
+        FakeStore(),
+        VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)),
+        Metrics(CollectorRegistry()),
+        rows=1,
+        linger=0.0,
+        bound=2,
+    )
+    for number in range(2):
+        await recorder.put(run_of(number), lambda: None)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await recorder.put(run_of(3), lambda: None)
