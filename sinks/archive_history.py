@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, Final
 
 from jianguan.domain.alert import Alert
@@ -73,14 +73,13 @@ class Historian:
         if found is None:
             return None
         self._follow(graph, found, limit)
-        return self._told(graph, identifier, found, limit)
+        history = self._told(graph, identifier, found, limit)
+        # Whether an event is known shows at the end: one that was refused has steps but no row.
+        return history if history.events or history.steps or found != "event" else None
 
     def _from_id(self, graph: _Graph, kind: str, name: str, limit: int) -> str | None:
         """Start at one of our own ids. The kind, or None when no row has it."""
         if kind == "event":
-            if not self._store.query("SELECT 1 FROM events WHERE id = {id:String} LIMIT 1", {"id": name}):
-                # A record that was refused has steps, but no row.
-                return kind if self._steps([name], [], 1) else None
             graph.events[name] = None
             return kind
         if kind == "step":
@@ -142,11 +141,8 @@ class Historian:
         told_of = [each.about for each in graph.deliveries.values() if kind_of(each.about) == "alert"]
         in_cases = [alert for case in graph.cases.values() for alert in case.alerts]
         self._add(graph.alerts, "alerts", told_of if kind in _FORWARD else told_of + in_cases)
-        alerts = list(graph.alerts)
-        if alerts:
-            cases = by_any(self._store, "cases", "alerts", alerts, limit)
-            graph.cases.update((case.id, case) for case in cases)
-            self._add(graph.cases, "cases", self._cases_by_steps(alerts))
+        for case in chain.from_iterable(self._cases_of(chunk) for chunk in chunks(list(graph.alerts))):
+            graph.cases.setdefault(case.id, case)
         if kind not in _FORWARD:
             self._back_from_alerts(graph, limit)
         self._tasks_and_deliveries(graph, limit)
@@ -194,28 +190,33 @@ class Historian:
         cases = list(graph.cases)
         graph.tasks.update((task.id, task) for task in by_ids(self._store, "tasks", cases, column="case"))
         about = [*graph.alerts, *graph.cases, *graph.tasks]
-        for column, ids in (("case", cases), ("about", about)):
-            found = by_ids(self._store, "deliveries", ids, column=column, limit=limit + 1)
-            graph.truncated |= len(found) > limit
-            graph.deliveries.update((each.id, each) for each in found[:limit])
+        for chunk in chunks(about):
+            rows = self._store.query(
+                f"SELECT {SHAPES['deliveries'].select_list()} FROM deliveries FINAL WHERE id IN ("  # noqa: S608
+                "SELECT id FROM deliveries WHERE about IN {ids:Array(String)}"
+                " UNION ALL SELECT id FROM deliveries WHERE `case` IN {ids:Array(String)})"
+                " ORDER BY id LIMIT {most:UInt32}",
+                {"ids": chunk, "most": limit + 1},
+            )
+            graph.truncated |= len(rows) > limit
+            graph.deliveries.update((each.id, each) for each in records_of("deliveries", rows[:limit]))
 
     def _add(self, known: dict[str, Any], table: str, ids: Iterable[str]) -> None:
         missing = list(dict.fromkeys(each for each in ids if each not in known))
         known.update((record.id, record) for record in by_ids(self._store, table, missing))
 
-    def _cases_by_steps(self, alerts: list[str]) -> list[str]:
-        """Cases that these alerts joined, by the record of it: a case itself names only so many alerts."""
-        found: dict[str, None] = {}
-        for chunk in chunks(alerts):
-            rows = self._store.query(
-                "SELECT DISTINCT subject FROM trace WHERE hasAny(links, {ids:Array(String)})"
-                " AND startsWith(subject, 'ca-')"
-                " UNION ALL SELECT DISTINCT arrayJoin(links) AS link FROM trace"
-                " WHERE subject IN {ids:Array(String)} AND startsWith(link, 'ca-')",
-                {"ids": chunk},
-            )
-            found.update((row[0], None) for row in rows)
-        return list(found)
+    def _cases_of(self, alerts: list[str]) -> list[Case]:
+        """Cases that these alerts joined, by the record of it too: a case itself names only so many alerts."""
+        rows = self._store.query(
+            f"SELECT {SHAPES['cases'].select_list()} FROM cases FINAL WHERE id IN ("  # noqa: S608
+            "SELECT id FROM cases WHERE hasAny(alerts, {ids:Array(String)})"
+            " UNION ALL SELECT subject FROM trace WHERE hasAny(links, {ids:Array(String)})"
+            " AND startsWith(subject, 'ca-')"
+            " UNION ALL SELECT arrayJoin(links) AS link FROM trace"
+            " WHERE subject IN {ids:Array(String)} AND startsWith(link, 'ca-'))",
+            {"ids": alerts},
+        )
+        return records_of("cases", rows)
 
     def _told(self, graph: _Graph, asked: str, kind: str, limit: int) -> History:
         names = [*graph.alerts, *graph.cases, *graph.tasks, *graph.deliveries, *graph.quarantine]
@@ -225,11 +226,14 @@ class Historian:
         linked = [*names, *(graph.events if kind in _FORWARD else ())]
         steps = self._steps(subjects, linked, limit + 1)
         events = list(graph.events)
+        rules = None
+        if kind in ("event", "number") and not graph.truncated:
+            rules = _rules_met((fact.event, fact.rule) for fact in graph.facts.values())
         return History(
             asked=asked,
             kind=kind,
             steps=steps[:limit],
-            events=self._summaries(events[:limit]),
+            events=self._summaries(events[:limit], rules),
             facts=sorted(graph.facts.values(), key=lambda fact: (fact.time, fact.id)),
             alerts=sorted(graph.alerts.values(), key=lambda alert: (alert.raised_at, alert.id)),
             cases=sorted(graph.cases.values(), key=lambda case: (case.opened_at, case.id)),
@@ -241,39 +245,42 @@ class Historian:
 
     def _steps(self, subjects: list[str], linked: list[str], limit: int) -> list[Step]:
         """Steps of the subjects, and steps that mention the linked ids, in order."""
-        columns = SHAPES["trace"].select_list()
-        tail = "ORDER BY at, stage, id LIMIT 1 BY id LIMIT {most:UInt32}"
         found: dict[str, Step] = {}
-        conditions = chain(
-            (("subject IN {ids:Array(String)}", chunk) for chunk in chunks(subjects)),
-            (("hasAny(links, {ids:Array(String)})", chunk) for chunk in chunks(linked)),
-        )
-        for condition, chunk in conditions:
+        for of, mentioned in zip_longest(chunks(subjects), chunks(linked), fillvalue=None):
+            parts: list[str] = []
+            parameters: dict[str, Any] = {"most": limit}
+            if of:
+                parts.append("SELECT * FROM trace WHERE subject IN {subjects:Array(String)}")
+                parameters["subjects"] = of
+            if mentioned:
+                parts.append("SELECT * FROM trace WHERE hasAny(links, {linked:Array(String)})")
+                parameters["linked"] = mentioned
             rows = self._store.query(
-                f"SELECT {columns} FROM trace FINAL WHERE {condition} {tail}",  # noqa: S608
-                {"ids": chunk, "most": limit},
+                f"SELECT {SHAPES['trace'].select_list()} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+                " ORDER BY at, stage, id LIMIT 1 BY id LIMIT {most:UInt32}",
+                parameters,
             )
             found.update((step.id, step) for step in records_of("trace", rows))
         return sorted(found.values(), key=lambda step: (step.at, step.stage, step.id))[:limit]
 
-    def _summaries(self, ids: list[str]) -> list[EventSummary]:
-        """The events without what is personal, by event time, with the rules whose condition they met."""
+    def _summaries(self, ids: list[str], known: dict[str, tuple[str, ...]] | None) -> list[EventSummary]:
+        """The events without what is personal, by event time, with the rules whose condition they met.
+
+        `known` are those rules by event, when all their facts have been read already.
+        """
         if not ids:
             return []
         shape = SHAPES["events"]
-        rules: dict[str, tuple[str, ...]] = {}
+        rules = known or {}
         rows: list[tuple[Any, ...]] = []
         for chunk in chunks(ids):
             rows += self._store.query(
                 f"SELECT {shape.select_list()} FROM events FINAL WHERE id IN {{ids:Array(String)}}",  # noqa: S608
                 {"ids": chunk},
             )
-            met = self._store.query(
-                "SELECT event, arraySort(groupUniqArray(rule)) FROM facts"
-                " WHERE event IN {ids:Array(String)} GROUP BY event",
-                {"ids": chunk},
-            )
-            rules.update((event, tuple(names)) for event, names in met)
+            if known is None:
+                sql = "SELECT DISTINCT event, rule FROM facts WHERE event IN {ids:Array(String)}"
+                rules |= _rules_met(self._store.query(sql, {"ids": chunk}))
         events: list[Event] = records_of("events", rows)
         lengths = [row[-1] for row in rows]
         summaries = [
@@ -303,3 +310,11 @@ def by_any(store: BlockStore, table: str, column: str, ids: list[str], limit: in
 def _belongs(fact: Fact, alert: Alert) -> bool:
     """Whether the fact lies in the window that the alert looked at, or later in its episode."""
     return min(alert.window_start + 1, alert.episode) <= fact.time < max(alert.time + 1, alert.episode_end)
+
+
+def _rules_met(pairs: Iterable[tuple[Any, ...]]) -> dict[str, tuple[str, ...]]:
+    """The rules of each event, in order, from pairs of (event, rule)."""
+    rules: dict[str, set[str]] = {}
+    for event, rule in pairs:
+        rules.setdefault(event, set()).add(rule)
+    return {event: tuple(sorted(names)) for event, names in rules.items()}

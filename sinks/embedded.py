@@ -29,8 +29,12 @@ _LOCK: Final = "store.lock"
 _MANY_PARTS: Final = 12
 _SMALL_TABLE_BYTES: Final = 64 * 1024 * 1024
 
-# One thread reads a block of a run faster than several; rows that are told twice within a run wait for the merge.
-_INSERT_SETTINGS: Final = "max_threads = 1, max_insert_threads = 1, optimize_on_insert = 0, async_insert = 0"
+# One thread reads a run faster than several do. Rows that are told twice within it, and the indexes of a part that is
+# small and new, wait for the first merge.
+_INSERT_SETTINGS: Final = (
+    "max_threads = 1, max_insert_threads = 1, async_insert = 0, optimize_on_insert = 0,"
+    " materialize_skip_indexes_on_insert = 0"
+)
 
 
 class EmbeddedStore:
