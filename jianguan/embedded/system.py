@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from streams.outbox import Outbox
 from streams.topics import all_topics, ensure_topics
 from streams.topology import Pipeline
 from streams.transport import App, acknowledged_positions
+from streams.watchdog import Stuck, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,8 @@ class EmbeddedSystem:
         self._drain = Drain()
         self._app: App = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._watchdog: asyncio.Task[None] | None = None
+        self._stuck = False
         self.problem = "starting"
 
     async def start(self) -> None:
@@ -104,6 +107,8 @@ class EmbeddedSystem:
         self._app = create_app(self._options(self._broker.address))
         self._pipeline.attach(self._app)
         await self._app.start()
+        watchdog = Watchdog(self._app, self._clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
+        self._watchdog = asyncio.create_task(watchdog.run(), name="watchdog")
         await self._replay()
         self.problem = ""
         self._gateway.open()
@@ -111,6 +116,9 @@ class EmbeddedSystem:
     async def _end(self) -> None:
         self._pipeline.detach()
         self._drain.reset()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.gather(self._watchdog, return_exceptions=True)
         if self._app is not None:
             app, self._app = self._app, None
             await app.stop()
@@ -132,6 +140,12 @@ class EmbeddedSystem:
         self.problem = f"the embedded broker died (exit code {code}) and is being replaced"
         self._died.set()
 
+    def _on_stuck(self, stuck: Sequence[Stuck]) -> None:
+        # A store that takes nothing, or a poisoned topic, stands still too: a new app would not help those.
+        if not self._pipeline.failures():
+            self.problem = f"stages stand still and are being restarted: {stuck[0]}"
+            self._stuck = True
+
     async def _watch(self) -> None:
         last_drain = self._clock.monotonic()
         while True:
@@ -142,6 +156,9 @@ class EmbeddedSystem:
                 pass
             if self._died.is_set():
                 await self._replace("death")
+                continue
+            if self._stuck:
+                await self._replace("stuck")
                 continue
             if self._clock.monotonic() - last_drain >= DRAIN_EVERY and not self._drain.busy:
                 last_drain = self._clock.monotonic()
@@ -182,6 +199,7 @@ class EmbeddedSystem:
         self._metrics.broker_restarts.labels(reason).inc()
         while True:
             self._died.clear()
+            self._stuck = False
             try:
                 await self._end()
                 await self._broker.restart()

@@ -123,7 +123,7 @@ def redeliverer(archive: Archive, desk: DeliveryDesk) -> Callable[[str], Awaitab
         found = next((each for each in history.deliveries if each.id == identifier), None) if history else None
         if found is None:
             return False
-        await desk.redeliver(identifier, found)
+        await desk.redeliver(found)
         return True
 
     return redeliver

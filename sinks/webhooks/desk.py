@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
+import msgspec
+
 from jianguan.clock import Clock, from_millis, to_millis
 from jianguan.domain.delivery import Delivery, Notice
 from jianguan.domain.ids import make_id
@@ -25,6 +27,7 @@ from sinks.webhooks.schedule import DeliveryRow, DeliverySchedule, DueDelivery, 
 
 log = logging.getLogger(__name__)
 
+REDELIVER: Final = "redeliver"  # kind of a notice that asks for a known delivery, which is its body as JSON
 PER_RECEIVER: Final = 8
 IN_FLIGHT: Final = 64
 IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when nobody wakes the desk
@@ -80,6 +83,9 @@ class DeliveryDesk:
         records = Records()
         now = to_millis(self._clock.now())
         for notice in notices:
+            if notice.kind == REDELIVER:
+                self._again(msgspec.json.decode(notice.body, type=Delivery), now, records)
+                continue
             receivers = [each for each in self._receivers.values() if each.department == notice.department]
             if not receivers:
                 detail = json.dumps({"department": notice.department, "kind": notice.kind}, separators=(",", ":"))
@@ -89,24 +95,15 @@ class DeliveryDesk:
         self._wake.set()
         return records
 
-    async def redeliver(self, identifier: str, known: Delivery) -> None:
+    async def redeliver(self, known: Delivery) -> None:
         """Send `known` (as the store has it) again, now, with its old id. InputError when its receiver is gone."""
         if known.receiver not in self._receivers:
             raise InputError(
                 "unknown-receiver", f"the receiver {known.receiver} is not configured any more", "receiver"
             )
-        now = self._clock.now()
-        self._schedule.enable(known.receiver)
-        if identifier in self._schedule:
-            self._schedule.redeliver(identifier, now, known.body.encode())
-        else:
-            self._schedule.add(identifier, known.receiver, now, known.body.encode())
-        delivery = known._replace(
-            state="pending", due_at=to_millis(now), updated_at=to_millis(now), revision=known.revision + 1
-        )
-        self._open[identifier] = delivery
-        step = _step(identifier, "redelivery-asked", to_millis(now), str(delivery.revision), (known.about,), "")
-        await self._emit(Records(deliveries=[delivery], trace=[step]))
+        records = Records()
+        self._again(known, to_millis(self._clock.now()), records)
+        await self._emit(records)
         self._wake.set()
 
     async def run(self) -> None:
@@ -125,6 +122,21 @@ class DeliveryDesk:
             for task in self._attempts:
                 task.cancel()
             await asyncio.gather(*self._attempts, return_exceptions=True)
+
+    def _again(self, known: Delivery, now: int, records: Records) -> None:
+        if known.receiver not in self._receivers:
+            records.trace.append(_step(known.id, "no-receiver", now, str(known.revision), (known.about,), ""))
+            return
+        self._schedule.enable(known.receiver)
+        if known.id in self._schedule:
+            self._schedule.redeliver(known.id, from_millis(now), known.body.encode())
+        else:
+            self._schedule.add(known.id, known.receiver, from_millis(now), known.body.encode())
+        delivery = known._replace(state="pending", due_at=now, updated_at=now, revision=known.revision + 1)
+        self._open[known.id] = delivery
+        records.deliveries.append(delivery)
+        step = _step(known.id, "redelivery-asked", now, str(delivery.revision), (known.about,), "")
+        records.trace.append(step)
 
     def _accept(self, notice: Notice, receiver: Receiver, now: int, records: Records) -> None:
         identifier = make_id("dl", notice.id, receiver.id)
