@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
 from jianguan.wiring.restore import Restorer
 from jianguan.wiring.tables import Tables
+from rules.engine import Engine
 from sinks.webhooks.desk import DeliveryDesk
 from sinks.webhooks.receivers import Receiver, load_receivers
 from sinks.webhooks.retry import RetryPolicy
@@ -69,6 +70,7 @@ def build_parts(
     receivers: Sequence[Receiver],
     partitions: int,
     observe: Callable[[Records], None],
+    fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
 ) -> Parts:
     """Join the stages. Nothing is started; the store and the rule book are."""
     outbox = Outbox(settings.topic_prefix, partitions)
@@ -85,7 +87,7 @@ def build_parts(
         max_age_ms=int(settings.max_age / timedelta(milliseconds=1)),
         prefix=settings.topic_prefix,
     )
-    restorer = Restorer(archive, rulebook, tables, clock, partitions)
+    restorer = Restorer(archive, rulebook, tables, clock, partitions, fold_topic)
     correlate = Owned(restorer.correlate)
     handle = Owned(restorer.handle)
     recorder = Recorder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
@@ -25,16 +25,28 @@ log = logging.getLogger(__name__)
 class Restorer:
     """Builds the state of a partition from what the store has (DESIGN D2)."""
 
-    def __init__(self, archive: Archive, rulebook: RuleBook, tables: Tables, clock: Clock, partitions: int) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        rulebook: RuleBook,
+        tables: Tables,
+        clock: Clock,
+        partitions: int,
+        fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+    ) -> None:
         self._archive = archive
         self._rulebook = rulebook
         self._tables = tables
         self._clock = clock
         self._partitions = partitions
+        self._fold_topic = fold_topic
 
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition."""
-        return await asyncio.to_thread(self._correlate, partition)
+        state = await asyncio.to_thread(self._correlate, partition)
+        if self._fold_topic is not None and isinstance(state.engine, Engine):
+            await self._fold_topic(state.engine, partition)
+        return state
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""

@@ -35,16 +35,30 @@ class Tables:
     folders: tuple[Path, ...]
 
 
-def load_tables(settings: Settings, clock: Clock) -> Tables:
-    """Read every reference table. Blocking; the errors name the file."""
+def load_reference(settings: Settings, clock: Clock) -> Reference:
+    """The tables that rules lean on. Blocking; the errors name the file."""
     year = clock.now().year
-    regions = Regions.load(settings.regions)
-    industries = Industries.load(settings.industries)
     # Next year's holidays are announced late in the year: until then its weekends alone count, and `doctor` says so.
     working_days = WorkingDays.load(settings.calendars, provisional_years=(year, year + 1))
-    reference = Reference(regions, industries, working_days, StatutoryClocks.load(), Departments.load())
-    codes = Codes(regions, industries, hash_key(settings.data))
-    return Tables(reference, codes, settings.rules or (RuleSet.library_path(),))
+    return Reference(
+        Regions.load(settings.regions),
+        Industries.load(settings.industries),
+        working_days,
+        StatutoryClocks.load(),
+        Departments.load(),
+    )
+
+
+def rule_folders(settings: Settings) -> tuple[Path, ...]:
+    """Where the rules are: the operator's folders, or the shipped library."""
+    return settings.rules or (RuleSet.library_path(),)
+
+
+def load_tables(settings: Settings, clock: Clock) -> Tables:
+    """Every reference table, and the key of the reporter hash, which is made if it is not there. Blocking."""
+    reference = load_reference(settings, clock)
+    codes = Codes(reference.regions, reference.industries, hash_key(settings.data))
+    return Tables(reference, codes, rule_folders(settings))
 
 
 def hash_key(folder: Path) -> bytes:

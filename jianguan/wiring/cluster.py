@@ -1,0 +1,351 @@
+"""The cluster's two processes: workers with all stages, and dashboards with the pages and the API.
+
+Both over Kafka and a ClickHouse server. Any number of each may run; workers share the partitions between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, start_http_server
+
+from dashboards import Health, LiveFeed
+from jianguan.clock import Clock, to_millis
+from jianguan.domain.delivery import Notice
+from jianguan.domain.ids import partition_of
+from jianguan.domain.masking import redact
+from jianguan.errors import ConfigurationError, InputError, UnavailableError
+from jianguan.metrics import Metrics
+from jianguan.settings import Settings
+from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, faust_options, receivers_of
+from jianguan.wiring.restore import rules_changed
+from jianguan.wiring.serving import WebServer
+from jianguan.wiring.tables import load_tables
+from jianguan.wiring.web import build_web, health_of
+from rules.engine import Engine
+from sinks.archive import SqlArchive
+from sinks.server import ServerStore
+from sinks.webhooks.desk import REDELIVER
+from streams.app import create_app
+from streams.frames import FACTS, NOTICES, RECORDS
+from streams.gateway import StreamGateway
+from streams.outbox import Outbox
+from streams.rulebook import RuleBook
+from streams.topics import TopicName, all_topics, ensure_topics
+from streams.transport import App
+from streams.transport_ends import end_offsets
+from streams.watchdog import Stuck, Watchdog
+
+log = logging.getLogger(__name__)
+
+MAINTAIN_EVERY: Final = 300.0
+START_PATIENCE: Final = 120.0
+RETRY_PAUSE: Final = 1.0
+
+
+def _store(settings: Settings) -> ServerStore:
+    password = ""
+    if settings.store_password_file is not None:
+        try:
+            password = settings.store_password_file.read_text().strip()
+        except OSError as error:
+            raise ConfigurationError(f"the store's password cannot be read: {error}") from None
+    assert settings.store is not None
+    return ServerStore(settings.store, password=password)
+
+
+def _require_cluster(settings: Settings) -> str:
+    if settings.broker is None:
+        raise ConfigurationError("set JIANGUAN_BROKER and JIANGUAN_STORE, or run `jianguan up` on one machine")
+    return settings.broker
+
+
+async def _patiently(clock: Clock, what: str, attempt: Callable[[], Awaitable[Any]]) -> None:
+    """Try until it works: in a cluster the parts start in any order."""
+    deadline = clock.monotonic() + START_PATIENCE
+    while True:
+        try:
+            await attempt()
+        except UnavailableError as error:
+            if clock.monotonic() > deadline:
+                raise
+            log.warning("%s is not there yet: %s", what, error)
+            await asyncio.sleep(RETRY_PAUSE)
+        else:
+            return
+
+
+class Worker:
+    """All stages, over the partitions that the group gives to this process."""
+
+    def __init__(self, settings: Settings, clock: Clock, metrics_port: int) -> None:
+        self._broker = _require_cluster(settings)
+        self._settings = settings
+        self._clock = clock
+        self._metrics_port = metrics_port
+        self._metrics = Metrics(CollectorRegistry())
+        self._store = _store(settings)
+        self._archive = SqlArchive(self._store, clock)
+        self._partitions = settings.partitions or CLUSTER_PARTITIONS
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._app: App = None
+        self._parts: Parts | None = None
+        self.stuck = asyncio.Event()  # set when the process should end, to be started again by its supervisor
+
+    async def start(self) -> None:
+        """Connect, create or check the topics, join the group."""
+        settings, clock = self._settings, self._clock
+        tables = await asyncio.to_thread(load_tables, settings, clock)
+        rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics)
+        await asyncio.to_thread(rulebook.load)
+        await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
+        topics = all_topics(settings.topic_prefix, self._partitions, settings.replication)
+        await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics))
+        parts = self._parts = build_parts(
+            settings,
+            clock,
+            self._metrics,
+            tables,
+            rulebook,
+            self._store,
+            self._archive,
+            receivers_of(settings),
+            self._partitions,
+            lambda records: None,
+            self._fold_topic,
+        )
+        seen = self._archive.seen_events(settings.seen_events)
+        await asyncio.to_thread(parts.seen.restore, seen)
+        parts.desk.restore(await asyncio.to_thread(lambda: list(self._archive.pending_deliveries())))
+        self._app = create_app(faust_options(settings, embedded=False)(self._broker))
+        parts.pipeline.attach(self._app)
+        self._app.on_partitions_assigned.connect(self._assigned)
+        if self._metrics_port:
+            start_http_server(self._metrics_port, settings.host, self._metrics.registry)
+        parts.pipeline.start()
+        await self._app.start()
+        watchdog = Watchdog(self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
+        interval = settings.rules_reload / timedelta(seconds=1)
+        self._tasks = [
+            asyncio.create_task(watchdog.run(), name="watchdog"),
+            asyncio.create_task(parts.desk.run(), name="deliveries"),
+            asyncio.create_task(
+                rulebook.watch(interval, lambda rules: rules_changed(parts.correlate, parts.restorer, rules)),
+                name="rules",
+            ),
+            asyncio.create_task(self._maintain(), name="maintenance"),
+        ]
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+
+    async def stop(self) -> None:
+        """Leave the group, finish what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._app is not None:
+            await self._app.stop()
+        if self._parts is not None:
+            await self._parts.pipeline.stop()
+            await self._parts.sender.close()
+        await asyncio.to_thread(self._store.close)
+
+    async def _assigned(self, app: App, assigned: Any, **_: Any) -> None:
+        assert self._parts is not None
+        name = TopicName.FACTS.under(self._settings.topic_prefix)
+        self._parts.pipeline.keep_only({place.partition for place in assigned if place.topic == name})
+
+    async def _fold_topic(self, engine: Engine, partition: int) -> None:
+        """Fold what the facts topic still holds: the store may be behind it (DESIGN D2)."""
+        place = TopicPartition(TopicName.FACTS.under(self._settings.topic_prefix), partition)
+        end = (await end_offsets([place], bootstrap_servers=self._broker))[place]
+        async for value in _values(self._broker, place, end):
+            try:
+                engine.fold(FACTS.decode(value))
+            except InputError as error:
+                log.error("a frame of facts cannot be read: %s", error)
+            await asyncio.sleep(0)
+
+    def _on_stuck(self, stuck: Sequence[Stuck]) -> None:
+        assert self._parts is not None
+        if not self._parts.pipeline.failures():
+            log.error("this worker stands still and ends, to be started again: %s", stuck[0])
+            self.stuck.set()
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(MAINTAIN_EVERY)
+            try:
+                await asyncio.to_thread(self._store.maintain)
+            except UnavailableError as error:
+                log.warning("the store could not be tidied: %s", error)
+
+
+async def _values(broker: str, place: TopicPartition, end: int) -> AsyncIterator[bytes | None]:
+    """The values of a partition from its beginning to `end`."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign([place])
+        await consumer.seek_to_beginning(place)
+        while await consumer.position(place) < end:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                for record in records:
+                    if record.offset < end:
+                        yield record.value
+    finally:
+        await consumer.stop()
+
+
+class _PlainProducer:
+    """aiokafka's producer with the one method of Faust's that an Outbox calls, for a process without Faust."""
+
+    def __init__(self, broker: str) -> None:
+        self._kafka = AIOKafkaProducer(bootstrap_servers=broker, acks="all", max_request_size=4_194_304)
+
+    @property
+    def producer(self) -> _PlainProducer:
+        """As `app.producer`."""
+        return self
+
+    async def start(self) -> None:
+        await self._kafka.start()
+
+    async def stop(self) -> None:
+        await self._kafka.stop()
+
+    async def send(
+        self, topic: str, key: bytes, value: bytes, partition: int, timestamp: float | None, headers: list[Any]
+    ) -> Awaitable[Any]:
+        """Queue one record."""
+        sent: Awaitable[Any] = await self._kafka.send(
+            topic, value, key=key or None, partition=partition, headers=headers
+        )
+        return sent
+
+
+class DashboardsProcess:
+    """Pages, API and intake, without stages: what is new comes from the records topic."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._broker = _require_cluster(settings)
+        self._settings = settings
+        self._clock = clock
+        self._metrics = Metrics(CollectorRegistry())
+        self._store = _store(settings)
+        self._archive = SqlArchive(self._store, clock, mask=lambda text: redact(text).text)
+        self._partitions = settings.partitions or CLUSTER_PARTITIONS
+        self._live = LiveFeed(clock)
+        self._web = WebServer(settings.host, settings.port)
+        self._producer: _PlainProducer | None = None
+        self._outbox = Outbox(settings.topic_prefix, self._partitions)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure = ""
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        return self._web.url
+
+    async def start(self) -> None:
+        """Connect and serve."""
+        settings, clock = self._settings, self._clock
+        self._web.bind()
+        tables = await asyncio.to_thread(load_tables, settings, clock)
+        rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics)
+        await asyncio.to_thread(rulebook.load)
+        await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
+        topics = all_topics(settings.topic_prefix, self._partitions, settings.replication)
+        await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics))
+        self._producer = _PlainProducer(self._broker)
+        await self._producer.start()
+        self._outbox.attach(self._producer)
+        gateway = StreamGateway(self._outbox, clock, self._partitions, secrets.token_hex(8))
+        gateway.open()
+        app = build_web(
+            settings,
+            clock,
+            self._metrics.registry,
+            tables,
+            self._archive,
+            gateway,
+            self._live,
+            rulebook,
+            self._health,
+            self._redeliver,
+            self._outbox.emit,
+        )
+        await self._web.start(app)
+        interval = settings.rules_reload / timedelta(seconds=1)
+        self._tasks = [
+            asyncio.create_task(self._follow(), name="follow"),
+            asyncio.create_task(rulebook.watch(interval, _nothing), name="rules"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self._live.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._web.stop()
+        if self._producer is not None:
+            await self._producer.stop()
+        await asyncio.to_thread(self._store.close)
+
+    def _health(self) -> Health:
+        return health_of({"live": [self._failure] if self._failure else []})
+
+    async def _redeliver(self, identifier: str) -> bool:
+        history = await asyncio.to_thread(self._archive.history, identifier)
+        found = next((each for each in history.deliveries if each.id == identifier), None) if history else None
+        if found is None:
+            return False
+        notice = Notice(
+            id=found.notice,
+            department=found.department,
+            kind=REDELIVER,
+            about=found.id,
+            case=found.case,
+            created_at=to_millis(self._clock.now()),
+            received_at=0,
+            body=msgspec.json.encode(found).decode(),
+        )
+        partition = partition_of(notice.department, self._partitions)
+        await self._outbox.settle(await self._outbox.rows(TopicName.DELIVERIES, NOTICES, {partition: [notice]}))
+        return True
+
+    async def _follow(self) -> None:
+        """Tell the live pages what the stages record, from now on."""
+        topic = TopicName.RECORDS.under(self._settings.topic_prefix)
+        while True:
+            consumer = AIOKafkaConsumer(
+                topic, bootstrap_servers=self._broker, group_id=None, auto_offset_reset="latest", fetch_max_wait_ms=50
+            )
+            try:
+                await consumer.start()
+                self._failure = ""
+                async for record in consumer:
+                    try:
+                        self._live.observe(RECORDS.decode(record.value))
+                    except InputError as error:
+                        log.error("a frame of records cannot be read: %s", error)
+            except KafkaError as error:
+                self._failure = f"the records topic cannot be followed: {error}"
+                log.warning("%s; trying again", self._failure)
+                await asyncio.sleep(RETRY_PAUSE)
+            finally:
+                await consumer.stop()
+
+
+async def _nothing(_: object) -> None:
+    return
