@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
 import click
 
+from jianguan.cli.running import until_signal
 from jianguan.clock import SystemClock
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
@@ -33,10 +33,7 @@ def command(demo: bool, data: Path | None, port: int | None) -> None:
 async def _run(settings: Settings, demo: bool) -> None:
     from jianguan.wiring.embedded import EmbeddedApplication  # as above
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = until_signal()
     application = EmbeddedApplication(settings, SystemClock(), demo=demo)
     starting = asyncio.create_task(application.start())
     stopping = asyncio.create_task(stop.wait())
@@ -47,8 +44,8 @@ async def _run(settings: Settings, demo: bool) -> None:
         return
     try:
         starting.result()
-        click.echo(f"\n  监管 jianguan   {application.url}\n", err=False)
-        click.echo("  Ctrl-C 停止 / stops", err=False)
+        click.echo(f"\n  监管 jianguan   {application.url}\n")
+        click.echo("  Ctrl-C 停止 / stops")
         sys.stdout.flush()
         await stop.wait()
         click.echo("\n  正在停止 / stopping …")

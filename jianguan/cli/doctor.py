@@ -1,0 +1,205 @@
+"""`jianguan doctor`: what is wrong with this machine or this installation, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from jianguan.clock import Clock, SystemClock
+from jianguan.errors import JianguanError
+from jianguan.settings import Settings, load_settings
+
+Level = Literal["ok", "warning", "error"]
+DISK_ERROR: Final = 500_000_000
+DISK_WARNING: Final = 5_000_000_000
+_MARKS: Final[dict[str, tuple[str, str]]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    level: Level
+    text: str
+
+
+@click.command()
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of the embedded system.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(data: Path | None, as_json: bool) -> None:
+    """Look at ports, store, disk, clock, calendar, rules, receivers and broker. Ends with 3 when something is wrong."""
+    settings = load_settings(data=data)
+    findings = list(examine(settings, SystemClock()))
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
+    else:
+        for finding in findings:
+            mark, colour = _MARKS[finding.level]
+            click.echo(f"{click.style(mark, fg=colour)} {finding.check}: {finding.text}")
+    if any(finding.level == "error" for finding in findings):
+        raise click.exceptions.Exit(3)
+
+
+def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
+    """Every check in turn; one that fails in an unforeseen way is a finding, not the end."""
+    server = _server(settings)
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("server", lambda: _running(server)),
+        ("port", lambda: _port(settings, server)),
+        ("store", lambda: _store(settings, server)),
+        ("disk", lambda: _disk(settings)),
+        ("clock", lambda: _clock(settings, clock)),
+        ("calendar", lambda: _calendar(settings, clock)),
+        ("rules", lambda: _rules(settings, clock)),
+        ("receivers", lambda: _receivers(settings)),
+        ("broker", lambda: _broker(settings)),
+    ]
+    for name, check in checks:
+        try:
+            yield check()
+        except (JianguanError, OSError) as error:
+            yield Finding(name, "error", str(error))
+
+
+def _server(settings: Settings) -> dict[str, object] | None:
+    """What a running `jianguan up` wrote about itself, if its process is still there."""
+    try:
+        found = json.loads((settings.data / "server.json").read_text())
+        os.kill(int(found["pid"]), 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return dict(found)
+
+
+def _running(server: dict[str, object] | None) -> Finding:
+    if server is None:
+        return Finding("server", "ok", "no embedded system is running on this folder")
+    return Finding("server", "ok", f"running at {server['url']} as process {server['pid']}")
+
+
+def _port(settings: Settings, server: dict[str, object] | None) -> Finding:
+    address = f"{settings.host}:{settings.port}"
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            if server is not None and str(server["url"]).endswith(f":{settings.port}"):
+                return Finding("port", "ok", f"{address} is this system's own")
+            return Finding("port", "error", f"{address} cannot be used: {error.strerror}; choose another with --port")
+    return Finding("port", "ok", f"{address} is free")
+
+
+def _store(settings: Settings, server: dict[str, object] | None) -> Finding:
+    if settings.store is not None:
+        from sinks.server import ServerStore
+
+        password = settings.store_password_file.read_text().strip() if settings.store_password_file else ""
+        store = ServerStore(settings.store, password=password)
+        try:
+            store.start()
+        finally:
+            store.close()
+        return Finding("store", "ok", "the ClickHouse server answers, and its tables are up to date")
+    if server is not None:
+        return Finding("store", "ok", f"{settings.data / 'store'} is open in process {server['pid']}")
+    if not (settings.data / "store").exists():
+        return Finding("store", "ok", f"{settings.data / 'store'} does not exist yet; the first start makes it")
+    from sinks.embedded import EmbeddedStore
+
+    embedded = EmbeddedStore(settings.data / "store")
+    try:
+        embedded.start()
+        rows = embedded.query("SELECT count() FROM events")
+    finally:
+        embedded.close()
+    return Finding("store", "ok", f"{settings.data / 'store'} opens; {rows[0][0]} event rows")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1e9:.1f} GB free at {folder.resolve()}"
+    if free < DISK_ERROR:
+        return Finding("disk", "error", f"{text}; the journal stops taking records when it is full: free some")
+    return Finding("disk", "warning" if free < DISK_WARNING else "ok", text)
+
+
+def _clock(settings: Settings, clock: Clock) -> Finding:
+    now = clock.now()
+    newest = max((path.stat().st_mtime for path in settings.data.glob("journal/*")), default=0.0)
+    if newest > now.timestamp() + 60:
+        return Finding(
+            "clock", "error", f"it is {now:%Y-%m-%d %H:%M:%S} UTC here, but the journal was written later than that"
+        )
+    if now.year < 2025:
+        return Finding("clock", "error", f"it is {now:%Y-%m-%d} here; events would all lie in the future")
+    return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _calendar(settings: Settings, clock: Clock) -> Finding:
+    from jianguan.domain.working_days import WorkingDays
+
+    years = WorkingDays.load(settings.calendars).years()
+    year = clock.now().year
+    missing = [str(each) for each in (year, year + 1) if each not in years]
+    if missing:
+        return Finding(
+            "calendar",
+            "warning" if str(year) not in missing else "error",
+            f"no holiday notice for {' and '.join(missing)}: only weekends count as rest days then; "
+            "add a table with JIANGUAN_CALENDARS when it is announced",
+        )
+    return Finding("calendar", "ok", f"working days known for {years[0]} to {years[-1]}")
+
+
+def _rules(settings: Settings, clock: Clock) -> Finding:
+    from jianguan.wiring.tables import load_reference, rule_folders
+    from rules.ruleset import RuleSet
+
+    folders = rule_folders(settings)
+    rules = RuleSet.load(folders, load_reference(settings, clock))
+    return Finding("rules", "ok", f"{len(rules.running)} rules run from {', '.join(map(str, folders))}")
+
+
+def _receivers(settings: Settings) -> Finding:
+    from jianguan.wiring.parts import receivers_of
+
+    receivers = receivers_of(settings)
+    if not receivers:
+        return Finding("receivers", "warning", "no webhook receivers; set JIANGUAN_RECEIVERS to a file that lists them")
+    return Finding("receivers", "ok", f"{len(receivers)} webhook receivers")
+
+
+def _broker(settings: Settings) -> Finding:
+    if settings.broker is None:
+        from jianguan.embedded.broker import find_binary
+
+        return Finding("broker", "ok", f"embedded: {find_binary().name} can be started")
+    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
+
+    async def ask() -> int:
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker, request_timeout_ms=5_000)
+        try:
+            await admin.start()
+            return len(await admin.list_topics())
+        finally:
+            await admin.close()
+
+    try:
+        return Finding("broker", "ok", f"{settings.broker} answers; {asyncio.run(ask())} topics")
+    except KafkaError as error:
+        return Finding("broker", "error", f"{settings.broker} does not answer: {error}; is it running and reachable?")
