@@ -236,7 +236,7 @@ class Engine:
                 return ()
         end_time = time + rule.size if rule.periods is None else rule.periods.start(time) + rule.size
         end = size if times[-1] < end_time else bisect_left(times, end_time, index)
-        sweep = Sweep(rule, window)
+        sweep = Sweep.of(rule, window)
         alerts: list[Alert] = []
         found = () if again else window.alerted
         while index < end:

@@ -16,13 +16,14 @@ from rules.rule import Rule
 
 _WIDTH: Final = 24  # 12 bytes of the fact's id, 12 of the event's
 _ID_LENGTH: Final = 27
+KEPT_FROM: Final = 64  # facts in a window from which on its figures are kept between facts
 _MOST: Final = 2**62
 
 
 class Window:
     """Facts of one key ordered by (time, fact id). `alerted` holds the starts of episodes with an alert."""
 
-    __slots__ = ("alerted", "ids", "members", "numbers", "times", "touched")
+    __slots__ = ("alerted", "ids", "members", "numbers", "sweep", "times", "touched")
 
     def __init__(self, rule: Rule) -> None:
         self.times = array("q")
@@ -31,6 +32,7 @@ class Window:
         self.numbers: array[int] | None = array("q") if rule.sum_of else None
         self.alerted: tuple[int, ...] = ()
         self.touched = True
+        self.sweep: Sweep | None = None  # of a large window: its figures, so that one more fact costs one step
 
     def __len__(self) -> int:
         return len(self.times)
@@ -72,9 +74,13 @@ class Window:
             self.members.insert(index, member_digest(fact.member))
         if self.numbers is not None:
             self.numbers.insert(index, whole(fact.number))
+        if self.sweep is not None:
+            self.sweep.inserted(index)
 
     def drop_oldest(self, count: int) -> None:
         """Forget the `count` oldest facts."""
+        if self.sweep is not None:
+            self.sweep.dropping(count)
         del self.times[:count]
         del self.ids[: count * _WIDTH]
         if self.members is not None:
@@ -95,8 +101,11 @@ class Window:
 
 
 class Sweep:
-    """Whether the trigger holds at facts of a window, asked in time order. Each fact is added and taken away once,
-    so that a pass over n facts costs n steps whatever the trigger."""
+    """Whether the trigger holds at facts of a window.
+
+    It keeps the figures of the part that it looked at last and takes away and adds only what differs, so that a pass
+    over n facts in order costs n steps whatever the trigger.
+    """
 
     __slots__ = ("_counts", "_high", "_low", "_rule", "_total", "_window", "high", "low")
 
@@ -104,9 +113,19 @@ class Sweep:
         self._rule = rule
         self._window = window
         self.low = self.high = 0  # the facts that were looked at last: [low, high)
-        self._low = self._high = 0  # what the running figures below are over
+        self._low = self._high = 0  # what the figures below are over
         self._counts: dict[int, int] = {}
         self._total = 0
+
+    @classmethod
+    def of(cls, rule: Rule, window: Window) -> Sweep:
+        """A sweep for a window: a large one keeps it, because one key may get very many facts that raise nothing."""
+        if window.sweep is not None:
+            return window.sweep
+        sweep = cls(rule, window)
+        if len(window.times) >= KEPT_FROM and (rule.distinct_of or rule.sum_of):
+            window.sweep = sweep
+        return sweep
 
     def holds(self, time: int) -> bool:
         """Whether all clauses hold over the window that ends at `time`, at which there is a fact."""
@@ -139,24 +158,62 @@ class Sweep:
         """Different values; a missing one is none."""
         return len(self._counts) - (0 in self._counts)
 
+    def inserted(self, index: int) -> None:
+        """A fact was put in at `index`."""
+        if index < self._low:
+            self._low += 1
+            self._high += 1
+        elif index < self._high:
+            self._high += 1
+            self._enter(index, index + 1)
+
+    def dropping(self, count: int) -> None:
+        """The `count` oldest facts are about to go."""
+        if count >= self._high:
+            self._clear(count)
+        elif count > self._low:
+            self._leave(self._low, count)
+            self._low = count
+        self._low -= count
+        self._high -= count
+
     def _move(self) -> None:
-        window, low, high = self._window, self.low, self.high
-        if low >= self._high:
-            self._counts.clear()
-            self._total = 0
-            self._low = self._high = low
+        low, high = self.low, self.high
+        if low >= self._high or high <= self._low:
+            self._clear(low)
+        if low < self._low:
+            self._enter(low, self._low)
+        else:
+            self._leave(self._low, low)
+        if high > self._high:
+            self._enter(self._high, high)
+        else:
+            self._leave(high, self._high)
+        self._low, self._high = low, high
+
+    def _clear(self, at: int) -> None:
+        self._counts.clear()
+        self._total = 0
+        self._low = self._high = at
+
+    def _enter(self, low: int, high: int) -> None:
+        window, counts = self._window, self._counts
         if window.numbers is not None:
-            self._total += sum(window.numbers[self._high : high]) - sum(window.numbers[self._low : low])
+            self._total += sum(window.numbers[low:high])
         if window.members is not None:
-            counts = self._counts
-            for member in window.members[self._high : high]:
+            for member in window.members[low:high]:
                 counts[member] = counts.get(member, 0) + 1
-            for member in window.members[self._low : low]:
+
+    def _leave(self, low: int, high: int) -> None:
+        window, counts = self._window, self._counts
+        if window.numbers is not None:
+            self._total -= sum(window.numbers[low:high])
+        if window.members is not None:
+            for member in window.members[low:high]:
                 if counts[member] == 1:
                     del counts[member]
                 else:
                     counts[member] -= 1
-        self._low, self._high = low, high
 
 
 def member_digest(member: str | None) -> int:

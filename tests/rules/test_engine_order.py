@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import alert_id
+from rules import windows
 from rules.engine import Engine
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids, rule
 
 MINUTE = 60_000
+FIXTURE = [HealthCheck.function_scoped_fixture]  # it sets the same for all examples of a test
 MEMBERS = [None, "a", "b", "c"]
 
 
@@ -69,8 +74,17 @@ def emitted(engine: Engine, some: list[Fact]) -> set[str]:
     return ids([alert for each in some for alert in engine.add(each, NOW).alerts])
 
 
+@pytest.fixture(params=[1, 64], ids=["figures kept from the first fact", "figures kept in large windows"], autouse=True)
+def kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways of evaluating: from scratch, and on with the figures of the fact before."""
+    before = windows.KEPT_FROM
+    windows.KEPT_FROM = request.param  # type: ignore[misc]
+    yield
+    windows.KEPT_FROM = before  # type: ignore[misc]
+
+
 @given(rules(), facts, st.randoms(use_true_random=False), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=FIXTURE)
 def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
     a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
 ) -> None:
@@ -80,7 +94,7 @@ def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
 
 
 @given(rules(), facts, st.randoms(use_true_random=False), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None, suppress_health_check=FIXTURE)
 def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
     a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
 ) -> None:
@@ -103,14 +117,14 @@ def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
 
 
 @given(rules(), facts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=FIXTURE)
 def test_more_facts_never_take_an_alert_away(a_rule: Rule, some: list[Fact]) -> None:
     fewer = emitted(Engine(Running((a_rule,))), some[: len(some) // 2])
     assert fewer <= emitted(Engine(Running((a_rule,))), some)
 
 
 @given(rules(), facts, st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=FIXTURE)
 def test_partitions_do_not_matter(a_rule: Rule, some: list[Fact], data: st.DataObject) -> None:
     keys = sorted({each.key for each in some})
     apart: set[str] = set()
@@ -120,7 +134,7 @@ def test_partitions_do_not_matter(a_rule: Rule, some: list[Fact], data: st.DataO
 
 
 @given(rules(), facts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=FIXTURE)
 def test_an_alert_tells_the_window_that_it_was_raised_for(a_rule: Rule, some: list[Fact]) -> None:
     engine = Engine(Running((a_rule,)))
     given_so_far: list[Fact] = []
@@ -136,3 +150,17 @@ def test_an_alert_tells_the_window_that_it_was_raised_for(a_rule: Rule, some: li
             assert alert.event_count == len(inside)
             assert all(alert.values[name] >= alert.thresholds[name] for name in alert.thresholds)
             assert alert.values.keys() == alert.thresholds.keys()
+
+
+@given(rules(), facts, st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None, suppress_health_check=FIXTURE)
+def test_kept_figures_are_those_counted_anew_also_when_facts_go(a_rule: Rule, some: list[Fact], random: Any) -> None:
+    """With dropping of old facts and a small limit: what is kept equals what is counted."""
+    small = dataclasses.replace(a_rule, facts_per_key=10, lateness=MINUTE, retention=2 * a_rule.size + MINUTE)
+    random.shuffle(some)
+    first, second = Engine(Running((small,))), Engine(Running((small,)))
+    for each in some:
+        windows.KEPT_FROM = 1  # type: ignore[misc]
+        one = first.add(each, NOW)
+        windows.KEPT_FROM = 10_000  # type: ignore[misc]
+        assert one == second.add(each, NOW)
