@@ -62,7 +62,7 @@ def _metrics() -> Iterator[tuple[str, str, str, str]]:
         name, kind = collector._name, collector._type
         shown = f"{name}_total" if kind == "counter" else name
         labels = ", ".join(f"`{label}`" for label in collector._labelnames)
-        yield f"`{shown}`", kind, labels or "–", collector._documentation
+        yield f"`{shown}`", str(kind), labels or "–", collector._documentation
 
 
 def _default(value: Any) -> str:

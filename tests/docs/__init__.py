@@ -1,0 +1,1 @@
+"""Holds what the documents say to what the code does."""

@@ -1,0 +1,44 @@
+"""Every setting, metric and alert is documented, and nothing is documented that is not there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from jianguan.cli import COMMANDS, EXIT_CODES
+from jianguan.settings import Settings
+from tests.repository import ROOT
+from tools.make_docs import DOCS, TABLES, fill
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_table_in_the_document_is_what_the_code_says(name: str) -> None:
+    text = (DOCS / name).read_text(encoding="utf-8")
+    assert text == fill(text, TABLES[name]()), "run python -m tools.make_docs"
+
+
+def test_every_setting_has_a_description() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_every_variable_that_the_documents_and_files_name_exists() -> None:
+    known = {f"JIANGUAN_{name.upper()}" for name in Settings.model_fields}
+    known |= {"JIANGUAN_SERVER", "JIANGUAN_REQUIRE", "JIANGUAN_VERSION", "JIANGUAN_PUBLISH"}
+    files = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "docker-compose.yml", ROOT / "Dockerfile"]
+    named = {name for path in files for name in re.findall(r"JIANGUAN_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
+    assert named - known == set()
+
+
+def test_every_prometheus_alert_is_in_the_operator_guide_and_the_other_way_round() -> None:
+    groups = yaml.safe_load((ROOT / "dashboards/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"]}
+    guide = (DOCS / "operator.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(Jianguan\w+)` \|", guide, re.MULTILINE)) == alerts
+
+
+def test_every_command_and_exit_code_is_in_the_command_line_guide() -> None:
+    guide = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"## jianguan {name}" not in guide] == []
+    assert [code for code, meaning in EXIT_CODES.items() if f"| {code} |" not in guide] == []
