@@ -176,7 +176,9 @@ def test_images_are_pinned_to_a_version() -> None:
 def test_the_image_holds_every_package_and_runs_without_root() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    packages = [path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "bench", "tools")]
+    packages = [
+        path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "bench", "tools")
+    ]
     assert packages
     for package in packages:
         assert f"COPY {package} {package}" in text
