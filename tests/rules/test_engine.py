@@ -244,4 +244,4 @@ def test_a_key_that_was_just_used_is_not_forgotten_however_old_its_facts() -> No
 def test_a_key_with_three_facts_takes_less_than_800_bytes() -> None:
     from bench.engine import bytes_a_key
 
-    assert bytes_a_key(rule(), keys=2_000) < 800
+    assert bytes_a_key(rule(), keys=500) < 800

@@ -84,7 +84,7 @@ def kept(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @given(rules(), facts, st.randoms(use_true_random=False), st.data())
-@settings(max_examples=120, deadline=None, suppress_health_check=FIXTURE)
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
     a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
 ) -> None:
@@ -94,7 +94,7 @@ def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
 
 
 @given(rules(), facts, st.randoms(use_true_random=False), st.data())
-@settings(max_examples=120, deadline=None, suppress_health_check=FIXTURE)
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
     a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
 ) -> None:
@@ -153,7 +153,7 @@ def test_an_alert_tells_the_window_that_it_was_raised_for(a_rule: Rule, some: li
 
 
 @given(rules(), facts, st.randoms(use_true_random=False))
-@settings(max_examples=120, deadline=None, suppress_health_check=FIXTURE)
+@settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE)
 def test_kept_figures_are_those_counted_anew_also_when_facts_go(a_rule: Rule, some: list[Fact], random: Any) -> None:
     """With dropping of old facts and a small limit: what is kept equals what is counted."""
     small = dataclasses.replace(a_rule, facts_per_key=10, lateness=MINUTE, retention=2 * a_rule.size + MINUTE)
