@@ -152,6 +152,7 @@ def measure_look_ups(store: EmbeddedStore, clock: Clock, events: int) -> list[di
     """Fill the store, then ask for histories, the overview and the lists."""
     start, chance, size = to_millis(clock.now()), random.Random(7), 20_000
     kept: list[Records] = []
+    before = clock.monotonic()
     for first in range(0, events, size):
         run = run_of(first, size, start, chance, whole=True)
         store.write(run, f"fill-{first}")
@@ -170,7 +171,9 @@ def measure_look_ups(store: EmbeddedStore, clock: Clock, events: int) -> list[di
         "task": [each.id for part in kept for each in part.tasks],
         "enterprise": [each.enterprise or "" for part in kept for each in part.events],
     }
-    results: list[dict[str, object]] = []
+    results: list[dict[str, object]] = [
+        {"what": "fill, made and written", "events": events, "s": round(clock.monotonic() - before, 1)}
+    ]
     for kind, choices in names.items():
         took = []
         for name in choices[:20]:
@@ -222,7 +225,7 @@ def main() -> None:
         store = EmbeddedStore(Path(folder), fsync=chosen.fsync)
         store.start()
         try:
-            for size in (1_000, 10_000):
+            for size in (1_000, 10_000) if chosen.writes else ():
                 print(json.dumps(measure_writes(store, clock, size, chosen.writes, 10**9 * size)), flush=True)
             if chosen.events:
                 for each in measure_look_ups(store, clock, chosen.events):

@@ -16,7 +16,7 @@ from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.ports import EventSummary, History
 from sinks.rows import SHAPES, records_of
-from sinks.select import at, by_ids, checked_limit, chunks
+from sinks.select import at, by_ids, checked_limit, chunks, once
 from sinks.store import BlockStore
 
 _FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
@@ -166,9 +166,9 @@ class Historian:
         if graph.alerts:
             alerts = list(graph.alerts.values())
             rows = self._store.query(
-                f"SELECT {SHAPES['facts'].select_list()} FROM facts FINAL"  # noqa: S608
+                f"SELECT {SHAPES['facts'].select_list()} FROM facts"  # noqa: S608
                 f" WHERE rule IN {{rules:Array(String)}} AND time >= {at('since')} AND time < {at('until')}"
-                " AND key IN {keys:Array(String)} ORDER BY time DESC, id LIMIT {most:UInt32}",
+                " AND key IN {keys:Array(String)} ORDER BY time DESC, id LIMIT 1 BY id LIMIT {most:UInt32}",
                 {
                     "rules": sorted({alert.rule for alert in alerts}),
                     "keys": sorted({alert.key for alert in alerts}),
@@ -275,7 +275,7 @@ class Historian:
         rows: list[tuple[Any, ...]] = []
         for chunk in chunks(ids):
             rows += self._store.query(
-                f"SELECT {shape.select_list()} FROM events FINAL WHERE id IN {{ids:Array(String)}}",  # noqa: S608
+                f"SELECT {shape.select_list()} FROM events WHERE id IN {{ids:Array(String)}} LIMIT 1 BY id",  # noqa: S608
                 {"ids": chunk},
             )
             if known is None:
@@ -297,10 +297,11 @@ class Historian:
 def by_any(store: BlockStore, table: str, column: str, ids: list[str], limit: int) -> list[Any]:
     """The records of a table whose array `column` has one of `ids`, once each."""
     found: dict[str, Any] = {}
+    final, first = once(table)
     for chunk in chunks(ids):
         rows = store.query(
-            f"SELECT {SHAPES[table].select_list()} FROM {table} FINAL"  # noqa: S608
-            f" WHERE hasAny(`{column}`, {{ids:Array(String)}}) ORDER BY id LIMIT {{most:UInt32}}",
+            f"SELECT {SHAPES[table].select_list()} FROM {table} {final}"  # noqa: S608
+            f" WHERE hasAny(`{column}`, {{ids:Array(String)}}) ORDER BY id {first} LIMIT {{most:UInt32}}",
             {"ids": chunk, "most": limit},
         )
         found.update((record.id, record) for record in records_of(table, rows))
