@@ -1,7 +1,8 @@
 """How alerts become cases and tasks, and what departments may do with them. The single writer of a case.
 
 Pure: alerts, commands and times go in; new rows, steps and notices come out. Applying the same input twice gives the
-same ids and no second effect, which is what makes at-least-once processing enough.
+same ids and no second effect, which is what makes at-least-once processing enough: what it led to the first time is
+told again, since that may not have been stored.
 
 One desk holds the cases of one partition of case keys. A case key names the lead department, so a case has one lead
 for its whole life; an alert joins the open case of its key or opens the next one.
@@ -19,6 +20,7 @@ from jianguan.domain.alert import SEVERITIES, Alert
 from jianguan.domain.case import TRANSITIONS, Case, Command, Task
 from jianguan.domain.delivery import Notice
 from jianguan.domain.ids import case_id, make_id, task_id
+from jianguan.domain.notices import alert_notice, task_notice
 from jianguan.domain.trace import STAGES, Records, Step
 
 # (statutory clock id, start ms) -> (due ms or None when no calendar covers it, its source in law)
@@ -44,6 +46,11 @@ class _File:
     case: Case
     tasks: dict[str, Task]  # by department
     alerts: set[str]
+
+    @property
+    def opener(self) -> str | None:
+        """The alert that opened the case, if it is still listed."""
+        return self.case.alerts[0] if self.case.alert_count == len(self.case.alerts) > 0 else None
 
 
 class CaseDesk:
@@ -76,7 +83,7 @@ class CaseDesk:
         outcome = Outcome()
         if alert.case_key is None or alert.lead is None:
             if alert.notify and alert.lead:
-                outcome.notices.append(_alert_notice(alert, alert.lead, None, None, now))
+                outcome.notices.append(alert_notice(alert, alert.lead, None, None))
             return outcome
         known = self._joined.get(alert.id)
         if known is not None:
@@ -95,16 +102,19 @@ class CaseDesk:
             return outcome
         file = self._files[place[0]]
         task = file.tasks[place[1]]
-        if _applied_at(task, command.action) >= command.at:
-            # Seen before, and so was its outcome: told again, since the first telling may not have been stored.
+        if _was_applied(task, command):
             outcome.records.tasks.append(task)
             outcome.records.cases.append(file.case)
             outcome.records.trace.append(_action_step(command, task, now))
+            if command.action == "close" and file.case.closed_at == command.at:
+                self._tell_closing(file, command, now, outcome)
             return outcome
-        state = TRANSITIONS.get((task.state, command.action))
-        if state is None:
-            outcome.records.trace.append(_refusal(command, now, f"{command.action}-not-allowed-when-{task.state}"))
-            return outcome
+        # As of its own time first: one that was refused stays so when it is read again, though the task has moved on.
+        for before in (_state_at(task, command.at), task.state):
+            if (before, command.action) not in TRANSITIONS:
+                outcome.records.trace.append(_refusal(command, now, f"{command.action}-not-allowed-when-{before}"))
+                return outcome
+        state = TRANSITIONS[(task.state, command.action)]
         stamps: dict[str, Any] = {f"{state}_at": command.at}
         task = task._replace(
             state=state,
@@ -123,7 +133,7 @@ class CaseDesk:
     def elapse(self, now: int) -> Outcome:
         """Mark what has become overdue by `now`, and forget cases that were closed long ago."""
         outcome = Outcome()
-        while self._due and self._due[0][0] < now:
+        while self._due and self._due[0][0] <= now:  # half-open: what happens at the due instant is late
             _, identifier = heapq.heappop(self._due)
             place = self._tasks.get(identifier)
             if place is None:
@@ -145,7 +155,7 @@ class CaseDesk:
                     {"due_at": task.due_at, "department": task.department},
                 )
             )
-            outcome.notices.append(_task_notice("task.overdue", task, file.case, now))
+            outcome.notices.append(task_notice("task.overdue", task, file.case, now))
         while self._closed and self._closed[0][0] < now - REMEMBER_CLOSED_MS:
             self._forget(heapq.heappop(self._closed)[1])
         return outcome
@@ -182,8 +192,7 @@ class CaseDesk:
         )
         file = _File(case, {}, set())
         self._keep(file)
-        detail = {"rule": alert.rule, "lead": alert.lead, "clock": alert.clock, "due_at": due_at, "source": source}
-        outcome.records.trace.append(_step(case.id, now, "opened", "system", (alert.id,), detail))
+        outcome.records.trace.append(_opening(case, alert))
         return file
 
     def _join(self, alert: Alert, file: _File, now: int, outcome: Outcome, *, opened: bool) -> None:
@@ -227,13 +236,23 @@ class CaseDesk:
         file.tasks[department] = task
         self._index(task)
         outcome.records.tasks.append(task)
-        detail = {"department": department, "role": task.role, "due_at": task.due_at}
-        outcome.records.trace.append(_step(task.id, now, "assigned", "system", (case.id, alert.id), detail))
+        outcome.records.trace.append(_assignment(task, alert))
 
     def _again(self, alert: Alert, file: _File, now: int) -> Outcome:
         outcome = Outcome()
-        outcome.records.cases.append(file.case)
+        case = file.case
+        outcome.records.cases.append(case)
         outcome.records.tasks.extend(file.tasks.values())
+        if alert.id == file.opener:
+            outcome.records.trace.append(_opening(case, alert))
+        elif alert.id in case.alerts:
+            outcome.records.trace.append(_step(case.id, now, "joined", "system", (alert.id,), {"rule": alert.rule}))
+        for department in dict.fromkeys((case.lead, *alert.joint)):
+            task = file.tasks.get(department)
+            if task is not None:
+                outcome.records.trace.append(_assignment(task, alert))
+            elif case.state == "open":  # the process was killed when the case was stored and its tasks were not
+                self._assign(department, alert, file, now, outcome)
         self._notify(alert, file, now, outcome)
         return outcome
 
@@ -241,17 +260,23 @@ class CaseDesk:
         if not alert.notify:
             return
         for department in dict.fromkeys((file.case.lead, *alert.joint)):
-            outcome.notices.append(_alert_notice(alert, department, file.case, file.tasks.get(department), now))
+            outcome.notices.append(alert_notice(alert, department, file.case, file.tasks.get(department)))
 
     def _close(self, file: _File, command: Command, now: int, outcome: Outcome) -> None:
         case = file.case._replace(state="closed", closed_at=command.at, revision=file.case.revision + 1)
         file.case = case
-        self._open.pop(case.case_key, None)
+        if self._open.get(case.case_key) == case.id:
+            del self._open[case.case_key]
         heapq.heappush(self._closed, (now, case.id))
         outcome.records.cases.append(case)
+        self._tell_closing(file, command, now, outcome)
+
+    @staticmethod
+    def _tell_closing(file: _File, command: Command, now: int, outcome: Outcome) -> None:
+        case = file.case
         outcome.records.trace.append(_step(case.id, now, "closed", command.actor, (command.task, command.id), {}))
         for task in file.tasks.values():
-            outcome.notices.append(_task_notice("case.closed", task, case, now))
+            outcome.notices.append(task_notice("case.closed", task, case, now))
 
     def _keep(self, file: _File) -> None:
         case = file.case
@@ -281,14 +306,50 @@ class CaseDesk:
             self._tasks.pop(task.id, None)
 
 
-def _applied_at(task: Task, action: str) -> int:
-    stamp = {"accept": task.accepted_at, "report": task.reported_at, "close": task.closed_at}.get(action)
-    return -1 if stamp is None else stamp
+def _was_applied(task: Task, command: Command) -> bool:
+    """Whether the task bears the mark of this command: its stamp, or for a report that of a later one."""
+    if command.action == "report" and task.reported_at is not None and command.at < task.reported_at:
+        return (_state_at(task, command.at), "report") in TRANSITIONS
+    stamp = {"accept": task.accepted_at, "report": task.reported_at, "close": task.closed_at}.get(command.action)
+    return stamp == command.at
 
 
-def _step(subject: str, at: int, what: str, actor: str, links: tuple[str, ...], detail: dict[str, Any]) -> Step:
+def _state_at(task: Task, at: int) -> str:
+    """The state of `task` at the time `at`, as far as its stamps tell."""
+    for state, stamp in (("closed", task.closed_at), ("reported", task.reported_at), ("accepted", task.accepted_at)):
+        if stamp is not None and stamp <= at:
+            return state
+    return "assigned"
+
+
+def _opening(case: Case, alert: Alert) -> Step:
+    detail = {
+        "rule": alert.rule,
+        "lead": case.lead,
+        "clock": case.clock,
+        "due_at": case.due_at,
+        "source": case.clock_source,
+    }
+    return _step(case.id, case.opened_at, "opened", "system", (alert.id,), detail)
+
+
+def _assignment(task: Task, alert: Alert) -> Step:
+    detail = {"department": task.department, "role": task.role, "due_at": task.due_at}
+    # A task is assigned once, whichever of its alerts tells of it.
+    return _step(task.id, task.assigned_at, "assigned", "system", (task.case, alert.id), detail, identity=())
+
+
+def _step(
+    subject: str,
+    at: int,
+    what: str,
+    actor: str,
+    links: tuple[str, ...],
+    detail: dict[str, Any],
+    identity: tuple[str, ...] | None = None,
+) -> Step:
     return Step(
-        id=make_id("st", subject, what, *links),
+        id=make_id("st", subject, what, *(links if identity is None else identity)),
         subject=subject,
         at=at,
         stage=STAGES["handle"],
@@ -312,58 +373,3 @@ def _action_step(command: Command, task: Task, now: int) -> Step:
 def _refusal(command: Command, now: int, reason: str) -> Step:
     detail = {"action": command.action, "reason": reason}
     return _step(command.task, now, "refused", command.actor, (command.id,), detail)
-
-
-def _alert_notice(alert: Alert, department: str, case: Case | None, task: Task | None, now: int) -> Notice:
-    data = {
-        "alert": alert.id,
-        "rule": alert.rule,
-        "version": alert.version,
-        "severity": alert.severity,
-        "title": {"zh": alert.title_zh, "en": alert.title_en},
-        "occurred_at": alert.time,
-        "values": alert.values,
-        "thresholds": alert.thresholds,
-        "enterprise": alert.enterprise,
-        "enterprise_name": alert.enterprise_name,
-        "region": alert.region,
-        "category": alert.category,
-        "events": list(alert.events),
-        "legal_basis": alert.legal_basis,
-        "runbook": alert.runbook,
-        "case": case.id if case else None,
-        "task": _task_data(task) if task else None,
-    }
-    return _notice(
-        "alert.raised", alert.id, department, case.id if case else None, alert.raised_at, alert.received_at, data
-    )
-
-
-def _task_notice(kind: str, task: Task, case: Case, now: int) -> Notice:
-    data = {
-        "task": _task_data(task),
-        "case": case.id,
-        "title": {"zh": case.title_zh, "en": case.title_en},
-        "severity": case.severity,
-    }
-    return _notice(kind, task.id, task.department, case.id, now, 0, data)
-
-
-def _task_data(task: Task) -> dict[str, Any]:
-    return {"id": task.id, "role": task.role, "department": task.department, "state": task.state, "due_at": task.due_at}
-
-
-def _notice(
-    kind: str, about: str, department: str, case: str | None, at: int, received_at: int, data: dict[str, Any]
-) -> Notice:
-    body = {"type": kind, "timestamp": at, "data": data}
-    return Notice(
-        id=make_id("dl", kind, about, department),
-        department=department,
-        kind=kind,
-        about=about,
-        case=case,
-        created_at=at,
-        received_at=received_at,
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")),
-    )

@@ -1,0 +1,489 @@
+"""Cases and tasks: the same set whatever comes twice, in another order or after a restart."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import TRANSITIONS, Case, Command, Task
+from jianguan.domain.casework import ALERTS_LISTED, REMEMBER_CLOSED_MS, CaseDesk, Outcome
+from jianguan.domain.ids import alert_id, case_id, make_id, task_id
+from jianguan.domain.trace import Records
+
+START = 1_795_418_000_000
+HOUR = 3_600_000
+TERM = 10 * HOUR
+DEPARTMENTS = ("lead", "fire", "health")
+
+
+def deadline(clock: str, start: int) -> tuple[int | None, str]:
+    return (None, "no calendar") if clock == "unknown" else (start + TERM, "a law")
+
+
+def desk() -> CaseDesk:
+    return CaseDesk(deadline)
+
+
+def alert(number: int, key: str | None = "k", joint: Sequence[str] = (), **changes: Any) -> Alert:
+    made = Alert(
+        id=alert_id("r", str(number), 0),
+        rule="r",
+        version=1,
+        rule_hash="h",
+        key="group",
+        episode=0,
+        episode_end=1,
+        severity="medium",
+        title_zh="题",
+        title_en="Title",
+        time=0,
+        window_start=0,
+        raised_at=START,
+        received_at=START - 5,
+        values={"count": 3.0},
+        thresholds={"count": 3.0},
+        events=("ev",),
+        event_count=1,
+        enterprise="uscc:X",
+        enterprise_name="名",
+        region=None,
+        industry=None,
+        category="food-safety",
+        case_key=key,
+        lead="lead",
+        joint=tuple(joint),
+        clock="complaint",
+        legal_basis="law",
+        runbook="",
+        notify=True,
+    )
+    return made._replace(**changes)
+
+
+def command(task: str, action: str, at: int, number: int = 0, note: str = "") -> Command:
+    return Command(make_id("cm", task, action, str(at), str(number)), "k", task, action, "officer", note, at)
+
+
+LEAD = task_id(case_id("k", 1), "lead")
+FIRE = task_id(case_id("k", 1), "fire")
+
+
+def whats(outcome: Outcome) -> list[str]:
+    return [step.what for step in outcome.records.trace]
+
+
+def step_ids(outcome: Outcome) -> set[str]:
+    return {step.id for step in outcome.records.trace}
+
+
+def opened_with(*alerts: Alert) -> CaseDesk:
+    made = desk()
+    for each in alerts:
+        made.add_alert(each, START)
+    return made
+
+
+def test_the_first_alert_opens_a_case_and_gives_each_department_its_task() -> None:
+    outcome = desk().add_alert(alert(1, joint=["fire", "lead"]), START)
+    (case,) = outcome.records.cases
+    assert (case.id, case.state, case.due_at, case.alerts) == (case_id("k", 1), "open", START + TERM, (alert(1).id,))
+    assert [(task.id, task.role) for task in outcome.records.tasks] == [(LEAD, "lead"), (FIRE, "assist")]
+    assert whats(outcome) == ["opened", "assigned", "assigned"]
+    assert [notice.department for notice in outcome.notices] == ["lead", "fire"]
+
+
+def test_a_later_alert_joins_raises_the_severity_and_adds_departments() -> None:
+    made = opened_with(alert(1))
+    outcome = made.add_alert(alert(2, joint=["health"], severity="critical"), START + 1)
+    (case,) = outcome.records.cases
+    assert (case.severity, case.alert_count, case.revision) == ("critical", 2, 2)
+    assert whats(outcome) == ["joined", "assigned"]
+    assert made.add_alert(alert(3, severity="low"), START + 2).records.cases[0].severity == "critical"
+    assert len(made) == 1
+
+
+def test_an_alert_without_case_only_notifies_its_lead() -> None:
+    outcome = desk().add_alert(alert(1, key=None), START)
+    assert not outcome.records
+    assert [(notice.department, notice.case) for notice in outcome.notices] == [("lead", None)]
+    assert desk().add_alert(alert(1, key=None, notify=False), START).notices == []
+    assert desk().add_alert(alert(1, lead=None), START).notices == []
+
+
+def test_an_alert_told_twice_changes_nothing_and_tells_everything_again() -> None:
+    made = desk()
+    first = made.add_alert(alert(1, joint=["fire"]), START)
+    second = made.add_alert(alert(2), START + 1)
+    again = made.add_alert(alert(1, joint=["fire"]), START + 9)
+    assert again.records.cases == second.records.cases
+    assert again.records.tasks == first.records.tasks
+    assert again.records.trace == first.records.trace
+    assert [notice.id for notice in again.notices] == [notice.id for notice in first.notices]
+    assert step_ids(made.add_alert(alert(2), START + 9)) >= step_ids(second)
+
+
+def test_the_whole_life_of_a_task() -> None:
+    made = opened_with(alert(1))
+    for action, at in (("accept", 1), ("report", 2), ("report", 3), ("close", 4)):
+        outcome = made.apply(command(LEAD, action, START + at, note=action), START + at)
+    (task,) = outcome.records.tasks
+    assert (task.accepted_at, task.reported_at, task.closed_at) == (START + 1, START + 3, START + 4)
+    assert (task.state, task.note, task.revision) == ("closed", "close", 5)
+    assert outcome.records.cases[0].closed_at == START + 4
+    assert [notice.kind for notice in outcome.notices] == ["case.closed"]
+    assert len(made) == 0
+
+
+def test_a_case_closes_with_its_last_task_and_the_next_alert_opens_another() -> None:
+    made = opened_with(alert(1, joint=["fire"]))
+    for place, task in enumerate((LEAD, FIRE)):
+        made.apply(command(task, "accept", START + 1 + place), START)
+        outcome = made.apply(command(task, "close", START + 5 + place), START)
+        assert bool(outcome.records.cases) is (task == FIRE)
+    assert made.add_alert(alert(2), START + 20).records.cases[0].id == case_id("k", 2)
+
+
+def test_a_closing_told_twice_is_told_whole() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START + 1), START + 1)
+    first = made.apply(command(LEAD, "close", START + 2), START + 2)
+    again = made.apply(command(LEAD, "close", START + 2), START + 7)
+    assert again.records.cases == first.records.cases
+    assert again.records.tasks == first.records.tasks
+    assert step_ids(again) == step_ids(first)
+    assert [notice.id for notice in again.notices] == [notice.id for notice in first.notices]
+
+
+def test_a_closing_told_again_does_not_touch_the_next_case_of_the_key() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START + 1), START)
+    made.apply(command(LEAD, "close", START + 2), START)
+    made.add_alert(alert(2), START + 3)
+    made.apply(command(LEAD, "close", START + 2), START + 4)
+    assert made.add_alert(alert(3), START + 5).records.cases[0].id == case_id("k", 2)
+
+
+REFUSED = [
+    ([], "report", "report-not-allowed-when-assigned"),
+    ([], "close", "close-not-allowed-when-assigned"),
+    (["accept"], "accept", "accept-not-allowed-when-accepted"),
+    (["accept", "close"], "report", "report-not-allowed-when-closed"),
+    ([], "burn", "burn-not-allowed-when-assigned"),
+]
+
+
+@pytest.mark.parametrize(("before", "action", "reason"), REFUSED)
+def test_what_is_not_allowed_is_refused_and_stays_so_when_told_again(
+    before: list[str], action: str, reason: str
+) -> None:
+    made = opened_with(alert(1))
+    for place, each in enumerate(before):
+        made.apply(command(LEAD, each, START + place), START)
+    refused = command(LEAD, action, START + 10)
+    first = made.apply(refused, START + 10)
+    assert whats(first) == ["refused"]
+    assert reason in first.records.trace[0].detail
+    for place, each in enumerate(["accept", "report", "close"]):
+        made.apply(command(LEAD, each, START + 20 + place), START)
+    again = made.apply(refused, START + 30)
+    assert [(step.id, step.what, step.detail) for step in again.records.trace] == [
+        (step.id, step.what, step.detail) for step in first.records.trace
+    ]
+    assert not again.records.tasks
+
+
+def test_a_command_for_no_task_is_refused() -> None:
+    assert "unknown-task" in desk().apply(command("ta-x", "accept", START), START).records.trace[0].detail
+
+
+def test_an_action_at_the_same_instant_as_the_one_before_counts() -> None:
+    made = opened_with(alert(1))
+    states = [
+        made.apply(command(LEAD, each, START), START).records.tasks[0].state for each in ("accept", "report", "close")
+    ]
+    assert states == ["accepted", "reported", "closed"]
+    assert made.apply(command(LEAD, "report", START), START).records.tasks[0].state == "closed"
+
+
+def test_an_earlier_report_told_again_does_not_undo_a_later_one() -> None:
+    made = opened_with(alert(1))
+    for at, action in enumerate(["accept", "report", "report"]):
+        made.apply(command(LEAD, action, START + at, note=f"note {at}"), START)
+    (task,) = made.apply(command(LEAD, "report", START + 1, note="note 1"), START).records.tasks
+    assert (task.note, task.revision) == ("note 2", 4)
+
+
+def test_an_action_of_an_older_clock_that_was_never_carried_out_is_carried_out() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START + 1), START)
+    made.apply(command(LEAD, "report", START + 10), START)
+    assert made.apply(command(LEAD, "close", START + 9), START).records.tasks[0].state == "closed"
+
+
+def test_a_task_is_overdue_from_the_due_instant_on_and_told_once() -> None:
+    made = opened_with(alert(1))
+    assert made.next_due() == START + TERM
+    assert not made.elapse(START + TERM - 1).records
+    outcome = made.elapse(START + TERM)
+    assert [task.overdue for task in outcome.records.tasks] == [True]
+    assert [notice.kind for notice in outcome.notices] == ["task.overdue"]
+    assert whats(outcome) == ["overdue"]
+    assert not made.elapse(START + TERM + 1).records
+    assert made.next_due() is None
+
+
+def test_a_task_that_is_closed_or_has_no_due_time_is_never_overdue() -> None:
+    made = opened_with(alert(1), alert(2, key="other", clock="unknown"), alert(3, key="third", clock=None))
+    made.apply(command(LEAD, "accept", START), START)
+    made.apply(command(LEAD, "close", START + 1), START)
+    assert not made.elapse(START + 100 * TERM).records
+
+
+def test_a_closed_case_is_forgotten_after_a_day_and_its_ordinal_is_not() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START), START)
+    made.apply(command(LEAD, "close", START + 1), START + 1)
+    made.elapse(START + 1 + REMEMBER_CLOSED_MS)
+    assert made.add_alert(alert(1), START).records.cases[0].ordinal == 1
+    made.elapse(START + 2 + REMEMBER_CLOSED_MS)
+    assert made.add_alert(alert(2), START).records.cases[0].ordinal == 2
+
+
+def test_a_case_lists_its_last_alerts_and_knows_all() -> None:
+    made = opened_with(*[alert(number) for number in range(ALERTS_LISTED + 5)])
+    again = made.add_alert(alert(0), START)
+    (case,) = again.records.cases
+    assert (len(case.alerts), case.alert_count) == (ALERTS_LISTED, ALERTS_LISTED + 5)
+    assert "opened" not in whats(again)
+
+
+def test_a_case_that_was_stored_without_its_tasks_gets_them_when_the_alert_is_told_again() -> None:
+    first = desk().add_alert(alert(1, joint=["fire"]), START)
+    made = desk()
+    made.restore([], [(first.records.cases[0], first.records.tasks[:1], [])])
+    again = made.add_alert(alert(1, joint=["fire"]), START + 1)
+    assert {task.id for task in again.records.tasks} == {LEAD, FIRE}
+    assert step_ids(again) == step_ids(first)
+
+
+def test_bodies_of_notices_hold_the_matter_and_are_the_same_when_told_again() -> None:
+    made = desk()
+    first = made.add_alert(alert(1), START).notices
+    assert first == made.add_alert(alert(1), START + 50).notices
+
+
+# -- the same set in any order
+
+
+def fold(outcomes: Iterable[Outcome]) -> tuple[dict[str, Case], dict[str, Task], Records]:
+    """What a store makes of the rows: the highest revision of each id."""
+    cases: dict[str, Case] = {}
+    tasks: dict[str, Task] = {}
+    everything = Records()
+    for outcome in outcomes:
+        everything.extend(outcome.records)
+        for case in outcome.records.cases:
+            if case.id not in cases or case.revision >= cases[case.id].revision:
+                cases[case.id] = case
+        for task in outcome.records.tasks:
+            if task.id not in tasks or task.revision >= tasks[task.id].revision:
+                tasks[task.id] = task
+    return cases, tasks, everything
+
+
+def membership(records: Records) -> set[tuple[str, str]]:
+    """(alert, case) as the trace tells it."""
+    return {
+        (link, step.subject)
+        for step in records.trace
+        if step.what in ("opened", "joined")
+        for link in step.links
+        if link.startswith("al-")
+    }
+
+
+ALERTS = st.lists(
+    st.builds(
+        alert,
+        st.integers(0, 12),
+        st.sampled_from(["k", "m", None]),
+        st.lists(st.sampled_from(DEPARTMENTS), max_size=2),
+        severity=st.sampled_from(["low", "high"]),
+    ),
+    max_size=12,
+    unique_by=lambda each: each.id,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(ALERTS, st.randoms(use_true_random=False), st.integers(0, 5))
+def test_alerts_in_any_order_and_told_often_give_the_same_cases_tasks_and_membership(
+    alerts: list[Alert], rng: random.Random, repeats: int
+) -> None:
+    shuffled = [*alerts, *alerts[:repeats]]
+    rng.shuffle(shuffled)
+    found = []
+    for order in (alerts, shuffled):
+        made = desk()
+        cases, tasks, records = fold([made.add_alert(each, START + place) for place, each in enumerate(order)])
+        found.append((set(cases), set(tasks), membership(records), {case.id: case.severity for case in cases.values()}))
+    assert found[0] == found[1]
+
+
+def restored(outcomes: Iterable[Outcome], now: int) -> CaseDesk:
+    """A desk as a restarting worker makes it from the store."""
+    cases, tasks, records = fold(outcomes)
+    kept = [
+        case for case in cases.values() if case.state == "open" or (case.closed_at or 0) >= now - REMEMBER_CLOSED_MS
+    ]
+    joined: dict[str, list[str]] = defaultdict(list)
+    for each, case in membership(records):
+        joined[case].append(each)
+    made = desk()
+    made.restore(
+        [(case.case_key, case.ordinal) for case in cases.values()],
+        [(case, [task for task in tasks.values() if task.case == case.id], joined[case.id]) for case in kept],
+    )
+    return made
+
+
+class Desk(RuleBasedStateMachine):
+    """A desk that gets everything twice, at odd times, and is killed now and then."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.now = START
+        self.desk = desk()
+        self.inputs: list[tuple[Alert | Command | None, Outcome]] = []
+        self.overdue: dict[str, int] = defaultdict(int)
+
+    def _do(self, given_: Alert | Command | None) -> Outcome:
+        if given_ is None:
+            outcome = self.desk.elapse(self.now)
+            for notice in outcome.notices:
+                self.overdue[notice.about] += notice.kind == "task.overdue"
+        elif isinstance(given_, Alert):
+            outcome = self.desk.add_alert(given_, self.now)
+        else:
+            outcome = self.desk.apply(given_, self.now)
+        self.inputs.append((given_, outcome))
+        return outcome
+
+    def _known(self) -> tuple[dict[str, Case], dict[str, Task], Records]:
+        return fold(outcome for _, outcome in self.inputs)
+
+    @rule(number=st.integers(0, 15))
+    def an_alert(self, number: int) -> None:
+        self.now += 1
+        # An alert's content is its id's: the same number has the same key and departments.
+        rng = random.Random(number)
+        key = rng.choice(["k", "m"])
+        self._do(alert(number, key, [each for each in DEPARTMENTS if rng.random() < 0.4]))
+
+    @rule(choice=st.integers(0, 30), action=st.sampled_from(["accept", "report", "close", "accept", "close"]))
+    def a_command(self, choice: int, action: str) -> None:
+        self.now += 1
+        tasks = sorted(self._known()[1])
+        task = tasks[choice % len(tasks)] if tasks else "ta-unknown"
+        self._do(command(task, action, self.now))
+
+    @rule(hours=st.integers(0, 12))
+    def time_passes(self, hours: int) -> None:
+        self.now += hours * HOUR
+        self._do(None)
+
+    @precondition(lambda self: self.inputs)
+    @rule(choice=st.integers(0, 100), late=st.integers(0, 5))
+    def something_comes_again(self, choice: int, late: int) -> None:
+        given_, first = self.inputs[choice % len(self.inputs)]
+        # Beyond the day for which closed cases are remembered, the same alert would open another.
+        if given_ is None or (first.records.trace and self.now - first.records.trace[0].at > REMEMBER_CLOSED_MS):
+            return
+        cases, tasks, records = self._known()
+        known = {step.id for step in records.trace}
+        notices = {notice.id for _, outcome in self.inputs for notice in outcome.notices}
+        self.now += late
+        again = self._do(given_)
+        after = self._known()
+        assert (after[0], after[1]) == (cases, tasks)
+        assert step_ids(again) <= known
+        assert {notice.id for notice in again.notices} <= notices
+        assert step_ids(again) >= {step.id for step in first.records.trace}
+        assert {notice.id for notice in again.notices} >= {notice.id for notice in first.notices}
+
+    @rule(lost=st.integers(0, 6), more=st.integers(0, 6))
+    def killed(self, lost: int, more: int) -> None:
+        """The last outcomes never reached the store; the journal gives those inputs again, and some before them."""
+        before = self._known()
+        stored = len(self.inputs) - min(lost, len(self.inputs))
+        replayed = [given_ for given_, _ in self.inputs[max(0, stored - more) :]]
+        self.inputs = self.inputs[:stored]
+        self.desk = restored([outcome for _, outcome in self.inputs], self.now)
+        self.overdue = defaultdict(int)
+        for given_ in replayed:
+            if given_ is not None:
+                self._do(given_)
+        self._do(None)
+        after = self._known()
+        assert set(after[0]) == set(before[0])
+        assert {each.id: each.state for each in after[0].values()} == {
+            each.id: each.state for each in before[0].values()
+        }
+        assert {each.id: each.state for each in after[1].values()} == {
+            each.id: each.state for each in before[1].values()
+        }
+        assert membership(after[2]) == membership(before[2])
+
+    @invariant()
+    def at_most_one_case_of_a_key_is_open_and_it_is_the_last(self) -> None:
+        by_key: dict[str, list[Case]] = defaultdict(list)
+        for case in self._known()[0].values():
+            by_key[case.case_key].append(case)
+        for cases in by_key.values():
+            cases.sort(key=lambda case: case.ordinal)
+            assert [case.ordinal for case in cases] == list(range(1, len(cases) + 1))
+            assert all(case.state == "closed" for case in cases[:-1])
+        assert len(self.desk) == sum(cases[-1].state == "open" for cases in by_key.values())
+
+    @invariant()
+    def ids_are_deterministic(self) -> None:
+        cases, tasks, _ = self._known()
+        assert all(case.id == case_id(case.case_key, case.ordinal) for case in cases.values())
+        assert all(task.id == task_id(task.case, task.department) for task in tasks.values())
+
+    @invariant()
+    def a_case_is_closed_when_all_its_tasks_are(self) -> None:
+        cases, tasks, _ = self._known()
+        for case in cases.values():
+            states = {task.state for task in tasks.values() if task.case == case.id}
+            assert (case.state == "closed") == (states == {"closed"})
+
+    @invariant()
+    def a_revision_has_one_content_and_states_follow_the_transitions(self) -> None:
+        told: dict[str, dict[int, Task]] = defaultdict(dict)
+        for _, outcome in self.inputs:
+            for task in outcome.records.tasks:
+                assert told[task.id].setdefault(task.revision, task) == task
+        for revisions in told.values():
+            assert sorted(revisions) == list(range(1, len(revisions) + 1))
+            assert revisions[1].state == "assigned"
+            for number in range(2, len(revisions) + 1):
+                one, other = revisions[number - 1], revisions[number]
+                acted = other.state in {state for (begin, _), state in TRANSITIONS.items() if begin == one.state}
+                assert acted or (other.state == one.state and other.overdue and not one.overdue)
+
+    @invariant()
+    def overdue_is_told_once(self) -> None:
+        assert all(count <= 1 for count in self.overdue.values())
+
+
+TestDesk = Desk.TestCase
+TestDesk.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
