@@ -20,7 +20,7 @@ from dashboards.overview import OverviewSource
 from dashboards.problems import TITLES, ProblemError, response_of, retry_after
 from dashboards.reads import Reads
 from dashboards.rendering import HERE, Renderer
-from dashboards.security import Guard
+from dashboards.security import HEADERS, Guard
 from dashboards.telemetry import Telemetry
 from jianguan.errors import UnavailableError
 
@@ -113,5 +113,7 @@ def _errors(app: FastAPI, renderer: Renderer) -> None:
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> Response:
-        # Starlette raises it again after this answer, so that the server logs it.
-        return answer(request, ProblemError(500, "defect", "an internal error; it is in the server's log"))
+        # Starlette raises it again after this answer, so that the server logs it. This is outside of the guard.
+        response = answer(request, ProblemError(500, "defect", "an internal error; it is in the server's log"))
+        response.headers.update(HEADERS)
+        return response

@@ -141,13 +141,15 @@ class Intake:
         if wait > 0:
             raise ProblemError(429, "rate-limited", "this client sends too much", headers=retry_after(wait))
         if self._uploads >= limits.uploads_in_flight or self._bytes >= limits.bytes_in_flight:
-            raise ProblemError(429, "saturated", "the gateway has all it can take for now", headers=retry_after(1))
+            raise saturated()
         self._uploads += 1
         held = 0
         try:
             body = await read_encoded(request, limits.body_bytes, limits.inflated_bytes, limits.body_seconds)
             held = len(body)
             self._bytes += held
+            if self._bytes > limits.bytes_in_flight:
+                raise saturated()
             binary = media == JSON and "ce-specversion" in request.headers
             frames = Frames([body]) if binary else split(body, MODES[media])
             self._rate.charge(client, max(1, len(frames.rows)), clock.monotonic())
@@ -185,6 +187,10 @@ class Intake:
                 raise ProblemError(
                     413, "row-too-large", f"record {index} has more than {limits.row_bytes} bytes, none taken"
                 )
+
+
+def saturated() -> ProblemError:
+    return ProblemError(429, "saturated", "the gateway has all it can take for now", headers=retry_after(1))
 
 
 def reply_of(submission: str, verdicts: list[Verdict], receipts: list[str]) -> dict[str, Any]:

@@ -281,4 +281,8 @@ async def test_a_defect_is_a_problem_without_its_details(site: Site, monkeypatch
     monkeypatch.setattr(site.world, "tasks", broken)
     answer = await site.client.get("/v1/tasks")
     assert (answer.status_code, answer.json()["code"]) == (500, "defect")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    page = await site.page("/tasks")
+    assert page.status_code == 500
+    assert "这是程序缺陷" in page.text
     assert "secret" not in answer.text

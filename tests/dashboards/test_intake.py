@@ -5,14 +5,21 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dashboards import Limits
+from dashboards.framing import MODES, split, topic_of
+from dashboards.intake import judge
+from jianguan.clock import VirtualClock
 from jianguan.domain.ids import event_id
+from jianguan.ports import RawEvent
 from tests.dashboards.conftest import Build, Site
+from tests.dashboards.fakes import World
 from tests.dashboards.sample import event
 
 
@@ -189,6 +196,31 @@ async def test_a_saturated_gateway_says_so_at_once(build: Build) -> None:
     answer = await site.send(json.dumps(event(1)))
     assert (answer.status_code, answer.json()["code"]) == (429, "saturated")
     assert "retry-after" in answer.headers
+
+
+async def test_bytes_in_flight_are_bounded(build: Build) -> None:
+    site = build(limits=Limits(bytes_in_flight=1000))
+    assert (await site.send(json.dumps(event(1)))).status_code == 202
+    answer = await site.send(json.dumps(event(2, address="x" * 300)) * 4, "application/x-ndjson")
+    assert (answer.status_code, answer.json()["code"]) == (429, "saturated")
+    assert (await site.send(json.dumps(event(3)))).status_code == 202
+
+
+odd = st.text("[]{}\"',:\\ntrue0123. \x00é", max_size=60).map(str.encode)
+
+
+@given(st.binary(max_size=200) | odd, st.sampled_from(sorted(MODES)))
+def test_whatever_comes_has_an_outcome_and_its_bytes_are_kept(body: bytes, media: str) -> None:
+    world = World(VirtualClock(datetime(2026, 11, 23, tzinfo=UTC)))
+    frames = split(body, MODES[media])
+    for row in frames.rows:
+        verdict = judge(RawEvent(row, media, topic_of(row, media), "", ()), world.admit, 10_000)
+        assert verdict.raw.key
+        assert verdict.raw.value == row
+        assert row in body
+        assert (verdict.error is None) == (verdict.id is not None)
+    if not frames.rows:
+        assert body.strip(b" \t\r\n,[]") == b""
 
 
 async def test_an_unavailable_broker_is_503_and_takes_nothing(site: Site) -> None:
