@@ -1,0 +1,237 @@
+"""What people see and do, in a real browser."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import Open, Server, free_port, serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.network, pytest.mark.asyncio(loop_scope="session")]
+
+_numbers = count(900_000)
+
+
+def complaint(shop: str) -> dict[str, Any]:
+    """A complaint about food in `shop`; the third one raises an alert."""
+    number = next(_numbers)
+    return {
+        "kind": "complaint",
+        "source": "browser-test",
+        "id": f"B{number}",
+        "category": "food-safety",
+        "occurred_at": "2026-11-20T09:00:00+08:00",
+        "region": "310104",
+        "enterprise": {"scheme": "licence", "id": f"shop-{shop}", "name": f"测试餐厅{shop}"},
+    }
+
+
+def open_case(server: Server, shop: str) -> str:
+    """The id of a fresh case with three tasks."""
+    server.send(*(complaint(shop) for _ in range(3)))
+    cases = server.get("/v1/cases?state=open")["items"]
+    return str(next(case["id"] for case in cases if case["enterprise"] == f"licence:shop-{shop}"))
+
+
+async def live(page: Page) -> None:
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+
+
+def paths(server: Server) -> list[str]:
+    alert = server.get("/v1/alerts")["items"][-1]
+    case = server.get("/v1/cases")["items"][-1]
+    return [
+        "/", "/alerts", f"/alerts/{alert['id']}", "/cases", f"/cases/{case['id']}", "/tasks", "/enterprises?q=licence",
+        f"/enterprises/{alert['enterprise']}", f"/events/{alert['events'][0]}", "/quarantine", "/deliveries", "/rules",
+        "/search",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/", "/alerts", "/alerts?severity=high"])
+async def test_an_alert_appears_without_a_reload(server: Server, open_page: Open, path: str) -> None:
+    page = await open_page(server.url + path)
+    await live(page)
+    await page.evaluate("window.notReloaded = true")
+    shop = f"live{next(_numbers)}"
+    server.send(*(complaint(shop) for _ in range(3)))
+    row = page.locator("[data-alert-list] > li").first
+    await expect(row).to_contain_text(f"测试餐厅{shop}")
+    await expect(row).to_contain_text("疑似食源性疾病聚集")
+    await expect(row).to_contain_text("徐汇区")
+    await expect(page.locator("#announce")).to_contain_text("新预警")
+    assert await page.evaluate("window.notReloaded")
+
+
+async def test_an_alert_that_a_filter_excludes_does_not_appear(server: Server, open_page: Open) -> None:
+    critical = await open_page(f"{server.url}/alerts?severity=critical")
+    everything = await open_page(f"{server.url}/alerts")
+    await live(critical)
+    await live(everything)
+    shop = f"filtered{next(_numbers)}"
+    server.send(*(complaint(shop) for _ in range(3)))
+    await expect(everything.locator("[data-alert-list]")).to_contain_text(shop)
+    await expect(critical.locator("[data-alert-list]")).not_to_contain_text(shop)
+
+
+async def test_the_first_event_replaces_the_welcome(empty_server: Server, open_page: Open) -> None:
+    page = await open_page(empty_server.url)
+    await live(page)
+    await expect(page.get_by_text("还没有任何事件")).to_be_visible()
+    empty_server.send(complaint("first"))
+    await expect(page.get_by_text("还没有任何事件")).to_have_count(0)
+    await expect(page.locator("[data-figure=events_total]")).to_have_text("1")
+
+
+async def test_figures_move_while_the_page_is_open(server: Server, open_page: Open) -> None:
+    page = await open_page(server.url)
+    await live(page)
+    total = page.locator("[data-figure=events_total]")
+    before = int((await total.inner_text()).replace(",", ""))
+    server.send(complaint("figures"), complaint("figures"))
+    await expect(total).to_have_text(f"{before + 2:,}")
+
+
+async def test_the_language_is_switched_and_stays(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/alerts?severity=high")
+    await page.get_by_role("link", name="切换到英文").click()
+    await expect(page.locator("h1")).to_have_text("Alerts")
+    assert "severity=high" in page.url
+    await page.goto(f"{server.url}/cases")
+    await expect(page.locator("h1")).to_have_text("Cases")
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    await live(page)
+    await expect(page.locator("#connection")).to_have_text("Live")
+
+
+async def test_a_task_is_accepted_reported_on_and_closed(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, 'tasks')}")
+    await live(page)
+    await page.evaluate("window.notReloaded = true")
+    task = page.locator(".task").first
+    for action, confirm, state in (
+        ("受理", "确认受理", "已受理"),
+        ("反馈", "提交反馈", "已反馈"),
+        ("办结", "确认办结", "已办结"),
+    ):
+        await task.locator("summary", has_text=action).click()
+        panel = task.locator("details[open]")
+        await expect(panel).to_contain_text("不能撤销")
+        await panel.get_by_label("经办人").fill("李建国")
+        await panel.locator("textarea").fill("现场已检查")
+        await panel.get_by_role("button", name=confirm).click()
+        await expect(task.locator(".task-head")).to_contain_text(state)
+    await expect(page.locator(".timeline")).to_contain_text("任务办结")
+    await expect(page.locator(".timeline")).to_contain_text("现场已检查")
+    await expect(task.locator("summary")).to_have_count(0)
+    assert await page.evaluate("window.notReloaded")
+
+
+async def test_what_somebody_else_does_shows_and_does_not_take_away_a_form(server: Server, open_page: Open) -> None:
+    case = open_case(server, "two-people")
+    mine, theirs = await open_page(f"{server.url}/cases/{case}"), await open_page(f"{server.url}/cases/{case}")
+    await live(mine)
+    await mine.locator(".task").nth(0).locator("summary").click()
+    await mine.locator("details[open] [name=note]").fill("写了一半")
+    other = theirs.locator(".task").nth(1)
+    await other.locator("summary").click()
+    await other.get_by_label("经办人").fill("王芳")
+    await other.get_by_role("button", name="确认受理").click()
+    await expect(mine.locator(".task").nth(1)).to_contain_text("已受理")
+    await expect(mine.locator(".timeline")).to_contain_text("王芳")
+    await expect(mine.locator("details[open] [name=note]")).to_have_value("写了一半")
+
+
+async def test_a_task_is_accepted_without_scripts(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, 'plain')}", java_script_enabled=False)
+    task = page.locator(".task").first
+    await task.locator("summary").click()
+    await task.locator("[name=actor]").fill("李建国")
+    await task.get_by_role("button", name="确认受理").click()
+    await expect(page.locator(".task").first).to_contain_text("已受理")
+
+
+async def test_the_keyboard_goes_everywhere(server: Server, open_page: Open) -> None:
+    page = await open_page(server.url)
+    await live(page)
+    await page.keyboard.press("g")
+    await page.keyboard.press("c")
+    await expect(page.locator("h1")).to_have_text("案件")
+    await live(page)
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    await page.keyboard.press("/")
+    await expect(page.locator("#search")).to_be_focused()
+    alert = server.get("/v1/alerts")["items"][-1]
+    await page.keyboard.type(alert["id"])
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{server.url}/alerts/{alert['id']}")
+    await live(page)
+    await page.keyboard.press("g")
+    await page.keyboard.press("o")
+    await expect(page).to_have_url(f"{server.url}/")
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "en-US"])
+@pytest.mark.parametrize("width", [375, 768, 1366, 1920])
+async def test_no_page_scrolls_sideways(server: Server, open_page: Open, width: int, locale: str) -> None:
+    page = await open_page(server.url, width=width, locale=locale)
+    for path in paths(server):
+        await page.goto(server.url + path)
+        over = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, f"{path} is {over} px too wide"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_words_stand_out_from_what_is_behind_them(server: Server, open_page: Open, scheme: str) -> None:
+    page = await open_page(server.url, color_scheme=scheme)
+    for path in paths(server):
+        await page.goto(server.url + path)
+        assert await page.evaluate(_CONTRAST) == [], path
+    await page.evaluate("document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor")
+    assert await page.evaluate(_CONTRAST) != [], "the measure itself does not see a weak text"
+
+
+async def test_a_server_that_goes_away_is_shown_and_the_page_recovers(open_page: Open) -> None:
+    port = free_port()
+    with serving("--empty", port=port) as first:
+        page = await open_page(first.url, forgive="ERR_")
+        await live(page)
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "broken")
+    await expect(page.locator("#connection")).to_contain_text("连接中断")
+    with serving("--empty", port=port) as second:
+        await expect(page.locator("#connection")).to_have_attribute("data-state", "live", timeout=30_000)
+        second.send(complaint("back"))
+        await expect(page.locator("[data-figure=events_total]")).to_have_text("1")
+
+
+# Texts whose contrast with the nearest opaque background is below WCAG AA: 4.5, or 3 for large ones.
+_CONTRAST = """() => {
+  const parse = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return { r, g, b, a }; };
+  const linear = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const light = ({ r, g, b }) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = parse(getComputedStyle(each).backgroundColor);
+      if (colour.a === 1) return colour;
+    }
+    return { r: 255, g: 255, b: 255 };
+  };
+  const weak = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest(".quiet, .sprite")) continue;
+    const style = getComputedStyle(element);
+    const [one, two] = [light(parse(style.color)), light(behind(element))].sort((a, b) => b - a);
+    const size = parseFloat(style.fontSize);
+    const needed = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+    const ratio = (one + 0.05) / (two + 0.05);
+    if (ratio < needed) weak.add(`${element.className || element.tagName}: ${ratio.toFixed(2)}`);
+  }
+  return [...weak];
+}"""
