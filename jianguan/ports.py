@@ -149,6 +149,19 @@ class Archive(Protocol):
         """Facts of one rule version that are at most `retention` ms older than the newest fact of their own key, any
         order, streamed in blocks: what the windows of all its keys can still need."""
 
+    def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
+        """All facts of the windows (rule, version, key) that got a fact received at `received` (ms) or later; a
+        window's facts together, in the order of their times."""
+
+    def alerts_since(self, raised: int) -> Iterator[Alert]:
+        """Alerts raised at `raised` (ms) or later."""
+
+    def known_alerts(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are stored."""
+
+    def finished_deliveries(self, since: int) -> Iterator[tuple[str, str]]:
+        """(delivery, receiver) of what was delivered or given up at `since` (ms) or later, in that order."""
+
     def open_cases(self, closed_since: int | None = None) -> Iterator[tuple[Case, list[Task]]]:
         """Cases that are open, and those closed at `closed_since` (ms) or later, with all their tasks."""
 

@@ -151,6 +151,22 @@ class SqlArchive:
         """Facts of one rule version that the windows of its keys can still need, in blocks."""
         return self._restart.facts_to_fold(rule, version, retention)
 
+    def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
+        """All facts of the windows that got a fact received at `received` (ms) or later, window by window, by time."""
+        return self._restart.facts_of_keys_since(received)
+
+    def alerts_since(self, raised: int) -> Iterator[Alert]:
+        """Alerts raised at `raised` (ms) or later."""
+        return self._restart.alerts_since(raised)
+
+    def known_alerts(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are stored."""
+        return self._restart.known_alerts(ids)
+
+    def finished_deliveries(self, since: int) -> Iterator[tuple[str, str]]:
+        """(delivery, receiver) of what was delivered or given up at `since` (ms) or later."""
+        return self._restart.finished_deliveries(since)
+
     def open_cases(self, closed_since: int | None = None) -> Iterator[tuple[Case, list[Task]]]:
         """Cases that are open, and those closed at `closed_since` (ms) or later, with all their tasks."""
         return self._restart.open_cases(closed_since)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.fact import Fact
@@ -49,6 +50,29 @@ class Restart:
         for block in self._store.blocks(sql, {"rule": rule, "version": version, "retention": retention}):
             for row in block:
                 yield Fact(*row)
+
+    def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
+        """All facts of the windows that got a fact received at `received` (ms) or later: a window's facts together, in
+        the order of their times."""
+        sql = (
+            f"SELECT {SHAPES['facts'].select_list()} FROM facts FINAL WHERE (rule, version, key) IN"  # noqa: S608
+            f" (SELECT DISTINCT rule, version, key FROM facts WHERE received_at >= {at('received')})"
+            " ORDER BY rule, version, key, time, id"
+        )
+        for block in self._store.blocks(sql, {"received": received}):
+            for row in block:
+                yield Fact(*row)
+
+    def alerts_since(self, raised: int) -> Iterator[Alert]:
+        """Alerts raised at `raised` (ms) or later."""
+        sql = f"SELECT {SHAPES['alerts'].select_list()} FROM alerts FINAL WHERE raised_at >= {at('raised')}"  # noqa: S608
+        for block in self._store.blocks(sql, {"raised": raised}):
+            yield from records_of("alerts", block)
+
+    def known_alerts(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that are stored."""
+        sql = "SELECT DISTINCT id FROM alerts WHERE id IN {ids:Array(String)}"
+        return {row[0] for chunk in chunks(ids) for row in self._store.query(sql, {"ids": chunk})}
 
     def open_cases(self, closed_since: int | None = None) -> Iterator[tuple[Case, list[Task]]]:
         """Cases that are open, and those closed at `closed_since` (ms) or later, with all their tasks, by id."""
@@ -96,6 +120,15 @@ class Restart:
             if len(ids) < _PAGE:
                 return
             after = ids[-1]
+
+    def finished_deliveries(self, since: int) -> Iterator[tuple[str, str]]:
+        """(delivery, receiver) of what was delivered or given up at `since` (ms) or later."""
+        sql = (
+            "SELECT id, receiver FROM deliveries FINAL WHERE state IN ('delivered', 'dead')"  # noqa: S608
+            f" AND updated_at >= {at('since')} ORDER BY updated_at, id"
+        )
+        for block in self._store.blocks(sql, {"since": since}):
+            yield from block
 
 
 def with_tasks(store: BlockStore, cases: Sequence[Case]) -> list[tuple[Case, list[Task]]]:

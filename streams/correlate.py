@@ -53,20 +53,27 @@ class Correlated:
 class Correlate:
     """One partition of the correlate stage."""
 
-    def __init__(self, engine: WindowEngine, clock: Clock, *, partitions: int) -> None:
+    def __init__(self, engine: WindowEngine, clock: Clock, *, partitions: int, known: Iterable[str] = ()) -> None:
+        """`known` are ids of facts that the restored windows hold already and that will be read once more: their
+        alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not."""
         self.engine = engine
         self._clock = clock
         self._partitions = partitions
+        self._known = set(known)
 
     def work(self, facts: Iterable[Fact]) -> Correlated:
         """Add facts to their windows, in order."""
         result = Correlated()
         now = to_millis(self._clock.now())
         add = self.engine.add
+        known = self._known
         for fact in facts:
+            if known and fact.id in known:
+                known.discard(fact.id)
+                continue
             decision = add(fact, now)
             for alert in decision.alerts:
-                self._raise(alert, fact, now, result)
+                _raise(alert, (fact.event,), now, self._partitions, result)
             if decision.late:
                 result.late[fact.rule] += 1
                 result.records.trace.append(_note(fact, "late-for-rule", now, fact.id))
@@ -78,29 +85,30 @@ class Correlate:
                 )
         return result
 
-    def _raise(self, alert: Alert, fact: Fact, now: int, result: Correlated) -> None:
-        partition = partition_of(alert.case_key or alert.rule, self._partitions)
-        result.alerts.setdefault(partition, []).append(alert)
-        result.records.alerts.append(alert)
-        result.raised[(alert.rule, alert.severity)] += 1
-        detail = json.dumps(
-            {"rule": alert.rule, "version": alert.version, "values": alert.values, "thresholds": alert.thresholds},
-            separators=(",", ":"),
-        )
-        result.records.trace.append(
-            Step(
-                make_id("st", alert.id, "raised"),
-                alert.id,
-                now,
-                _STAGE,
-                "raised",
-                "system",
-                "",
-                "",
-                (fact.event,),
-                detail,
-            )
-        )
+
+def raise_again(missing: Iterable[Alert], stored: Iterable[Alert], now: int, partitions: int) -> Correlated:
+    """What a restart has to send: alerts that the stored facts imply and the store lacks, and, for the next stage
+    alone, alerts that were stored so recently that it may not have seen them."""
+    result = Correlated()
+    for alert in missing:
+        _raise(alert, alert.events[-1:], now, partitions, result)
+    for alert in stored:
+        result.alerts.setdefault(partition_of(alert.case_key or alert.rule, partitions), []).append(alert)
+    return result
+
+
+def _raise(alert: Alert, because: tuple[str, ...], now: int, partitions: int, result: Correlated) -> None:
+    partition = partition_of(alert.case_key or alert.rule, partitions)
+    result.alerts.setdefault(partition, []).append(alert)
+    result.records.alerts.append(alert)
+    result.raised[(alert.rule, alert.severity)] += 1
+    detail = json.dumps(
+        {"rule": alert.rule, "version": alert.version, "values": alert.values, "thresholds": alert.thresholds},
+        separators=(",", ":"),
+    )
+    result.records.trace.append(
+        Step(make_id("st", alert.id, "raised"), alert.id, now, _STAGE, "raised", "system", "", "", because, detail)
+    )
 
 
 def _note(fact: Fact, what: str, now: int, identity: str) -> Step:

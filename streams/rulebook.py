@@ -68,10 +68,11 @@ class RuleBook:
                 self._metrics.rule_reloads.labels("failed").inc()
                 log.error("the rules were not reloaded, the old ones go on: %s", error)
                 continue
+            # The windows first: a fact of a rule that they do not know would be lost.
+            await changed(ruleset)
             self._take(ruleset, matcher)
             self._metrics.rule_reloads.labels("done").inc()
             log.info("%d rules were reloaded", len(ruleset.running))
-            await changed(ruleset)
 
     def _read(self) -> tuple[RuleSet, Matcher]:
         ruleset = RuleSet.load(self._folders, self._reference)

@@ -20,7 +20,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
-from streams.correlate import Correlate
+from streams.correlate import Correlate, Correlated
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
 from streams.ingest import Ingest, PoisonGuard
@@ -66,6 +66,8 @@ class Pipeline:
         self._stages = stages
         self._guard = PoisonGuard()
         self._tasks: list[asyncio.Task[None]] = []
+        # Held while windows are changed from outside, as when rules are replaced: the engine is nobody's else then.
+        self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
 
     def attach(self, app: App) -> None:
@@ -178,7 +180,13 @@ class Pipeline:
     async def _correlate(self, run: Run) -> None:
         stages = self._stages
         state = await stages.correlate.get(run.partition)
-        result = state.work(_rows(run, FACTS))
+        async with self.exclusive:
+            result = state.work(_rows(run, FACTS))
+        await self.hand_over(result)
+
+    async def hand_over(self, result: Correlated) -> None:
+        """Send what facts, or a restart, led to."""
+        stages = self._stages
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)

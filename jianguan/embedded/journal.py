@@ -90,6 +90,10 @@ class Journal:
             with path.open("rb") as file:
                 yield from _read(file, path, written if path == segments[-1] else path.stat().st_size)
 
+    def oldest(self) -> int | None:
+        """When the oldest entry that is here was received (ms), None when there is none. Blocking."""
+        return next((entry.at for entry in self.entries()), None)
+
     def close(self) -> None:
         """Write out what is being written and release the file; what still waits is refused. Blocking."""
         self._failed = self._failed or OSError("it is closed")

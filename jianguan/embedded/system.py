@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +53,11 @@ class EmbeddedSystem:
         prefix: str,
         partitions: int,
         broker_memory: int,
+        rebuild: Callable[[], Awaitable[None]],
+        resume: Callable[[], Awaitable[None]],
     ) -> None:
+        """`rebuild` makes all state from the store, before records flow again that a broker has lost; `resume` sends
+        what a crash has cut off, once they flow."""
         self._pipeline = pipeline
         self._outbox = outbox
         self._gateway = gateway
@@ -64,6 +68,8 @@ class EmbeddedSystem:
         self._prefix = prefix
         self._partitions = partitions
         self._broker_memory = broker_memory
+        self._rebuild = rebuild
+        self._resume = resume
         self._broker = EmbeddedBroker(BrokerOptions(folder), clock, self._on_death)
         self._died = asyncio.Event()
         self._drain = Drain()
@@ -76,7 +82,7 @@ class EmbeddedSystem:
     async def start(self) -> None:
         """Start everything, send again what the journal holds, and let records in."""
         await self._broker.start()
-        await self._begin()
+        await self._begin(lost=True)
         self._tasks = [asyncio.create_task(self._watch(), name="embedded-watch")]
 
     async def stop(self) -> None:
@@ -102,7 +108,10 @@ class EmbeddedSystem:
         """host:port of the broker."""
         return self._broker.address
 
-    async def _begin(self) -> None:
+    async def _begin(self, *, lost: bool) -> None:
+        """Start the app on an empty broker. `lost`: not everything in the last one had reached the store."""
+        if lost:
+            await self._rebuild()
         await ensure_topics(self._broker.address, all_topics(self._prefix, self._partitions))
         self._app = create_app(self._options(self._broker.address))
         self._pipeline.attach(self._app)
@@ -110,6 +119,8 @@ class EmbeddedSystem:
         watchdog = Watchdog(self._app, self._clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
         self._watchdog = asyncio.create_task(watchdog.run(), name="watchdog")
         await self._replay()
+        if lost:
+            await self._resume()
         self.problem = ""
         self._gateway.open()
 
@@ -203,7 +214,7 @@ class EmbeddedSystem:
             try:
                 await self._end()
                 await self._broker.restart()
-                await self._begin()
+                await self._begin(lost=reason != "memory")
             except (JianguanError, OSError) as error:
                 self.problem = f"the embedded broker cannot be replaced: {error}"
                 log.error("%s; trying again", self.problem)

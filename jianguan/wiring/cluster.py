@@ -139,7 +139,9 @@ class Worker:
             asyncio.create_task(watchdog.run(), name="watchdog"),
             asyncio.create_task(parts.desk.run(), name="deliveries"),
             asyncio.create_task(
-                rulebook.watch(interval, lambda rules: rules_changed(parts.correlate, parts.restorer, rules)),
+                rulebook.watch(
+                    interval, lambda rules: rules_changed(parts.pipeline, parts.correlate, parts.restorer, rules)
+                ),
                 name="rules",
             ),
             asyncio.create_task(self._maintain(), name="maintenance"),

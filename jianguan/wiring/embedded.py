@@ -16,7 +16,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from dashboards import Health, LiveFeed
-from jianguan.clock import Clock
+from jianguan.clock import Clock, to_millis
 from jianguan.domain.masking import redact
 from jianguan.domain.trace import Records
 from jianguan.embedded.demo import DemoFeed
@@ -27,15 +27,15 @@ from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, faust_options, receivers_of
-from jianguan.wiring.restore import rules_changed
+from jianguan.wiring.restore import Recovered, rules_changed
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import Tables, load_tables
 from jianguan.wiring.web import build_web, health_of, raw_event, redeliverer
 from rules.ruleset import RuleSet
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
-from sinks.webhooks.receivers import Receiver
 from sinks.webhooks.signing import generate_secret
+from streams.correlate import raise_again
 from streams.gateway import StreamGateway
 from streams.rulebook import RuleBook
 
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 SERVER_FILE: Final = "server.json"
 DEMO_FILE: Final = "demo.json"
 MAINTAIN_EVERY: Final = 60.0
+REMEMBER_DELIVERIES_MS: Final = 24 * 3_600_000
 # Collecting garbage less often gives a third on the hot path (DESIGN, hazards).
 GC_THRESHOLD: Final = 50_000
 
@@ -66,6 +67,7 @@ class EmbeddedApplication:
         self._tasks: list[asyncio.Task[None]] = []
         self._partitions = settings.partitions or EMBEDDED_PARTITIONS
         self._stored = False
+        self._recovered = Recovered([], [])
         self._parts: Parts | None = None
         self._system: EmbeddedSystem | None = None
 
@@ -122,9 +124,11 @@ class EmbeddedApplication:
             prefix=settings.topic_prefix,
             partitions=self._partitions,
             broker_memory=settings.broker_memory,
+            rebuild=lambda: self._rebuild(parts),
+            resume=lambda: self._resume(parts),
         )
         await self._serve(tables, gateway, parts, system)
-        await self._restore(parts, receivers)
+        await self._restore(parts)
         parts.pipeline.start()
         await system.start()
         self._spawn(parts.desk.run(), "deliveries")
@@ -183,20 +187,38 @@ class EmbeddedApplication:
         server = {"url": self._web.url, "pid": os.getpid()}
         await asyncio.to_thread(_replace, self._settings.data / SERVER_FILE, json.dumps(server))
 
-    async def _restore(self, parts: Parts, receivers: tuple[Receiver, ...]) -> None:
-        """Everything is this process's own, so all state is restored before the first record flows."""
+    async def _restore(self, parts: Parts) -> None:
+        """What only a new process has lost: which events were seen, which deliveries are under way or done."""
         await asyncio.to_thread(lambda: parts.seen.restore(self._archive.seen_events(self._settings.seen_events)))
+        since = to_millis(self._clock.now()) - REMEMBER_DELIVERIES_MS
+        finished = await asyncio.to_thread(lambda: list(self._archive.finished_deliveries(since)))
+        parts.desk.restore(await asyncio.to_thread(lambda: list(self._archive.pending_deliveries())), finished)
+
+    async def _rebuild(self, parts: Parts) -> None:
+        """All windows and cases from the store, and what a crash may have cut off. Nothing flows meanwhile."""
+        parts.pipeline.keep_only(set())
+        oldest = await asyncio.to_thread(self._journal.oldest)
+        self._recovered = Recovered([], [])
+        if oldest is not None:
+            self._recovered = await asyncio.to_thread(parts.restorer.recover, oldest)
         for partition in range(self._partitions):
             await parts.correlate.get(partition)
             await parts.handle.get(partition)
-        parts.desk.restore(await asyncio.to_thread(lambda: list(self._archive.pending_deliveries())))
+
+    async def _resume(self, parts: Parts) -> None:
+        missing, stored = self._recovered
+        now = to_millis(self._clock.now())
+        await parts.pipeline.hand_over(raise_again(missing, stored, now, self._partitions))
+        if missing or stored:
+            log.info("after the restart %d alerts were raised and %d handed on again", len(missing), len(stored))
+        self._recovered = Recovered([], [])
 
     def _observe(self, records: Records) -> None:
         self._live.observe(records)
 
     async def _rules_changed(self, ruleset: RuleSet) -> None:
         assert self._parts is not None
-        await rules_changed(self._parts.correlate, self._parts.restorer, ruleset)
+        await rules_changed(self._parts.pipeline, self._parts.correlate, self._parts.restorer, ruleset)
 
     def _health(self, parts: Parts, system: EmbeddedSystem) -> Health:
         ended = [

@@ -5,21 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.alert import Alert
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import partition_of
 from jianguan.ports import Archive
 from jianguan.wiring.tables import Tables, deadlines
 from rules.engine import Engine
+from rules.rule import Rule
 from rules.ruleset import RuleSet
 from streams.correlate import Correlate
 from streams.handle import Handle
 from streams.owned import Owned
 from streams.rulebook import RuleBook
+from streams.topology import Pipeline
 
 log = logging.getLogger(__name__)
+
+
+class Recovered(NamedTuple):
+    """Alerts that a crash may have kept from the handle stage."""
+
+    missing: list[Alert]  # implied by stored facts, but not stored
+    stored: list[Alert]
 
 
 class Restorer:
@@ -40,6 +51,7 @@ class Restorer:
         self._clock = clock
         self._partitions = partitions
         self._fold_topic = fold_topic
+        self._known: set[str] = set()
 
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition."""
@@ -52,7 +64,7 @@ class Restorer:
         """Cases as the store has them."""
         return await asyncio.to_thread(self._handle, partition)
 
-    def fold(self, engine: Engine, partition: int, rules: Sequence[str]) -> int:
+    def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
         """Fold the stored facts of `rules` into `engine`; how many there were. Blocking."""
         folded = 0
 
@@ -63,17 +75,30 @@ class Restorer:
                     folded += 1
                     yield fact
 
-        for identifier in rules:
-            rule = self._rulebook.ruleset.by_id(identifier)
-            if rule is not None:
-                engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
+        for rule in rules:
+            engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
         return folded
+
+    def recover(self, since: int) -> Recovered:
+        """What may have been cut off in records received at `since` (ms) or later. Blocking."""
+        scratch = Engine(self._rulebook.ruleset)
+        now = to_millis(self._clock.now())
+        implied: dict[str, Alert] = {}
+        known: set[str] = set()
+        for fact in self._archive.facts_of_keys_since(since):
+            if fact.received_at >= since:
+                known.add(fact.id)
+            implied.update((alert.id, alert) for alert in scratch.add(fact, now).alerts)
+        there = self._archive.known_alerts(list(implied))
+        missing = [alert for identifier, alert in implied.items() if identifier not in there]
+        self._known = known
+        return Recovered(missing, list(self._archive.alerts_since(since)))
 
     def _correlate(self, partition: int) -> Correlate:
         engine = Engine(self._rulebook.ruleset)
-        count = self.fold(engine, partition, [rule.id for rule in self._rulebook.ruleset.running])
+        count = self.fold(engine, partition, self._rulebook.ruleset.running)
         log.info("partition %d: windows restored from %d facts", partition, count)
-        return Correlate(engine, self._clock, partitions=self._partitions)
+        return Correlate(engine, self._clock, partitions=self._partitions, known=self._known)
 
     def _handle(self, partition: int) -> Handle:
         def mine(case_key: str) -> bool:
@@ -91,11 +116,12 @@ class Restorer:
         return Handle(desk, self._clock, partitions=self._partitions)
 
 
-async def rules_changed(correlate: Owned[Correlate], restorer: Restorer, ruleset: RuleSet) -> None:
+async def rules_changed(pipeline: Pipeline, correlate: Owned[Correlate], restorer: Restorer, ruleset: RuleSet) -> None:
     """Give the windows of every partition the new rules; those that are new start from the facts that are stored."""
-    for partition, state in correlate:
-        engine = state.engine
-        assert isinstance(engine, Engine)
-        fresh = engine.swap(ruleset)
-        if fresh:
-            await asyncio.to_thread(restorer.fold, engine, partition, [rule.id for rule in fresh])
+    async with pipeline.exclusive:
+        for partition, state in correlate:
+            engine = state.engine
+            assert isinstance(engine, Engine)
+            fresh = engine.swap(ruleset)
+            if fresh:
+                await asyncio.to_thread(restorer.fold, engine, partition, fresh)

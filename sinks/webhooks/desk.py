@@ -64,8 +64,14 @@ class DeliveryDesk:
     def __len__(self) -> int:
         return len(self._open)
 
-    def restore(self, deliveries: Iterable[Delivery]) -> None:
-        """Take up what the store says is not finished; due times hold, so a restart shortens no back-off."""
+    def restore(self, deliveries: Iterable[Delivery], finished: Iterable[tuple[str, str]] = ()) -> None:
+        """Take up what the store says is not finished; due times hold, so a restart shortens no back-off.
+
+        `finished` are (delivery, receiver) of recent ones that are: told of again, they are not sent again.
+        """
+        if not len(self._schedule):
+            rows = [DeliveryRow(identifier, receiver, "delivered", 1, 0) for identifier, receiver in finished]
+            self._schedule.restore(rows)
         for delivery in deliveries:
             if delivery.receiver in self._receivers and delivery.id not in self._open:
                 self._open[delivery.id] = delivery
