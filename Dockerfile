@@ -34,7 +34,7 @@ ENV PATH=/opt/jianguan/bin:$PATH \
 
 USER 10001:10001
 WORKDIR /var/lib/jianguan
-EXPOSE 8600
+EXPOSE 8600 9600
 
 ENTRYPOINT ["jianguan"]
 CMD ["--help"]

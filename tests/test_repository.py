@@ -107,9 +107,12 @@ def test_the_board_is_mounted_where_it_is_looked_for() -> None:
 def test_prometheus_looks_for_our_services_at_their_port() -> None:
     config = yaml.safe_load((ROOT / "dashboards/prometheus/prometheus.yml").read_text(encoding="utf-8"))
     (job,) = (each for each in config["scrape_configs"] if each["job_name"] == "jianguan")
-    (names,) = job["dns_sd_configs"]
-    assert set(names["names"]) == set(OURS)
-    assert str(names["port"]) == COMPOSE["services"]["worker"]["environment"]["JIANGUAN_PORT"]
+    ports = {name: each["port"] for each in job["dns_sd_configs"] for name in each["names"]}
+    services = COMPOSE["services"]
+    assert ports.keys() == set(OURS)
+    assert str(ports["dashboards"]) == services["dashboards"]["environment"]["JIANGUAN_PORT"]
+    assert services["worker"]["command"] == ["worker", "--metrics-port", str(ports["worker"])]
+    assert all(f":{port}/" in str(services[name]["healthcheck"]["test"]) for name, port in ports.items())
     assert job["authorization"]["credentials_file"] == "/run/secrets/api_token"
     mounted = COMPOSE["services"]["prometheus"]["volumes"][0].split(":")
     assert [Path(each).parent for each in config["rule_files"]] == [Path(mounted[1])]
