@@ -2,7 +2,7 @@
 
 `python -m bench.transport --events 200000` prints one line of JSON for each variant: events/s, CPU seconds
 per 100,000 events, peak MB; each the median of `--repeats` runs, each run in a process of its own on one
-core, with the embedded broker on another. Events are made deterministically, about 400 bytes of JSON each.
+core, with the embedded broker on another. The events are those of bench.events, about 410 bytes of JSON each.
 
 Variants: `event` an agent per event with JSON decoding and a window in memory; `table` the same with the
 window in a Faust Table; `batch` the batch transport alone, runs passed through; `batch-window` the batch
@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
 import resource
 import statistics
 import subprocess
@@ -23,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaProducer
 
+from bench.events import events
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from streams.app import FaustOptions, create_app
@@ -41,34 +42,8 @@ from streams.transport import batch_topic, each_run
 PARTITIONS = 4
 WINDOW_MS = 3_600_000
 THRESHOLD = 5
-ENTERPRISES = 20_000
 # The slow variants get fewer events: their rate does not depend on how many there are.
 SHARE = {"event": 0.25, "table": 0.1, "batch": 1.0, "batch-window": 1.0}
-
-SUBJECTS = ("食品过期", "虚假宣传", "押金不退", "价格欺诈", "假冒商标", "延迟发货", "拒绝退款", "泄露个人信息")
-CHANNELS = ("web", "phone", "app", "counter")
-
-
-def events(count: int, seed: int = 12315) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of `count` complaints over a day; a few enterprises have most of them."""
-    source = random.Random(seed)
-    for number in range(count):
-        # The square of a uniform number favours small indices, as complaints do.
-        enterprise = f"91{310000 + int(ENTERPRISES * source.random() ** 2):06d}MA1K{number % 10}X"
-        event = {
-            "id": f"{source.getrandbits(64):016x}",
-            "source": "12315",
-            "type": "complaint",
-            "enterprise": enterprise,
-            "region": f"31{source.randrange(100):02d}{source.randrange(30):02d}",
-            "industry": f"{'ABCDEFGH'[source.randrange(8)]}{source.randrange(100):02d}",
-            "severity": source.randrange(1, 6),
-            "amount_fen": source.randrange(100, 500_000),
-            "channel": source.choice(CHANNELS),
-            "occurred_at": 1_780_000_000_000 + number * 86_400_000 // count,
-            "text": "，".join(source.choice(SUBJECTS) for _ in range(10)),
-        }
-        yield enterprise.encode(), json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class Window:
@@ -110,11 +85,22 @@ class Meter:
             self.finished.set()
 
 
+class Enterprise(msgspec.Struct, gc=False):
+    """Who an event is about."""
+
+    id: str
+
+
 class Complaint(msgspec.Struct, gc=False):
     """The fields that the window reads."""
 
-    enterprise: str
-    occurred_at: int
+    occurred_at: datetime
+    enterprise: Enterprise | None = None
+
+
+def when(text: str) -> int:
+    """Milliseconds of a time on the wire."""
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def idiomatic(broker: str, data_dir: Path, app_id: str) -> Any:
@@ -142,7 +128,8 @@ def per_event(broker: str, data_dir: Path, topic: str, meter: Meter) -> Any:
     @app.agent(app.topic(topic, key_type=bytes, key_serializer="raw", partitions=PARTITIONS))  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         async for event in stream:
-            window.add(event["enterprise"], event["occurred_at"])
+            if "enterprise" in event:
+                window.add(event["enterprise"]["id"], when(event["occurred_at"]))
             meter.count(1)
 
     return app
@@ -155,8 +142,9 @@ def per_event_with_table(broker: str, data_dir: Path, topic: str, meter: Meter) 
     @app.agent(app.topic(topic, key_type=bytes, key_serializer="raw", partitions=PARTITIONS))  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         async for event in stream:
-            at = event["occurred_at"]
-            recent[event["enterprise"]] = [t for t in recent[event["enterprise"]] if t > at - WINDOW_MS] + [at]
+            if "enterprise" in event:
+                key, at = event["enterprise"]["id"], when(event["occurred_at"])
+                recent[key] = [t for t in recent[key] if t > at - WINDOW_MS] + [at]
             meter.count(1)
 
     return app
@@ -172,7 +160,8 @@ def batched(broker: str, data_dir: Path, topic: str, meter: Meter, window: Windo
             if window is not None:
                 for record in run:
                     event = decode(record.value or b"")
-                    window.add(event.enterprise, event.occurred_at)
+                    if event.enterprise is not None:
+                        window.add(event.enterprise.id, int(event.occurred_at.timestamp() * 1000))
             meter.count(len(run))
 
     return app
@@ -205,7 +194,7 @@ async def produce(broker: str, topic: str, count: int) -> None:
     await ensure_topics(broker, [TopicSpec(topic, PARTITIONS)])
     producer = AIOKafkaProducer(bootstrap_servers=broker, linger_ms=10, max_batch_size=262_144)
     await producer.start()
-    last = [await producer.send(topic, value, key=key) for key, value in events(count)]
+    last = [await producer.send(topic, event.value, key=event.key) for event in events(count)]
     await asyncio.gather(*last)
     await producer.stop()
 
