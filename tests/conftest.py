@@ -10,9 +10,11 @@ import pytest
 
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
+from tests.clickhouse import debian_server
+from tests.requirements import clickhouse
 
 # A test that asks for one of these fixtures must carry the marker of the same line.
-MARKER_OF_FIXTURE = {"broker": "broker"}
+MARKER_OF_FIXTURE = {"broker": "broker", "clickhouse_url": "clickhouse"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,3 +42,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         loop.close()
     if deaths:
         pytest.fail(f"the broker of the tests died on its way, exit code {deaths[0]}: see {child.log_path}")
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a ClickHouse server of whatever age, without a database."""
+    found = clickhouse()
+    if found.startswith("clickhouse"):
+        yield found
+        return
+    with debian_server(found, tmp_path_factory.mktemp("clickhouse")) as url:
+        yield url

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.clickhouse import find_server
+
 
 def required(name: str) -> bool:
     """Whether this run must have `name`."""
@@ -34,8 +36,13 @@ def browser() -> Path:
 
 
 def clickhouse() -> str:
-    """The address of a ClickHouse server for tests: CLICKHOUSE_URL, such as clickhouse://127.0.0.1:9000."""
-    return _address("clickhouse", "CLICKHOUSE_URL")
+    """The ClickHouse for tests: the address in CLICKHOUSE_URL, or the path of Debian's server, to be started."""
+    if os.environ.get("CLICKHOUSE_URL"):
+        return _address("clickhouse", "CLICKHOUSE_URL")
+    program = find_server()
+    if program is None:
+        missing("clickhouse", "CLICKHOUSE_URL is not set and clickhouse-server is not installed")
+    return program
 
 
 def kafka() -> str:
