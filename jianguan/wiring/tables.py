@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +15,7 @@ from jianguan.domain.admission import Reference as Codes
 from jianguan.domain.casework import Deadline
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
-from jianguan.domain.statutory import StatutoryClocks, due_at
+from jianguan.domain.statutory import SHANGHAI, StatutoryClocks, due_at
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError
 from jianguan.settings import Settings
@@ -67,18 +69,28 @@ def hash_key(folder: Path) -> bytes:
     try:
         key = path.read_bytes()
     except FileNotFoundError:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = os.urandom(_KEY_BYTES)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
+        _make_key(path)
+        key = path.read_bytes()
     if len(key) < _KEY_BYTES:
         raise ConfigurationError(
             f"{path} is too short for a key; restore it from a backup, or remove it to make a new one"
         )
     return key
+
+
+def _make_key(path: Path) -> None:
+    """Put a new key at `path`, whole or not at all; one that another process has put there meanwhile stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(_KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        Path(temporary).unlink()
 
 
 def deadlines(reference: Reference) -> Deadline:
@@ -87,7 +99,8 @@ def deadlines(reference: Reference) -> Deadline:
     def deadline(clock_id: str, start: int) -> tuple[int | None, str]:
         started = from_millis(start)
         try:
-            definition = reference.clocks.in_force(clock_id, started.date())
+            # The law counts the day of the place, which begins eight hours before that of UTC.
+            definition = reference.clocks.in_force(clock_id, started.astimezone(SHANGHAI).date())
             return to_millis(due_at(definition, started, reference.working_days)), definition.source
         except ConfigurationError as error:
             log.error("a case has no deadline: %s", error)
