@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 REDELIVER: Final = "redeliver"  # kind of a notice that asks for a known delivery, which is its body as JSON
 PER_RECEIVER: Final = 8
 IN_FLIGHT: Final = 64
+FINISHED: Final = 10_000  # deliveries that can be told again once they are through
 IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when nobody wakes the desk
 
 
@@ -58,6 +59,7 @@ class DeliveryDesk:
         self._emit = emit
         self._metrics = metrics
         self._open: dict[str, Delivery] = {}
+        self._finished: dict[str, Delivery] = {}  # the last ones, oldest first
         self._wake = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
 
@@ -138,7 +140,10 @@ class DeliveryDesk:
             self._schedule.redeliver(known.id, from_millis(now), known.body.encode())
         else:
             self._schedule.add(known.id, known.receiver, from_millis(now), known.body.encode())
-        delivery = known._replace(state="pending", due_at=now, updated_at=now, revision=known.revision + 1)
+        # What the store has may be older than what is known here.
+        newest = self._open.get(known.id) or self._finished.pop(known.id, known)
+        revision = max(known.revision, newest.revision) + 1
+        delivery = known._replace(state="pending", due_at=now, updated_at=now, revision=revision)
         self._open[known.id] = delivery
         records.deliveries.append(delivery)
         step = _step(known.id, "redelivery-asked", now, str(delivery.revision), (known.about,), "")
@@ -147,6 +152,9 @@ class DeliveryDesk:
     def _accept(self, notice: Notice, receiver: Receiver, now: int, records: Records) -> None:
         identifier = make_id("dl", notice.id, receiver.id)
         if not self._schedule.add(identifier, receiver.id, from_millis(now), notice.body.encode()):
+            known = self._open.get(identifier) or self._finished.get(identifier)
+            if known is not None:  # told again, since the first telling may not have been stored
+                records.deliveries.append(known)
             return
         delivery = Delivery(
             id=identifier,
@@ -226,6 +234,9 @@ class DeliveryDesk:
         )
         if row.state in ("delivered", "dead"):
             del self._open[row.delivery_id]
+            self._finished[row.delivery_id] = after
+            if len(self._finished) > FINISHED:
+                del self._finished[next(iter(self._finished))]
         else:
             self._open[row.delivery_id] = after
         records.deliveries.append(after)

@@ -1,0 +1,233 @@
+"""Each attempt is recorded once, with a rising revision, and what is told again is neither lost nor sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from jianguan.clock import VirtualClock, to_millis
+from jianguan.domain.delivery import Delivery, Notice
+from jianguan.domain.trace import Records
+from jianguan.errors import InputError, UnavailableError
+from jianguan.metrics import Metrics
+from sinks.webhooks.desk import DeliveryDesk
+from sinks.webhooks.receivers import Receiver
+from sinks.webhooks.retry import Outcome, OutcomeKind, RetryPolicy
+from sinks.webhooks.schedule import DeliverySchedule
+from sinks.webhooks.signing import generate_secret
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+NOW = to_millis(START)
+GOOD = Outcome(OutcomeKind.DELIVERED, 204, duration_ms=5)
+BAD = Outcome(OutcomeKind.RETRY, 500, "HTTP 500")
+GONE = Outcome(OutcomeKind.GONE, 410, "HTTP 410")
+
+
+def receiver(name: str, department: str = "fire") -> Receiver:
+    secret = generate_secret(random.Random(1).randbytes)
+    return Receiver(id=name, department=department, url=f"https://{name}.example/", secrets=(secret,))
+
+
+def notice(number: int = 1, department: str = "fire") -> Notice:
+    return Notice(
+        f"dl-{number}", department, "alert.raised", f"al-{number}", "ca-1", NOW, NOW - 500, f'{{"n":{number}}}'
+    )
+
+
+class FakeSender:
+    """Answers from a list, then with success."""
+
+    def __init__(self) -> None:
+        self.answers: list[Outcome | Exception] = []
+        self.sent: list[tuple[str, str]] = []
+
+    async def send(self, receiver: Receiver, delivery_id: str, body: bytes) -> Outcome:
+        self.sent.append((receiver.id, delivery_id))
+        answer = self.answers.pop(0) if self.answers else GOOD
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class World:
+    def __init__(self, *receivers: Receiver, attempts: int = 4) -> None:
+        self.clock = VirtualClock(START)
+        self.sender = FakeSender()
+        self.told = Records()
+        self.registry = CollectorRegistry()
+        delays = (timedelta(seconds=10),) * (attempts - 1)
+        schedule = DeliverySchedule(RetryPolicy(delays=delays, jitter=0.0), random.Random(1))
+        metrics = Metrics(self.registry)
+        self.desk = DeliveryDesk(receivers, schedule, self.sender, self.clock, self.emit, metrics)
+
+    async def emit(self, records: Records) -> None:
+        self.told.extend(records)
+
+    def accept(self, *notices: Notice) -> Records:
+        records = self.desk.accept(notices)
+        self.told.extend(records)
+        return records
+
+    def history(self) -> list[tuple[str, int, int]]:
+        return [(row.state, row.attempt, row.revision) for row in self.told.deliveries]
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.desk.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - the condition is anything
+                await asyncio.sleep(0.001)
+
+    async def after(self, seconds: float, condition: Callable[[], object]) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
+        self.desk.accept([])  # wakes it
+        await self.until(condition)
+
+
+async def test_a_notice_is_sent_to_every_receiver_of_its_department_and_recorded() -> None:
+    world = World(receiver("a"), receiver("b"), receiver("c", "health"))
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: len(world.told.deliveries) == 4)
+    assert sorted(name for name, _ in world.sender.sent) == ["a", "b"]
+    assert sorted(world.history()) == [("delivered", 1, 2)] * 2 + [("pending", 0, 1)] * 2
+    assert {step.what for step in world.told.trace} == {"delivered"}
+    assert len({step.id for step in world.told.trace}) == 2
+    assert world.metric("jianguan_deliveries_total", outcome="delivered") == 2
+    assert world.metric("jianguan_alert_latency_seconds_count") == 2
+    assert len(world.desk) == 0
+
+
+async def test_a_department_without_receiver_leaves_a_step() -> None:
+    world = World(receiver("a"))
+    world.accept(notice(department="nobody"))
+    assert [(step.subject, step.what) for step in world.told.trace] == [("al-1", "no-receiver")]
+    assert world.told.deliveries == []
+
+
+async def test_each_outcome_is_recorded_once_with_a_rising_revision() -> None:
+    world = World(receiver("a"))
+    world.sender.answers += [BAD, BAD]
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: len(world.told.deliveries) == 2)
+        await world.after(10, lambda: len(world.told.deliveries) == 3)
+        await world.after(10, lambda: len(world.told.deliveries) == 4)
+    assert world.history() == [("pending", 0, 1), ("pending", 1, 2), ("pending", 2, 3), ("delivered", 3, 4)]
+    assert [step.what for step in world.told.trace] == ["delivery-failed", "delivery-failed", "delivered"]
+    assert len({step.id for step in world.told.trace}) == 3
+    assert len({row.id for row in world.told.deliveries}) == 1
+
+
+async def test_a_delivery_that_always_fails_is_dead_after_the_last_attempt() -> None:
+    world = World(receiver("a"), attempts=2)
+    world.sender.answers += [BAD, BAD]
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: len(world.told.deliveries) == 2)
+        await world.after(10, lambda: len(world.told.deliveries) == 3)
+    assert world.history()[-1] == ("dead", 2, 3)
+    assert world.told.trace[-1].what == "delivery-dead"
+
+
+@pytest.mark.parametrize("error", [UnavailableError("no route"), ZeroDivisionError()])
+async def test_an_attempt_that_raises_counts_as_failed_and_comes_again(error: Exception) -> None:
+    world = World(receiver("a"))
+    world.sender.answers.append(error)
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: len(world.told.deliveries) == 2)
+        await world.after(10, lambda: len(world.told.deliveries) == 3)
+    assert [state for state, _, _ in world.history()] == ["pending", "pending", "delivered"]
+
+
+async def test_a_receiver_that_is_gone_keeps_its_deliveries_and_all_are_recorded() -> None:
+    world = World(receiver("a"))
+    world.sender.answers += [GONE] * 8
+    world.accept(*[notice(number) for number in range(12)])
+    async with world.running():
+        await world.until(lambda: {row.id for row in world.told.deliveries if row.state == "disabled"}.__len__() == 12)
+    assert len(world.desk) == 12
+
+
+async def test_a_notice_told_again_is_not_sent_again_but_its_delivery_is_recorded_again() -> None:
+    world = World(receiver("a"))
+    first = world.accept(notice())
+    assert world.accept(notice()).deliveries == first.deliveries
+    async with world.running():
+        await world.until(lambda: len(world.desk) == 0 and world.told.deliveries[-1].state == "delivered")
+        again = world.accept(notice())
+    assert [(row.state, row.revision) for row in again.deliveries] == [("delivered", 2)]
+    assert len(world.sender.sent) == 1
+
+
+async def test_after_a_restart_what_is_pending_is_sent_when_it_is_due_with_its_id() -> None:
+    world = World(receiver("a"))
+    (row,) = world.accept(notice()).deliveries
+    waits = row._replace(attempt=1, due_at=NOW + 5_000, revision=2)
+    other = row._replace(id="dl-gone", receiver="no more")
+    fresh = World(receiver("a"))
+    fresh.desk.restore([waits, other])
+    assert len(fresh.desk) == 1
+    async with fresh.running():
+        await fresh.after(1, lambda: True)
+        assert fresh.sender.sent == []
+        await fresh.after(5, lambda: fresh.told.deliveries)
+    assert fresh.sender.sent == [("a", row.id)]
+    assert fresh.history() == [("delivered", 2, 3)]
+
+
+async def test_what_was_finished_before_a_restart_is_not_sent_again() -> None:
+    world = World(receiver("a"))
+    (row,) = world.accept(notice()).deliveries
+    fresh = World(receiver("a"))
+    fresh.desk.restore([], [(row.id, "a")])
+    fresh.accept(notice())
+    assert len(fresh.desk) == 0
+
+
+async def test_a_redelivery_sends_the_same_id_again_with_a_higher_revision() -> None:
+    world = World(receiver("a"))
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: world.told.deliveries[-1].state == "delivered")
+        stale: Delivery = world.told.deliveries[0]  # the store may be behind
+        await world.desk.redeliver(stale)
+        await world.until(lambda: len(world.sender.sent) == 2 and world.told.deliveries[-1].state == "delivered")
+    assert [revision for _, _, revision in world.history()] == [1, 2, 3, 4]
+    assert len(set(world.sender.sent)) == 1
+    with pytest.raises(InputError):
+        await world.desk.redeliver(stale._replace(receiver="no more"))
+
+
+async def test_an_attempt_under_way_when_the_desk_stops_counts_as_not_made() -> None:
+    world = World(receiver("a"))
+    started = asyncio.Event()
+
+    async def hang(*_: object) -> Outcome:
+        started.set()
+        await asyncio.Event().wait()
+        return GOOD
+
+    world.sender.send = hang  # type: ignore[method-assign, assignment]
+    async with world.running():
+        world.accept(notice())
+        await started.wait()
+    assert world.history() == [("pending", 0, 1)]
+    assert len(world.desk) == 1
