@@ -13,7 +13,7 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
   it skips during a rebalance, and would so commit records that nobody has seen;
 - partitions with too much in flight are not fetched, and nobody sleeps a second because of that;
 - tables are restored up to the real end of their changelog;
-- a stop or a rebalance waits a bounded time for runs in progress;
+- a stop or a rebalance waits a bounded time for runs in progress, and a commit for its broker;
 - the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set.
 """
 
@@ -66,6 +66,7 @@ class BatchOptions:
     in_flight_records: int = 20_000
     in_flight_bytes: int = 33_554_432
     drain_timeout: float = 2.0
+    commit_timeout: float = 5.0
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -144,6 +145,32 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         # The rest of a fetch waits unparsed. Not left to the byte limits: Tansu ignores that of a partition.
         consumer._max_poll_records = transport.options.in_flight_records
         return consumer
+
+    async def _commit(self, offsets: Mapping[Partition, int]) -> bool:
+        """Commit within `commit_timeout`, or not: the client waits for a dead broker without end, and so would a stop.
+
+        What is not committed is processed again.
+        """
+        options: BatchOptions = self.transport.options
+        try:
+            async with asyncio.timeout(options.commit_timeout):
+                committed: bool = await super()._commit(offsets)
+        except TimeoutError:
+            self.log.warning("nothing was committed in %g s: the broker does not answer", options.commit_timeout)
+            return False
+        return committed
+
+    async def on_thread_stop(self) -> None:
+        """Stop the client. Without a broker aiokafka lets the end of its own fetches out as a cancellation of ours:
+        the thread would end without a word, and whoever stops it would wait for ever."""
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            if self._consumer is not None:
+                await self._consumer._client.close()
 
     async def _highwaters(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """The real ends of changelogs, up to which tables are restored. See transport_ends."""
