@@ -250,6 +250,14 @@ class System:
         )
         return self.outcomes(submission)
 
+    def quiet(self, within: float = 60.0) -> None:
+        """Wait until all that was sent has gone through every stage into the store: then the journal is empty."""
+
+        def waiting() -> int:
+            return sum(path.stat().st_size for path in (self.data / "journal").glob("*.journal"))
+
+        eventually(lambda: waiting() == 0, within, f"an empty journal: {self.tail(1000)}")
+
     def items(self, path: str, **parameters: str | int) -> list[dict[str, Any]]:
         """All items of a list, over its pages where it has any."""
         answer = self.get(path, limit=500, **parameters)
