@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
 from jianguan.domain.trace import Records
 from jianguan.errors import UnavailableError
 from streams.frames import RECORDS, Codec
@@ -59,11 +61,15 @@ class Outbox:
         return queued
 
     async def settle(self, queued: Iterable[Awaitable[Any]]) -> None:
-        """Wait until the broker has everything."""
+        """Wait until the broker has everything; UnavailableError when it does not take it."""
         waiting = list(queued)
         if waiting:
             ends = self.ends
-            for place in await asyncio.gather(*waiting):
+            try:
+                places = await asyncio.gather(*waiting)
+            except KafkaError as error:
+                raise UnavailableError(f"the broker did not take a record: {error!r}") from error
+            for place in places:
                 topic = place.topic.removeprefix(self._prefix)
                 if place.offset >= ends.get((topic, place.partition), 0):
                     ends[(topic, place.partition)] = place.offset + 1

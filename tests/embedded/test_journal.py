@@ -86,7 +86,7 @@ def test_any_records_come_back_as_they_were(groups: list[list[Given]], segment_b
 
 
 async def test_an_end_torn_at_any_byte_is_cut_and_nothing_whole_is_lost(tmp_path: Path) -> None:
-    await written(tmp_path / "whole", 3)
+    await written(tmp_path / "whole", 2)
     source = files(tmp_path / "whole")[0]
     content = source.read_bytes()
     ends = [0]

@@ -209,3 +209,14 @@ async def test_the_outbox_knows_where_topics_end_by_what_was_acknowledged() -> N
     assert outbox.ends == {}
     with pytest.raises(UnavailableError):
         await door.submit([raw()])
+
+
+async def test_whoever_settles_hears_of_a_failing_broker_as_unavailable() -> None:
+    app = FakeApp()
+    outbox = Outbox("", 1)
+    outbox.attach(app)
+    door = StreamGateway(outbox, CLOCK, 1, "x")
+    app.producer.failures.append(KafkaTimeoutError())
+    queued = [await door.replay("complaints", "k", (), b"{}") for _ in range(2)]
+    with pytest.raises(UnavailableError):
+        await outbox.settle(queued)
