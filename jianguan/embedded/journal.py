@@ -66,6 +66,12 @@ class Journal:
         """The sequence that the next entry will get."""
         return self._next
 
+    def failures(self) -> list[str]:
+        """Why nothing is taken any more; empty when all is well."""
+        if self._failed is None:
+            return []
+        return [f"the journal cannot be written: {self._failed}; free the disk and restart"]
+
     def open(self) -> None:
         """Read what is there, cut a torn end, and be ready to append. Blocking; ConfigurationError when damaged."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,7 +114,7 @@ class Journal:
         What was appended is held until `release`: no mark that `roll` gives lies beyond it.
         """
         if self._failed is not None:
-            raise UnavailableError(f"the journal cannot be written: {self._failed}; free the disk and restart")
+            raise UnavailableError(self.failures()[0])
         if len(self._waiting) >= MAX_WAITING:
             raise UnavailableError("the journal is behind; try again shortly")
         sequences = list(range(self._next, self._next + len(records)))

@@ -229,6 +229,7 @@ class EmbeddedApplication:
         return health_of(
             {
                 "broker": system.failures(),
+                "journal": self._journal.failures(),
                 "stages": [*parts.pipeline.failures(), *ended],
                 "rules": [parts.rulebook.error] if parts.rulebook.error else [],
             }

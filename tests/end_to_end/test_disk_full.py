@@ -1,0 +1,77 @@
+"""A full disk: nothing is acknowledged that is not kept, it says so, and after some room and a restart it goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.support import System, complaint, eventually
+
+SIZE = 192  # MB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small file system")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """A file that takes all the room that is left."""
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                continue
+    return path
+
+
+def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk: Path, rules: Path, now: str) -> None:
+    system = System(small_disk / "data", JIANGUAN_RULES=str(rules))
+    system.log = small_disk.with_name("log")
+    try:
+        system.start()
+        system.send([complaint(number, now) for number in range(100)], "before")
+        system.settled("before", 100)
+        filler = fill(small_disk)
+        taken, status = 0, 202
+        while status == 202 and taken < 1_000:
+            event = complaint(1_000 + taken, now, text="预付卡" * 1_000)
+            response = system.http.post("/v1/events", json=event, headers={"jianguan-submission": "full"})
+            status = response.status_code
+            taken += status == 202
+        assert status == 503
+        assert response.headers["content-type"] == "application/problem+json"
+        assert "journal" in response.json()["detail"]
+        assert system.http.get("/healthz").status_code == 200
+        eventually(lambda: not system.checks()["ready"], 10, "readyz to tell")
+
+        filler.unlink()
+        system.stop()
+        system.start()
+        if taken:
+            assert system.settled("full", taken)["accepted"] >= taken
+        assert system.outcomes("before") == {"accepted": 100}
+        system.send([complaint(5_000, now)], "after")
+        assert system.settled("after", 1) == {"accepted": 1}
+        assert system.stop() == 0
+    finally:
+        system.close()
