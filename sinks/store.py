@@ -42,7 +42,8 @@ def error_of(message: str, code: int | None = None) -> JianguanError:
         found = _CODE.search(message)
         code = int(found[1]) if found else 0
     text = message.strip().split("\n", 1)[0][:500]
-    return UnavailableError(f"the store cannot now: {text}") if code in _PASSING else StoreError(f"the store: {text}")
+    passing = code in _PASSING or "No space left on device" in message
+    return UnavailableError(f"the store cannot now: {text}") if passing else StoreError(f"the store: {text}")
 
 
 def checked_name(name: str) -> str:
