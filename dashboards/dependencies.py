@@ -70,9 +70,8 @@ class Limits:
     inflated_bytes: int = 32 * 1024 * 1024  # of an upload, after gzip
     small_body_bytes: int = 64 * 1024  # of every other request
     rows: int = 10_000  # of one upload
-    row_bytes: int = 1024 * 1024  # of one record
+    row_bytes: int = 1024 * 1024  # of one record; a larger one is refused, none is ever cut
     event_bytes: int = 256 * 1024  # of one that can be an event; a larger one is quarantined
-    carried_bytes: int = 900_000  # of one that is handed on; the rest of a larger one is cut off, it is no event anyway
     uploads_in_flight: int = 32
     bytes_in_flight: int = 128 * 1024 * 1024
     rows_per_second: float = 50_000.0  # of one client, in the long run

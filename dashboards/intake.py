@@ -24,6 +24,7 @@ from dashboards.problems import ProblemError, retry_after
 from dashboards.ratelimit import RateLimiter
 from dashboards.reads import Reads
 from dashboards.shapes import IntakeReply, Problem, SubmissionView
+from jianguan.domain.cloud_events import structured
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.event import OUTCOMES
 from jianguan.domain.ids import make_id
@@ -105,6 +106,12 @@ def cloud_headers(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     )
 
 
+def self_contained(raw: RawEvent) -> RawEvent:
+    """`raw` with the attributes of a binary CloudEvent inside its value: what is kept then can be submitted again."""
+    value = structured(raw.value, raw.headers) if raw.headers else None
+    return raw if value is None else replace(raw, value=value, content_type=CLOUD_EVENT, headers=())
+
+
 def media_type(header: str) -> str:
     """The media type without parameters; 415 for an unknown one or a charset other than UTF-8."""
     name, _, parameters = header.partition(";")
@@ -161,7 +168,7 @@ class Intake:
                 topic = (
                     topic_of_type(request.headers.get("ce-type", "")) if binary else topic_of(row, content_type, kind)
                 )
-                raw = RawEvent(row[: limits.carried_bytes], content_type, topic, "", headers, submission)
+                raw = self_contained(RawEvent(row, content_type, topic, "", headers, submission))
                 raw = replace(raw, receipt=receipt_of(key, raw, index))
                 verdicts.append(judge(raw, self._deps.admit, limits.event_bytes))
                 if index % _SLICE == _SLICE - 1:

@@ -19,7 +19,7 @@ from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import InputError
 
 VERSION: Final = b"\x01"
-MAX_FRAME: Final = 900_000  # under the 1 MiB that brokers and clients take by default
+MAX_FRAME: Final = 900_000  # of several rows; a single row may be larger, our topics take 4 MiB
 
 Row = TypeVar("Row")
 
@@ -57,7 +57,7 @@ class RecordsCodec:
         if len(frame) <= MAX_FRAME:
             return [frame]
         if len(records) == 1:
-            return [frame]  # a single large row: the broker's limit for outside records is lower than for frames
+            return [frame]  # a single large row, such as a quarantined record: the limit of our topics is higher
         first, second = halves(records)
         return [*self.encode(first), *self.encode(second)]
 

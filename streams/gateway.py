@@ -26,7 +26,7 @@ from streams.topics import TopicName
 Headers = tuple[tuple[str, bytes], ...]
 
 WAITING_LIMIT: Final = 20_000
-MAX_VALUE: Final = 900_000  # bytes; a larger record would be refused by brokers and clients, again and again
+MAX_VALUE: Final = 2 * 1024 * 1024  # bytes; the limit of our topics is twice that, and rows on them have more to say
 BROKER_PATIENCE: Final = 20.0
 _POLL: Final = 0.05
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import Reference, admit, decode, without_personal
+from jianguan.domain.cloud_events import MEDIA_TYPE, structured
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import make_id, partition_of
@@ -28,7 +29,8 @@ from streams.transport_run import Record, Run
 
 log = logging.getLogger(__name__)
 
-MAX_RAW: Final = 256 * 1024  # bytes of an outside record; a larger one is kept cut
+MAX_EVENT: Final = 256 * 1024  # bytes of a record that can be an event; a larger one is quarantined
+MAX_KEPT: Final = 2 * 1024 * 1024  # bytes of a record in quarantine: more than any door of ours takes
 POISON_SAMPLE: Final = 2_000
 POISON_RATIO: Final = 0.95
 _STAGE: Final = STAGES["ingest"]
@@ -114,8 +116,9 @@ class Ingest:
     ) -> str:
         received = envelope.received or max(0, record.timestamp) or now  # -1: the producer gave no time
         value = record.value or b""
-        if len(value) > MAX_RAW:
-            raise InputError("too-large", f"the record has {len(value)} bytes; at most {MAX_RAW} are taken")
+        if len(value) > MAX_EVENT:
+            kept = f"; the first {MAX_KEPT} are kept" if len(value) > MAX_KEPT else ""
+            raise InputError("too-large", f"the record has {len(value)} bytes; at most {MAX_EVENT} are taken{kept}")
         plain = envelope.content_type == "application/json" and not envelope.binary
         model = self._quick.decode(value, topic) if plain else None
         if model is None:
@@ -157,6 +160,11 @@ class Ingest:
         result: Ingested,
     ) -> None:
         identifier = make_id("qu", receipt)
+        raw, content_type = (record.value or b"")[:MAX_KEPT], envelope.content_type
+        # A row in quarantine has no headers: a CloudEvent in binary mode is kept as the structured one that it equals.
+        whole = structured(raw, record.headers) if envelope.binary else None
+        if whole is not None:
+            raw, content_type = whole, MEDIA_TYPE
         result.reasons[error.code] += 1
         result.records.quarantine.append(
             Quarantined(
@@ -169,8 +177,8 @@ class Ingest:
                 code=error.code,
                 field=error.field[:200],
                 message=str(error)[:1000],
-                raw=(record.value or b"")[:MAX_RAW],
-                content_type=envelope.content_type,
+                raw=raw,
+                content_type=content_type,
                 submission=envelope.submission,
                 state="quarantined",
                 revision=1,

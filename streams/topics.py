@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from jianguan.errors import ConfigurationError, UnavailableError
 
 LONGEST_NAME = 249
+LARGEST_MESSAGE = 4 * 1024 * 1024  # bytes; brokers take 1 MiB by default, and a record in quarantine is kept whole
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _RETRY_INTERVAL = 0.05
 
@@ -64,7 +65,8 @@ class TopicSpec:
 
 def all_topics(prefix: str, partitions: int, replication_factor: int = 1) -> tuple[TopicSpec, ...]:
     """Every topic of the application, each with the same number of partitions."""
-    return tuple(TopicSpec(name.under(prefix), partitions, replication_factor) for name in TopicName)
+    config = {"max.message.bytes": str(LARGEST_MESSAGE)}
+    return tuple(TopicSpec(name.under(prefix), partitions, replication_factor, config) for name in TopicName)
 
 
 def mismatches(wanted: Iterable[TopicSpec], found: Mapping[str, int]) -> list[str]:

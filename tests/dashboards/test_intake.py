@@ -174,6 +174,17 @@ async def test_too_many_rows_are_refused_whole(build: Build) -> None:
     assert site.world.submitted == []
 
 
+async def test_a_row_that_is_too_large_for_an_event_is_handed_on_whole(site: Site) -> None:
+    row = json.dumps(event(1, text="")).replace('"text": ""', f'"text": "{"x" * 1_048_000}"')
+    assert 1_048_000 < len(row) <= 1024 * 1024
+    answer = await site.send(row)
+    assert (answer.status_code, answer.json()["results"][0]["code"]) == (422, "too-large")
+    assert site.world.submitted[0].value == row.encode()
+    (record,) = site.world.quarantine_.values()
+    assert record.raw == row.encode()
+    assert (await site.send(row + " " * 0 + "x" * 2_000)).status_code == 413
+
+
 async def test_a_row_above_the_limit_is_refused(build: Build) -> None:
     site = build(limits=Limits(row_bytes=100))
     answer = await site.send(json.dumps({"text": "x" * 200}))
@@ -266,7 +277,7 @@ async def test_a_batch_that_is_no_array_is_one_record(site: Site) -> None:
     assert rows_of(await site.send(json.dumps(cloud(1)), "application/cloudevents-batch+json")) == ["accepted"]
 
 
-async def test_a_binary_cloud_event_carries_its_attributes_as_headers(site: Site) -> None:
+async def test_a_binary_cloud_event_becomes_a_structured_one(site: Site) -> None:
     answer = await site.send(
         json.dumps({"category": "hygiene", "result": "fail"}),
         ce_specversion="1.0",
@@ -278,8 +289,27 @@ async def test_a_binary_cloud_event_carries_its_attributes_as_headers(site: Site
     assert answer.status_code == 202, answer.text
     raw = site.world.submitted[0]
     assert raw.topic == "violations"
-    assert dict(raw.headers)["ce_id"] == b"B 1"
+    assert (raw.headers, raw.content_type) == ((), "application/cloudevents+json")
+    assert json.loads(raw.value)["id"] == "B 1"
     assert answer.json()["results"][0]["id"] == event_id("inspections", "B 1")
+
+
+async def test_a_binary_cloud_event_from_quarantine_is_whole_when_it_is_submitted_again(site: Site) -> None:
+    sent = {"ce_specversion": "1.0", "ce_id": "B2", "ce_source": "s", "ce_type": "cn.jianguan.complaint.v1"}
+    refused = await site.send('{"category": "price", "region": "999999"}', **sent)
+    assert refused.status_code == 422
+    (record,) = site.world.quarantine_.values()
+    assert (await site.client.post(f"/v1/quarantine/{record.id}/retry")).status_code == 202
+    again = list(site.world.quarantine_.values())[-1]
+    assert (again.code, again.field) == (record.code, record.field) == ("missing", "occurred_at")
+    assert json.loads(again.raw)["id"] == "B2"
+
+
+async def test_a_binary_cloud_event_that_is_no_json_is_kept_as_it_came(site: Site) -> None:
+    sent = {"ce_specversion": "1.0", "ce_id": "B3", "ce_source": "s", "ce_type": "cn.jianguan.complaint.v1"}
+    assert (await site.send("{", **sent)).status_code == 422
+    raw = site.world.submitted[0]
+    assert (raw.value, dict(raw.headers)["ce_id"]) == (b"{", b"B3")
 
 
 # submissions

@@ -17,7 +17,7 @@ from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import event_id, fact_id, partition_of
 from jianguan.domain.trace import Records
-from streams.ingest import MAX_RAW, Ingest, Ingested, PoisonGuard
+from streams.ingest import MAX_EVENT, MAX_KEPT, Ingest, Ingested, PoisonGuard
 from streams.seen import SeenEvents
 from streams.transport_run import PlainRecord, Run
 from tests.domain.support import DAY, NOW, encoded, reference
@@ -166,10 +166,36 @@ def test_an_event_that_met_a_defect_is_no_duplicate_when_it_is_sent_again(monkey
     assert len(result.records.facts) == 1
 
 
-def test_a_record_that_is_too_large_is_kept_cut() -> None:
-    result = ingest().work(run(b"x" * (MAX_RAW + 10)))
-    (row,) = result.records.quarantine
-    assert (row.code, len(row.raw)) == ("too-large", MAX_RAW)
+@pytest.mark.parametrize("size", [MAX_EVENT + 1, 1024 * 1024, MAX_KEPT])
+def test_a_record_that_is_too_large_for_an_event_is_kept_whole(size: int) -> None:
+    value = (b"0123456789" * (size // 10 + 1))[:size]
+    (row,) = ingest().work(run(value)).records.quarantine
+    assert (row.code, row.raw == value) == ("too-large", True)
+
+
+def test_a_record_larger_than_any_door_takes_is_kept_cut_and_says_so() -> None:
+    (row,) = ingest().work(run(b"x" * (MAX_KEPT + 10))).records.quarantine
+    assert (row.code, len(row.raw)) == ("too-large", MAX_KEPT)
+    assert f"the first {MAX_KEPT} are kept" in row.message
+
+
+BINARY = (("ce_specversion", b"1.0"), ("ce_id", b"9"), ("ce_source", b"s"), ("ce_type", b"cn.jianguan.complaint.v1"))
+
+
+def test_a_quarantined_binary_cloud_event_keeps_its_attributes() -> None:
+    bad = encoded(category="NO SLUG", id=None, source=None)
+    (row,) = ingest().work(run(PlainRecord(bad, 0, headers=BINARY, timestamp=NOW))).records.quarantine
+    assert (row.code, row.content_type) == ("string-pattern-mismatch", "application/cloudevents+json")
+    (again,) = ingest().work(run(record(row.raw))).records.quarantine
+    assert (again.code, again.field) == (row.code, row.field)
+    mended = row.raw.replace(b"NO SLUG", b"food-safety")
+    (event,) = ingest().work(run(record(mended))).records.events
+    assert event.id == event_id("s", "9")
+
+
+def test_a_binary_cloud_event_whose_data_is_no_json_is_kept_as_it_is() -> None:
+    (row,) = ingest().work(run(PlainRecord(b"{", 0, headers=BINARY, timestamp=NOW))).records.quarantine
+    assert (row.code, row.raw, row.content_type) == ("not-json", b"{", "application/json")
 
 
 def test_only_records_that_no_door_judged_count_towards_poison() -> None:

@@ -8,6 +8,8 @@ import uuid
 import pytest
 
 from jianguan.errors import ConfigurationError, UnavailableError
+from streams.gateway import MAX_VALUE
+from streams.ingest import MAX_KEPT
 from streams.topics import TopicName, TopicSpec, all_topics, ensure_topics, mismatches
 
 
@@ -18,6 +20,12 @@ def prefix() -> str:
 
 def test_every_topic_carries_the_prefix() -> None:
     assert {spec.name for spec in all_topics("jg.", 4)} == {f"jg.{name}" for name in TopicName}
+
+
+def test_every_topic_takes_what_the_quarantine_keeps_whole() -> None:
+    for spec in all_topics("", 4):
+        assert int(spec.config["max.message.bytes"]) >= 2 * MAX_KEPT
+        assert int(spec.config["max.message.bytes"]) >= 2 * MAX_VALUE
 
 
 @pytest.mark.parametrize("bad", ["监管.", "a b", "x" * 250, "a/"])
