@@ -1,13 +1,13 @@
 """What people do: act on a task, submit a quarantined record again, send a delivery again. For pages and API alike.
 
-A transition is checked here so that a person learns at once; the stage that owns the case checks it again and is the
-one that decides.
+Whether a task admits an action is decided by the stage that owns its case, not here: the store, which is all that is
+seen from here, may be a moment behind. Only what can never change again, that a task is closed, is answered at once.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -16,9 +16,10 @@ from dashboards.finding import Finder
 from dashboards.intake import hash_key
 from dashboards.problems import ProblemError
 from jianguan.clock import to_millis
-from jianguan.domain.case import TRANSITIONS, Command, Task
+from jianguan.domain.case import TRANSITIONS, Command, Task, TaskState
 from jianguan.domain.contract import KIND_OF_TOPIC
 from jianguan.domain.ids import make_id
+from jianguan.domain.trace import Step
 from jianguan.ports import RawEvent
 
 ACTIONS: Final = ("accept", "report", "close")
@@ -63,12 +64,13 @@ class Actions:
     async def act(self, identifier: str, action: str, body: ActionBody) -> Acted:
         """Hand the action to the stage that owns the case and wait a little for its outcome.
 
-        404 for an unknown task, 409 (with `allowed`) when the task's state does not admit the action.
+        404 for an unknown task, 409 when the owner refuses the action; `allowed` then names what it would admit.
         """
         if action not in ACTIONS:
             raise ProblemError(404, "unknown-action", f"an action is one of {', '.join(ACTIONS)}")
         task, _ = await self._finder.task(identifier)
-        self._check(task, action)
+        if task.state == "closed":
+            raise _not_admitted("closed", action)
         at = to_millis(self._deps.clock.now())
         command = Command(
             id=make_id("cm", task.id, action, body.actor, body.note, str(at)),
@@ -85,12 +87,7 @@ class Actions:
         if outcome is None:
             return Acted(command.id, None)
         if outcome.step.what == "refused":
-            raise ProblemError(
-                409,
-                "refused",
-                "the action was refused: somebody else may have acted in the meantime",
-                extra={"reason": _reason(outcome.step.detail)},
-            )
+            raise _refused(outcome.step, action)
         after = outcome.task if outcome.task is not None and outcome.task.id == task.id else None
         return Acted(command.id, after or (await self._finder.task(identifier))[0])
 
@@ -117,20 +114,23 @@ class Actions:
         if not await self._deps.redeliver(identifier):
             raise ProblemError(404, "unknown-delivery", "no delivery has that id")
 
-    @staticmethod
-    def _check(task: Task, action: str) -> None:
-        if (task.state, action) not in TRANSITIONS:
-            raise ProblemError(
-                409,
-                "transition",
-                f"a task that is {task.state} does not admit {action}",
-                extra={"state": task.state, "allowed": allowed(task.state)},
-            )
+
+def _not_admitted(state: str, action: str, reason: str = "") -> ProblemError:
+    return ProblemError(
+        409,
+        "transition",
+        f"a task that is {state} does not admit {action}",
+        extra={"state": state, "allowed": allowed(state), "reason": reason or f"{action}-not-allowed-when-{state}"},
+    )
 
 
-def _reason(detail: str) -> str:
+def _refused(step: Step, action: str) -> ProblemError:
+    """The owner's refusal, with the state that it names if it does."""
     try:
-        found = json.loads(detail)
-    except ValueError:
-        return ""
-    return str(found.get("reason", "")) if isinstance(found, dict) else ""
+        reason = str(json.loads(step.detail).get("reason", ""))
+    except (ValueError, AttributeError):
+        reason = ""
+    _, _, state = reason.rpartition("-not-allowed-when-")
+    if state in get_args(TaskState):
+        return _not_admitted(state, action, reason)
+    return ProblemError(409, "refused", "the action was refused", extra={"reason": reason})

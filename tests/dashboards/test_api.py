@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from dashboards import Limits
 from dashboards.paging import page_of
-from jianguan.domain.case import TRANSITIONS, Command
+from jianguan.domain.case import TRANSITIONS
+from jianguan.domain.casework import CaseDesk
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.sample import event, shop
 
@@ -163,18 +165,42 @@ async def test_a_command_whose_outcome_is_slow_is_202(build: Build) -> None:
     assert answer.json()["task"] is None
 
 
-async def test_a_command_that_the_owner_refuses_is_409(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_owner_decides_although_the_store_is_behind(site: Site) -> None:
     task, *_ = await with_case(site)
-    desk_apply = site.world.desk.apply
+    stale = site.world.tasks_[task]
+    assert (await act(site, task, "accept")).status_code == 200
+    site.world.tasks_[task] = stale  # what the store still says
+    answer = await act(site, task, "report", note="现场检查")
+    assert (answer.status_code, answer.json()["task"]["state"]) == (200, "reported")
 
-    def beaten(command: Command, now: int) -> Any:
-        desk_apply(command._replace(id="cm-other", actor="别人", at=command.at - 1), now)
-        return desk_apply(command._replace(action="accept", at=command.at + 1), now)
 
-    monkeypatch.setattr(site.world.desk, "apply", beaten)
+async def test_a_command_that_the_owner_refuses_is_409_with_its_reason(site: Site) -> None:
+    task, *_ = await with_case(site)
+    stale = site.world.tasks_[task]
+    await act(site, task, "accept")
+    site.world.tasks_[task] = stale
+    site.clock.advance(timedelta(seconds=1))
     answer = await act(site, task, "accept")
-    assert (answer.status_code, answer.json()["code"]) == (409, "refused")
-    assert answer.json()["reason"]
+    assert (answer.status_code, answer.json()["code"]) == (409, "transition")
+    assert answer.json()["reason"] == "accept-not-allowed-when-accepted"
+    assert answer.json()["allowed"] == ["report", "close"]
+    assert [step.what for step in site.world.steps if step.subject == task][-1] == "refused"
+
+
+async def test_a_task_that_the_owner_does_not_know_is_409(site: Site) -> None:
+    task, *_ = await with_case(site)
+    site.world.desk = CaseDesk(lambda clock_id, start: (None, ""))
+    answer = await act(site, task, "accept")
+    assert (answer.status_code, answer.json()["code"], answer.json()["reason"]) == (409, "refused", "unknown-task")
+
+
+async def test_a_closed_task_is_409_without_a_command(site: Site) -> None:
+    task, *_ = await with_case(site)
+    for action in ("accept", "close"):
+        await act(site, task, action)
+    site.world.deaf = True
+    answer = await act(site, task, "report", note="x")
+    assert (answer.status_code, answer.json()["allowed"]) == (409, [])
 
 
 @pytest.mark.parametrize(

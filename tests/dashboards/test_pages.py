@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -200,6 +201,7 @@ async def test_a_form_that_comes_too_late_is_a_409_page(site: Site) -> None:
     task, *_ = await with_case(site)
     for _ in range(2):
         answer = await site.client.post(f"/tasks/{task}/accept", data={"actor": "a"}, headers={"Accept": "text/html"})
+        site.clock.advance(timedelta(seconds=1))
     assert answer.status_code == 409
     assert "当前状态不允许此操作" in answer.text
 
