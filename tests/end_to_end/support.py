@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -270,6 +271,14 @@ class System:
     def alerts(self, **parameters: str | int) -> set[str]:
         """Ids of alerts."""
         return {each["id"] for each in self.items("/v1/alerts", **parameters)}
+
+
+def free_port() -> int:
+    """A port that was free a moment ago: for a system that senders must find again after its restart."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def stored(data: Path) -> dict[str, set[str]]:

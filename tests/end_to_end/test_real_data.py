@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -12,7 +11,7 @@ import pytest
 
 from jianguan.domain.event import OUTCOMES
 from tests.end_to_end.conftest import Make
-from tests.end_to_end.support import REAL, System, eventually, jianguan, stored
+from tests.end_to_end.support import REAL, System, eventually, free_port, jianguan, stored
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 
@@ -151,11 +150,3 @@ def test_an_ingest_that_a_kill_cut_in_two_ends_like_an_undisturbed_one(make: Mak
 def reached(system: System, least: int) -> bool:
     """Whether so many rows of the ingest are in the store."""
     return sum(system.outcomes("cut").values()) >= least
-
-
-def free_port() -> int:
-    """A port that was free a moment ago: the sender must find the system again after its restart."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

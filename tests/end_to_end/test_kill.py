@@ -1,0 +1,94 @@
+"""kill -9 of everything in the middle of an upload: the end is that of a run which nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from jianguan.domain.event import OUTCOMES
+from tests.end_to_end.conftest import Make
+from tests.end_to_end.support import System, complaint, eventually, free_port, jianguan, rule, stored
+
+ROWS = 6_000
+ENTERPRISES = 300
+
+
+def upload(path: Path, now: str) -> None:
+    """Complaints about many enterprises, some of them twice, some of them changed, some of them bad."""
+    chance = Random(7)
+    lines: list[bytes] = []
+    for number in range(ROWS):
+        event: dict[str, Any] = complaint(number, now, enterprise=chance.randrange(ENTERPRISES))
+        if number % 50 == 10:
+            event["region"] = "999999"
+        if number % 50 == 20:
+            event = json.loads(lines[number - 15])
+        if number % 400 == 30:
+            event = {**json.loads(lines[number - 25]), "category": "advertising"}
+        lines.append(json.dumps(event).encode())
+    path.write_bytes(b"\n".join(lines))
+
+
+def ingest(system: System, path: Path) -> dict[str, int]:
+    """What became of the rows, by `jianguan ingest`, one batch at a time in order."""
+    ended = jianguan(
+        "ingest", str(path), "--submission", "rows", "--batch", "100", "--json", within=180, JIANGUAN_SERVER=system.url
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{system.tail()}"
+    result = json.loads(ended.stdout)
+    return {name: result[name] for name in OUTCOMES}
+
+
+def reached(system: System, least: int) -> bool:
+    """Whether so many rows are in the store."""
+    return sum(system.outcomes("rows").values()) >= least
+
+
+def test_a_run_that_was_killed_twice_ends_like_an_undisturbed_one(
+    make: Make, rules: Path, tmp_path: Path, now: str
+) -> None:
+    (rules / "test-many.yaml").write_text(rule("test-many", at_least=15), "utf-8")
+    path = tmp_path / "rows.ndjson"
+    upload(path, now)
+
+    calm = make("calm", JIANGUAN_RULES=str(rules)).start()
+    whole = ingest(calm, path)
+    calm.quiet()
+    assert calm.stop() == 0
+    expected = stored(calm.data)
+    assert len(expected["alerts"]) > ENTERPRISES
+    assert len(expected["tasks"]) == 2 * len(expected["cases"])
+
+    cut = make("cut", port=free_port(), JIANGUAN_RULES=str(rules)).start()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ingest, cut, path)
+        for least in (ROWS // 6, ROWS // 2):
+            eventually(partial(reached, cut, least), 60, f"{least} rows")
+            cut.kill()
+            assert not running.done(), "the kill came too late to be in the middle"
+            cut.start()
+        assert running.result(180) == whole
+    cut.quiet()
+    assert cut.stop() == 0
+    assert stored(cut.data) == expected
+
+
+def test_what_was_acknowledged_just_before_the_kill_is_there_after_it(make: Make, rules: Path, now: str) -> None:
+    system = make(JIANGUAN_RULES=str(rules)).start()
+    for number in range(4):
+        system.send([complaint(number * 500 + each, now, enterprise=each) for each in range(500)], "rows")
+    system.kill()  # at once: nothing says that any of it was stored
+
+    system.start()
+    assert system.settled("rows", 2_000) == {"accepted": 2_000}
+    eventually(lambda: len(system.alerts()) == 500, 20, "an alert of each enterprise")
+    system.quiet()
+    assert system.stop() == 0
+    kept = stored(system.data)
+    assert {name: len(ids) for name, ids in kept.items()} == {
+        "events": 2_000, "facts": 2_000, "alerts": 500, "cases": 500, "tasks": 1_000,
+    }  # fmt: skip
