@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -179,12 +180,15 @@ def _phone_digits(phone: str) -> str:
 
 def _plain(text: str) -> str:
     """Invisible characters taken out, full-width letters and every script's decimal digits as ASCII."""
-    return "".join(_plain_character(character) for character in text if unicodedata.category(character) != "Cf")
+    return "".join(map(_plain_character, text))
 
 
+@lru_cache(maxsize=8_192)
 def _plain_character(character: str) -> str:
     if character.isascii():
         return character
+    if unicodedata.category(character) == "Cf":
+        return ""
     digit = unicodedata.decimal(character, None)
     if digit is not None:
         return str(digit)
