@@ -40,6 +40,11 @@ def eventually(probe: Callable[[], T], within: float, what: str) -> T:
         time.sleep(0.05)
 
 
+def busy() -> float:
+    """How many times as long as alone a process takes here, because others want the processors too; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without any setting of ours but `changes`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JIANGUAN_")}
@@ -214,7 +219,7 @@ class System:
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """The JSON of an answer that must be good."""
-        response = self.http.get(path, params=parameters)
+        response = self.http.get(path, params=parameters or None)  # an empty table would cut off what `path` asks
         assert response.status_code == 200, f"{path}: {response.status_code} {response.text}"
         return response.json()
 

@@ -8,7 +8,7 @@ import time
 import httpx
 
 from tests.end_to_end.conftest import Make
-from tests.end_to_end.support import System, alive, complaint, eventually
+from tests.end_to_end.support import System, alive, busy, complaint, eventually
 
 FIRST_ALERT = 15.0  # seconds from the start of the process
 CLEAN_END = 5.0
@@ -27,13 +27,13 @@ def seen_on_the_page(system: System) -> str:
 def test_a_newcomer_sees_an_alert_within_fifteen_seconds_and_a_clean_end(make: Make) -> None:
     system = make(demo=True)
     system.spawn()
-    system.find(FIRST_ALERT)
-    eventually(lambda: seen_on_the_page(system), FIRST_ALERT, "an alert on the page")
-    assert time.monotonic() - system.started < FIRST_ALERT
+    system.find()
+    eventually(lambda: seen_on_the_page(system), FIRST_ALERT * busy(), "an alert on the page")
+    assert time.monotonic() - system.started < FIRST_ALERT * busy()
     broker = system.broker()
     began = time.monotonic()
-    assert system.stop(within=CLEAN_END) == 0
-    assert time.monotonic() - began < CLEAN_END
+    assert system.stop() == 0
+    assert time.monotonic() - began < CLEAN_END * busy()
     assert not alive(broker)
     assert not (system.data / "server.json").exists()
     assert "Traceback" not in system.log.read_text("utf-8")
