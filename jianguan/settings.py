@@ -72,6 +72,14 @@ class Settings(BaseSettings):
         """A list, or paths with `:` between them as in PATH."""
         return [part for part in value.split(":") if part] if isinstance(value, str) else value
 
+    @field_validator("rules_reload", "max_age", "store_linger", "fetch_wait", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        """A plain number is seconds; otherwise ISO 8601 or [D d]HH:MM:SS, as pydantic reads it."""
+        if isinstance(value, str) and value.replace(".", "", 1).isdigit():
+            return float(value)
+        return value
+
     @property
     def embedded(self) -> bool:
         """Whether broker and store are this process's own."""

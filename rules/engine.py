@@ -176,6 +176,10 @@ class Engine:
             dropped += self._forget_of(self._states[identifier], keys)
         return dropped
 
+    def __len__(self) -> int:
+        """How many windows (rule and key) there are."""
+        return sum([len(state.windows) for state in self._states.values()])
+
     def stats(self) -> dict[str, RuleStats]:
         """Figures by rule id."""
         return {

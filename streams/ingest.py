@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 MAX_EVENT: Final = 256 * 1024  # bytes of a record that can be an event; a larger one is quarantined
 MAX_KEPT: Final = 2 * 1024 * 1024  # bytes of a record in quarantine: more than any door of ours takes
+CONDITION_SAMPLE: Final = 16  # the time of one event's conditions in so many is taken
 POISON_SAMPLE: Final = 2_000
 POISON_RATIO: Final = 0.95
 _STAGE: Final = STAGES["ingest"]
@@ -53,6 +54,7 @@ class Ingested:
     reasons: Counter[str] = field(default_factory=Counter)
     unknown_doors: int = 0  # records that no door of ours judged before
     unknown_bad: int = 0  # those of them that were quarantined
+    condition_seconds: float = 0.0  # spent on conditions, from a sample
 
 
 class Ingest:
@@ -131,12 +133,16 @@ class Ingest:
             result.records.trace.append(_step(event.id, "duplicate", receipt, envelope.submission, now, ""))
             return "duplicate"
         late = not event.historical and received - event.occurred_at > self._max_age_ms
+        sampled = len(result.records.events) % CONDITION_SAMPLE == 0
+        started = self._clock.monotonic() if sampled else 0.0
         try:
             facts = [] if late else matcher.facts(event)
         except BaseException:
             if sight == "new":
                 self._seen.forget(event.id, receipt)  # sent again after the defect is mended, it is no duplicate
             raise
+        if sampled:
+            result.condition_seconds += (self._clock.monotonic() - started) * CONDITION_SAMPLE
         result.records.events.append(without_personal(event))
         if personal is not None:
             result.records.personal.append(personal)

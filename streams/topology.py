@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 RETRY_PAUSE: Final = 0.5
 TICK: Final = 1.0
+MANY_WINDOWS: Final = 500_000  # of one partition
 
 
 class PoisonedStreamError(JianguanError):
@@ -148,6 +149,7 @@ class Pipeline:
             return queued
 
         await self._persist(send)
+        stages.metrics.rule_seconds.labels("conditions").inc(result.condition_seconds)
         for outcome, count in result.outcomes.items():
             stages.metrics.events.labels(topic, outcome).inc(count)
         for reason, count in result.reasons.items():
@@ -181,7 +183,9 @@ class Pipeline:
         stages = self._stages
         state = await stages.correlate.get(run.partition)
         async with self.exclusive:
+            started = stages.clock.monotonic()
             result = state.work(_rows(run, FACTS))
+            stages.metrics.rule_seconds.labels("windows").inc(stages.clock.monotonic() - started)
         await self.hand_over(result)
 
     async def hand_over(self, result: Correlated) -> None:
@@ -243,6 +247,16 @@ class Pipeline:
                 if handled.records or handled.notices:
                     await self._hand_on(handled)
             self._stages.metrics.open_cases.set(opened)
+            self._look_at_windows()
+
+    def _look_at_windows(self) -> None:
+        windows = 0
+        for _, state in self._stages.correlate:
+            # Windows are cheap, and one that was forgotten too early would miss its past: only many are thinned out.
+            if len(state.engine) > MANY_WINDOWS and not self.exclusive.locked():
+                state.engine.forget()
+            windows += len(state.engine)
+        self._stages.metrics.windows.set(windows)
 
 
 def _rows(run: Run, codec: Codec[Any]) -> list[Any]:
