@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -154,9 +155,8 @@ class Pipeline:
             stages.metrics.events.labels(topic, outcome).inc(count)
         for reason, count in result.reasons.items():
             stages.metrics.quarantined.labels(topic, reason).inc(count)
-        for facts in result.facts.values():
-            for fact in facts:
-                stages.metrics.facts.labels(fact.rule).inc()
+        for rule, count in Counter([fact.rule for fact in result.records.facts]).items():
+            stages.metrics.facts.labels(rule).inc(count)
         if self._guard.add(topic, result.unknown_doors, result.unknown_bad):
             await self._halt(topic)
 
