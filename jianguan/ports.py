@@ -117,6 +117,9 @@ class Archive(Protocol):
     ) -> list[tuple[Case, list[Task]]]:
         """Newest first, opened before `before` (ms), with their tasks."""
 
+    def cases_of(self, ids: Sequence[str]) -> dict[str, Case]:
+        """Those cases of `ids` that are known, by id."""
+
     def task(self, identifier: str) -> tuple[Task, Case] | None:
         """One task and its case."""
 

@@ -85,6 +85,10 @@ class SqlArchive:
             where.add(f"id IN {late}" if overdue else f"id NOT IN {late}")
         return with_tasks(self._store, pick(self._store, "cases", where, "opened_at DESC, id", limit))
 
+    def cases_of(self, ids: Sequence[str]) -> dict[str, Case]:
+        """Those cases of `ids` that are known, by id."""
+        return {case.id: case for case in by_ids(self._store, "cases", list(dict.fromkeys(ids)))}
+
     def task(self, identifier: str) -> tuple[Task, Case] | None:
         """One task and its case."""
         tasks = by_ids(self._store, "tasks", [identifier])

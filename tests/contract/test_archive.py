@@ -214,6 +214,15 @@ def test_cases_come_with_their_tasks_newest_first_and_filtered(
     assert archive.cases(state="closed") == []
 
 
+def test_cases_are_found_by_their_ids(store: BlockStore, archive: SqlArchive, told: Records) -> None:
+    second = case(told.alerts, ordinal=2)
+    store.write(Records(cases=[second._replace(revision=second.revision - 1, state="closed"), second]), "run-4")
+    first = told.cases[0]
+    wanted = [first.id, second.id, first.id, "ca-" + "0" * 24]
+    assert archive.cases_of(wanted) == {first.id: first, second.id: second}
+    assert archive.cases_of([]) == {}
+
+
 def test_a_task_has_its_case_and_its_latest_revision(store: BlockStore, archive: SqlArchive, told: Records) -> None:
     accepted = task(told.cases[0], revision=2, state="accepted")
     store.write(Records(tasks=[accepted]), "run-4")

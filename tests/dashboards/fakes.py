@@ -269,6 +269,10 @@ class World:
                 found.append((case, tasks))
         return found[:limit]
 
+    def cases_of(self, ids: Sequence[str]) -> dict[str, Case]:
+        self._check()
+        return {each: self.cases_[each] for each in ids if each in self.cases_}
+
     def task(self, identifier: str) -> tuple[Task, Case] | None:
         self._check()
         task = self.tasks_.get(identifier)
