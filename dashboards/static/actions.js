@@ -31,9 +31,12 @@ async function send(form) {
     }
     say(form, "good", text(answer.status === 202 ? "act.pending" : "act.done"));
     const panel = form.closest("details");
+    if (panel) {
+      form.dataset.sent = "";  // nobody writes here any more: it may go as soon as the task has changed
+      document.activeElement?.blur();
+    }
     if (panel && answer.status === 200) {
       panel.open = false;
-      document.activeElement?.blur();
       await refreshNow();
     }
     refreshSoon();

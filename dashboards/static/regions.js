@@ -8,7 +8,10 @@ let timer = 0;
 let running = false;
 let again = false;
 
-const busy = (element) => element.querySelector("details[open]") !== null || element.contains(document.activeElement);
+const busy = (element) => element.querySelector("details[open]:not(:has([data-sent]))") !== null || element.contains(document.activeElement);
+
+// A form that was sent says so until its effect is there to be seen.
+const waits = (present, fresh) => present.querySelector("details[open] [data-sent]") !== null && present.dataset.revision === fresh.dataset.revision;
 
 function merge(old, fresh) {
   const keyed = [...fresh.children].some((child) => child.dataset.key || child.dataset.id);
@@ -20,7 +23,7 @@ function merge(old, fresh) {
   const known = new Map([...old.children].map((child) => [keyOf(child), child]));
   const wanted = [...fresh.children].map((child) => {
     const present = known.get(keyOf(child));
-    if (present && (busy(present) || present.isEqualNode(child))) return present;
+    if (present && (busy(present) || waits(present, child) || present.isEqualNode(child))) return present;
     const taken = document.adoptNode(child);
     if (!present) taken.classList.add("fresh");
     return taken;
