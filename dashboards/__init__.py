@@ -11,6 +11,7 @@ The composition root builds it from three names:
         departments={"market-regulation": ("市场监管局", "Market regulation")},
         region_name=lambda code: ("上海市", "Shanghai"),      # (zh, en) or None
         industry_name=lambda code: None,
+        clock_name=lambda id: ("投诉：决定是否受理", "Complaint: decide on acceptance"),  # of a statutory clock
         redeliver=async_fn,                    # delivery id -> True when it is known and queued again
         retried=async_fn_or_None,              # (Quarantined, receipt) after a quarantined record was submitted again
         limits=Limits(), api_token=None, loopback=True, allowed_hosts=frozenset(),
@@ -22,7 +23,7 @@ the command's id (`cm-…`); a step whose `what` is `refused` answers 409, every
 """
 
 from dashboards.app import create_app
-from dashboards.dependencies import Check, Dependencies, Health, Limits, RuleInfo, RulesInfo
+from dashboards.dependencies import Check, Clause, Dependencies, Health, Limits, RuleInfo, RulesInfo
 from dashboards.live import LiveFeed
 
-__all__ = ["Check", "Dependencies", "Health", "Limits", "LiveFeed", "RuleInfo", "RulesInfo", "create_app"]
+__all__ = ["Check", "Clause", "Dependencies", "Health", "Limits", "LiveFeed", "RuleInfo", "RulesInfo", "create_app"]

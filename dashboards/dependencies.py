@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from prometheus_client import CollectorRegistry
 
@@ -36,8 +37,17 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Clause:
+    """One thing that a rule measures over its window, and the least value that triggers it."""
+
+    measure: Literal["count", "distinct", "sum"]
+    of: str | None  # the field that is told apart or added up; None for a count
+    at_least: int
+
+
+@dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """One active rule as people read it."""
+    """One running rule as people read it. Times in ms."""
 
     id: str
     version: int
@@ -45,11 +55,21 @@ class RuleInfo:
     severity: str
     title_zh: str
     title_en: str
+    status: str = "active"  # active | shadow: a shadow rule raises alerts and does nothing with them
+    field: str = ""  # the folder that the rule lies in
     condition: str = ""  # CEL
-    correlation: str = ""  # what is counted over which window, in one line
+    window_ms: int = 0
+    fixed: bool = False  # the window is one of fixed periods; else it slides
+    lateness_ms: int = 0
+    episode_ms: int = 0  # at most one alert in this time for each group
+    clauses: tuple[Clause, ...] = ()  # all must hold
     group_by: tuple[str, ...] = ()
     lead: str | None = None  # department, when the rule opens cases
+    other_leads: tuple[str, ...] = ()  # which departments lead instead, depending on the group
+    joint: tuple[str, ...] = ()
+    clock: str | None = None  # id of a statutory clock
     legal_basis: str = ""
+    runbook: str = ""
     file: str = ""
 
 
@@ -104,6 +124,7 @@ class Dependencies:
     departments: Mapping[str, Names]
     region_name: Naming
     industry_name: Naming
+    clock_name: Naming
     redeliver: Callable[[str], Awaitable[bool]]
     retried: Callable[[Quarantined, str], Awaitable[None]] | None = None
     limits: Limits = field(default_factory=Limits)

@@ -1,4 +1,4 @@
-"""Names of departments, regions and industries in both languages. Falls back to the code itself."""
+"""Names of departments, regions, industries and statutory clocks in both languages. Falls back to the code itself."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ class Namer:
             return ""
         names = self._deps.region_name(code)
         return names[language == "en"] if names else code
+
+    def clock(self, identifier: str | None, language: Language) -> str:
+        """The title of a statutory clock, or its id."""
+        if not identifier:
+            return ""
+        names = self._deps.clock_name(identifier)
+        return names[language == "en"] if names else identifier
 
     def industry(self, code: str | None, language: Language) -> str:
         """The industry's name, or its code."""

@@ -39,6 +39,7 @@ def describe() -> dict[str, Any]:
         departments={},
         region_name=lambda code: None,
         industry_name=lambda code: None,
+        clock_name=lambda code: None,
         redeliver=redeliver,
     )
     return create_app(deps).openapi()

@@ -12,14 +12,14 @@ from pydantic import ValidationError
 
 from dashboards import wording
 from dashboards.actions import ActionBody, Actions
-from dashboards.dependencies import Dependencies
+from dashboards.dependencies import Dependencies, RuleInfo
 from dashboards.finding import Finder
 from dashboards.overview import OverviewSource
 from dashboards.paging import page_of
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
 from dashboards.rendering import Renderer
-from jianguan.domain.alert import SEVERITIES
+from jianguan.domain.alert import SEVERITIES, Alert
 from jianguan.domain.ids import kind_of
 from jianguan.ports import EventSummary, History
 
@@ -63,6 +63,22 @@ def _by_day(events: list[EventSummary], days: int = 60) -> list[tuple[str, int]]
     first = max(min(counts), newest - days + 1)
     day = type(wording.local(0).date()).fromordinal
     return [(day(ordinal).isoformat(), counts.get(ordinal, 0)) for ordinal in range(first, newest + 1)]
+
+
+def _contributing(alert: Alert, history: History) -> tuple[list[EventSummary], int]:
+    """The events behind an alert, and how many its episode has by now.
+
+    The history of an alert has those of the other alerts of its case as well.
+    """
+    ids = set(alert.events)
+    ids.update(
+        fact.event
+        for fact in history.facts
+        if (fact.rule, fact.version, fact.key) == (alert.rule, alert.version, alert.key)
+        and alert.episode <= fact.time < alert.episode_end
+    )
+    events = [each for each in history.events if each.event.id in ids]
+    return events, max(len(ids), alert.event_count)
 
 
 class Pages:
@@ -151,7 +167,10 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         department = _given(request, "department")
         overdue = True if request.query_params.get("overdue") == "true" else None
         found = await reads(archive.tasks, department=department, state=state, overdue=overdue, limit=200)
-        return pages.show(request, "tasks.html", tasks=found, state=state, department=department, overdue=overdue)
+        cases = await reads(archive.cases_of, [task.case for task in found])
+        return pages.show(
+            request, "tasks.html", tasks=found, cases=cases, state=state, department=department, overdue=overdue
+        )
 
     @routes.get("/enterprises")
     async def enterprises(request: Request) -> Response:
@@ -174,7 +193,13 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/rules")
     async def rules(request: Request) -> Response:
-        return pages.show(request, "rules.html", info=pages.deps.rules_info())
+        info, text = pages.deps.rules_info(), _given(request, "q")
+        fields: dict[str, list[RuleInfo]] = {}
+        for rule in info.rules:
+            if text is None or text.casefold() in f"{rule.id}\n{rule.title_zh}\n{rule.title_en}".casefold():
+                fields.setdefault(rule.field, []).append(rule)
+        shown = sorted(fields.items())
+        return pages.show(request, "rules.html", info=info, fields=shown, text=text or "")
 
 
 def _things(routes: APIRouter, pages: Pages) -> None:
@@ -184,8 +209,15 @@ def _things(routes: APIRouter, pages: Pages) -> None:
     async def alert(request: Request, identifier: str) -> Response:
         found, history = await finder.alert(identifier)
         case = next((each for each in history.cases if found.id in each.alerts), None)
+        contributing, total = _contributing(found, history)
         return pages.show(
-            request, "alert.html", alert=found, history=history, case=case or next(iter(history.cases), None)
+            request,
+            "alert.html",
+            alert=found,
+            history=history,
+            case=case or next(iter(history.cases), None),
+            contributing=contributing,
+            total=total,
         )
 
     @routes.get("/cases/{identifier}")

@@ -55,6 +55,7 @@ class Renderer:
             in_order=wording.in_order,
             polyline=wording.polyline,
             bars=wording.bars,
+            answer=wording.answer,
         )
         self._env.filters.update(
             full=wording.full_time,
@@ -95,6 +96,11 @@ class Renderer:
             dept=lambda code: namer.department(code, language),
             region=lambda code: namer.region(code, language),
             industry=lambda code: namer.industry(code, language),
+            clock_title=lambda identifier: namer.clock(identifier, language),
+            category=lambda slug: wording.category(slug, words),
+            trigger=lambda rule: wording.trigger(rule, words),
+            length=lambda millis: wording.length(millis, words),
+            runbook=lambda text: wording.runbook(text, language),
             local_text=lambda text: wording.in_language(text, language),
             title=lambda thing: thing.title_en if language == "en" else thing.title_zh,
             step_words=lambda step: wording.step_words(step, words),

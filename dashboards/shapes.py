@@ -197,6 +197,12 @@ class HistoryView(_View):
     truncated: bool
 
 
+class ClauseView(_View):
+    measure: Literal["count", "distinct", "sum"]
+    of: str | None
+    at_least: int
+
+
 class RuleView(_View):
     id: str
     version: int
@@ -204,11 +210,21 @@ class RuleView(_View):
     severity: str
     title_zh: str
     title_en: str
+    status: str = Field(description="active, or shadow: its alerts open no case and are told to nobody.")
+    field: str = Field(description="The folder of the rule.")
     condition: str
-    correlation: str
+    window_ms: int
+    fixed: bool = Field(description="The window is one of fixed periods; else it slides.")
+    lateness_ms: int
+    episode_ms: int = Field(description="At most one alert in this time for each group.")
+    clauses: tuple[ClauseView, ...] = Field(description="All must hold.")
     group_by: tuple[str, ...]
     lead: str | None
+    other_leads: tuple[str, ...] = Field(description="Who leads instead, depending on the group.")
+    joint: tuple[str, ...]
+    clock: str | None
     legal_basis: str
+    runbook: str
 
 
 class RulesView(_View):

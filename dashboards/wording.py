@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 from urllib.parse import quote
 
+from dashboards.dependencies import RuleInfo
 from dashboards.naming import Namer
 from dashboards.texts import Language, Words
 from jianguan.clock import from_millis
@@ -60,6 +61,39 @@ def span(millis: int, words: Words) -> str:
     return words("span.s", n=f"{millis / 1000:.10g}") if millis >= 1000 else f"{millis} ms"
 
 
+def length(millis: int, words: Words) -> str:
+    """A duration in running text: "365 days", "1 day", "90 min" when no larger unit fits it whole."""
+    for unit, size in _UNITS:
+        if millis >= size and millis % size == 0:
+            return words(f"length.{unit}1" if millis == size else f"length.{unit}", n=millis // size)
+    return span(millis, words)
+
+
+def trigger(rule: RuleInfo, words: Words) -> str:
+    """What has to be so within a rule's window, as a sentence."""
+    clauses = [
+        words(
+            f"clause.{each.measure}",
+            of=words.or_else(f"of.{each.of}", each.of or ""),
+            n=money(each.at_least) if (each.of or "").endswith("_fen") else number(each.at_least),
+        )
+        for each in rule.clauses
+    ]
+    within = words("trigger.fixed" if rule.fixed else "trigger.sliding", length=length(rule.window_ms, words))
+    return words("trigger", within=within, clauses=words("and").join(clauses) or words("clause.any"))
+
+
+def category(slug: str, words: Words) -> str:
+    """The name of a category; the slug itself when it is none of the shared ones."""
+    return words.or_else(f"category.{slug}", slug)
+
+
+def answer(status: int, detail: str) -> str:
+    """What a receiver answered: the status, and the detail where it says more."""
+    said = detail.removeprefix(f"answered {status}").lstrip("; ")
+    return " ".join(each for each in (str(status) if status else "", said) if each)
+
+
 def money(fen: int | None) -> str:
     """Fen as yuan: ¥1,234.50."""
     return "" if fen is None else f"¥{fen // 100:,}.{fen % 100:02d}"
@@ -81,6 +115,12 @@ def in_language(text: str, language: Language) -> str:
     if isinstance(found, dict) and ("zh" in found or "en" in found):
         found = found.get(language) or found.get("zh") or found.get("en")
     return "\n".join(map(str, found)) if isinstance(found, list) else found if isinstance(found, str) else text
+
+
+def runbook(text: str, language: Language) -> str:
+    """The part of a runbook in the reader's language: rules hold the Chinese one, an empty line, and the English."""
+    parts = in_language(text, language).split("\n\n")
+    return parts[language == "en"] if len(parts) == 2 else "\n\n".join(parts)
 
 
 def href_of(identifier: str) -> str:

@@ -4,10 +4,12 @@ import { startActions } from "./actions.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startTimes } from "./times.js";
+import { startTools } from "./tools.js";
 
 startTimes();
 startKeys();
 startActions();
+startTools();
 startLive();
 
 const retry = document.querySelector("[data-retry]");

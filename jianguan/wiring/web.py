@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from dashboards import Check, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, create_app
+from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, create_app
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import admit, decode
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.ids import make_id
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
+from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
 from jianguan.ports import Archive, Gateway, RawEvent
 from jianguan.settings import Settings
 from jianguan.wiring.tables import Tables
+from rules.rule import Rule
 from sinks.webhooks.desk import DeliveryDesk
 from streams.rulebook import RuleBook
 
@@ -71,6 +74,7 @@ def build_web(
             departments=departments,
             region_name=_naming(tables.codes.regions),
             industry_name=_naming(tables.codes.industries),
+            clock_name=clock_titles(tables.rules.clocks).get,
             redeliver=redeliver,
             retried=retried,
             api_token=settings.api_token.get_secret_value() if settings.api_token else None,
@@ -81,33 +85,48 @@ def build_web(
 
 def rules_info(rulebook: RuleBook) -> RulesInfo:
     """The running rules as the pages show them."""
-    rules = []
-    for rule in rulebook.ruleset.running:
-        clauses = []
-        if rule.count:
-            clauses.append(f"count >= {rule.count}")
-        if rule.distinct:
-            clauses.append(f"distinct({rule.distinct_of}) >= {rule.distinct}")
-        if rule.sum_of:
-            clauses.append(f"sum({rule.sum_of}) >= {rule.sum}")
-        window = timedelta(milliseconds=rule.size)
-        rules.append(
-            RuleInfo(
-                id=rule.id,
-                version=rule.version,
-                hash=rule.content_hash,
-                severity=rule.severity,
-                title_zh=rule.title_zh,
-                title_en=rule.title_en,
-                condition=rule.condition,
-                correlation=f"{' and '.join(clauses)} in {window}",
-                group_by=rule.groups,
-                lead=rule.lead,
-                legal_basis=rule.legal_basis,
-                file=rule.path,
-            )
-        )
-    return RulesInfo(tuple(rules), loaded_at=rulebook.loaded_at, error=rulebook.error or None)
+    rules = tuple(_rule_info(rule) for rule in rulebook.ruleset.running)
+    return RulesInfo(rules, loaded_at=rulebook.loaded_at, error=rulebook.error or None)
+
+
+def _rule_info(rule: Rule) -> RuleInfo:
+    clauses = []
+    if "count" in rule.thresholds:
+        clauses.append(Clause("count", None, rule.count))
+    if rule.distinct_of is not None:
+        clauses.append(Clause("distinct", rule.distinct_of, rule.distinct))
+    if rule.sum_of is not None:
+        clauses.append(Clause("sum", rule.sum_of, rule.sum))
+    assisting = dict.fromkeys(rule.joint) | dict.fromkeys(chain.from_iterable(rule.joints.values()))
+    return RuleInfo(
+        id=rule.id,
+        version=rule.version,
+        hash=rule.content_hash,
+        severity=rule.severity,
+        title_zh=rule.title_zh,
+        title_en=rule.title_en,
+        status=rule.status,
+        field=Path(rule.path).parent.name,
+        condition=rule.condition,
+        window_ms=rule.size,
+        fixed=rule.periods is not None,
+        lateness_ms=rule.lateness,
+        episode_ms=rule.episodes.size,
+        clauses=tuple(clauses),
+        group_by=rule.groups,
+        lead=rule.lead,
+        other_leads=tuple(dict.fromkeys(lead for lead in rule.leads.values() if lead != rule.lead)),
+        joint=tuple(assisting),
+        clock=rule.clock,
+        legal_basis=rule.legal_basis,
+        runbook=rule.runbook,
+        file=rule.path,
+    )
+
+
+def clock_titles(clocks: StatutoryClocks) -> dict[str, tuple[str, str]]:
+    """(zh, en) by id of a statutory clock, as its latest version says."""
+    return {clock.id: (clock.title_zh, clock.title_en) for clock in clocks.all()}
 
 
 def health_of(checks: Mapping[str, Sequence[str]]) -> Health:

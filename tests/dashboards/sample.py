@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
-from dashboards import Check, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo
+from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo
 from jianguan.clock import Clock, VirtualClock, from_millis
 from jianguan.domain.trace import Quarantined
 from jianguan.ports import Archive, RawEvent
-from tests.dashboards.fakes import CLUSTER, GRAVE, World, reference
+from tests.dashboards.fakes import CLUSTER, DAY, GRAVE, World, reference
 
 DEPARTMENTS = {
     "market-regulation": ("市场监督管理局", "Market Regulation"),
@@ -76,10 +76,18 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
         rules_info=lambda: RulesInfo(
             (
                 RuleInfo(CLUSTER, 2, "9f3c2a17d0b4e856", "high", "疑似食源性疾病聚集", "Suspected food poisoning",
-                         'category == "food-safety" && enterprise != ""', "count ≥ 3 / 7d", ("enterprise",),
-                         "market-regulation", "《中华人民共和国食品安全法》第一百零五条"),
+                         field="food", condition='category == "food-safety" && enterprise != ""',
+                         window_ms=7 * DAY, episode_ms=DAY, lateness_ms=2 * DAY,
+                         clauses=(Clause("count", None, 3), Clause("distinct", "reporter", 2)),
+                         group_by=("enterprise",), lead="market-regulation", joint=("health-commission",),
+                         clock="complaint-acceptance", runbook="1. 现场检查\n\n1. Inspect",
+                         legal_basis="《中华人民共和国食品安全法》第一百零五条"),
                 RuleInfo(GRAVE, 1, "17d0b4e8569f3c2a", "critical", "严重违法行为", "Grave violation",
-                         'kind == "violation" && severity >= 4', "count ≥ 1", ("enterprise",), "market-regulation"),
+                         status="shadow", field="us", condition='kind == "violation" && severity >= 4',
+                         window_ms=365 * DAY, fixed=True, episode_ms=365 * DAY,
+                         clauses=(Clause("count", None, 2), Clause("sum", "critical_count", 5)),
+                         group_by=("enterprise", "region.county"), lead="market-regulation",
+                         other_leads=("urban-management",)),
             ),
             loaded_at=world.now - 3_600_000,
             error="rules/library/prepaid.yaml:12:14: unknown field 'catgory' (did you mean 'category'?)",
@@ -87,6 +95,7 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
         departments=DEPARTMENTS,
         region_name=named(regions),
         industry_name=named(industries),
+        clock_name={"complaint-acceptance": ("投诉：决定是否受理", "Complaint: decide on acceptance")}.get,
         redeliver=redeliver,
         retried=retried,
     )  # fmt: skip

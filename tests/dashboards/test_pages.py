@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 
+from jianguan.domain.fact import Fact
+from jianguan.ports import History
 from tests.dashboards.conftest import Site
 from tests.dashboards.test_api import with_case
 
@@ -162,6 +165,78 @@ async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     for said in ("立案", "派发任务", "受理任务", "反馈办理情况", "李建国", "已到现场检查", "第十四条", "任务超期"):
         assert said in page
     assert page.index("<b>立案</b>") < page.index("<b>派发任务</b>")
+
+
+async def test_an_alert_counts_its_own_events_then_and_now(filled: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = filled.world
+    alert = next(each for each in world.alerts_.values() if each.rule == "food-poisoning-cluster")
+    others = [each for each in world.events if each not in alert.events]
+    blank = Fact("fa-1", alert.rule, alert.version, alert.key, alert.episode, others[0], 0, *(None,) * 6, "food-safety")
+    facts = [
+        blank,
+        blank._replace(event=others[1], key="another group"),
+        blank._replace(event=others[2], time=alert.episode_end),
+    ]
+    whole = world.history
+
+    def history(identifier: str, limit: int = 1000) -> History | None:
+        found = whole(identifier, limit)
+        return replace(found, facts=facts, events=list(world.events.values())) if found else None
+
+    monkeypatch.setattr(world, "history", history)
+    page = (await filled.page(f"/alerts/{alert.id}")).text
+    assert "触发时 3 起，本周期现有 4 起<" in page
+    assert "3 when raised, 4 in this episode by now<" in (await filled.page(f"/alerts/{alert.id}", "en")).text
+    table = page[page.index('<table class="cards">') :].partition("</table>")[0]
+    assert {each for each in world.events if each in table} == {*alert.events, others[0]}
+
+
+async def test_an_alert_whose_episode_did_not_grow_says_one_number(filled: Site) -> None:
+    alert = next(each for each in filled.world.alerts_.values() if each.rule == "food-poisoning-cluster")
+    assert "触发时 3 起<" in (await filled.page(f"/alerts/{alert.id}")).text
+
+
+async def test_names_stand_where_slugs_are_in_the_data(filled: Site) -> None:
+    alert = next(each for each in filled.world.alerts_.values() if each.clock)
+    case = next(each for each in filled.world.cases_.values() if each.clock)
+    for path in (f"/alerts/{alert.id}", f"/cases/{case.id}", f"/events/{alert.events[0]}"):
+        page = (await filled.page(path)).text
+        assert "食品安全" in page
+        assert ">food-safety<" not in page
+        assert "complaint-acceptance" not in page.replace('"clock":"complaint-acceptance"', "")
+    assert "投诉：决定是否受理" in (await filled.page(f"/cases/{case.id}")).text
+    assert "Complaint: decide on acceptance" in (await filled.page(f"/cases/{case.id}", "en")).text
+
+
+async def test_tasks_say_what_they_are_about(filled: Site) -> None:
+    task = next(each for each in filled.world.tasks_.values() if each.state == "assigned")
+    case = filled.world.cases_[task.case]
+    page = (await filled.page("/tasks?state=assigned")).text
+    row = page[page.index(f'data-key="{task.id}"') :].partition("</li>")[0]
+    for said in (case.title_zh, case.enterprise_name or "?", "牵头" if task.role == "lead" else "协同"):
+        assert said in row
+
+
+async def test_the_rules_page_says_what_triggers_who_acts_and_in_which_state(site: Site) -> None:
+    page = (await site.page("/rules")).text
+    for said in (
+        "7 天内：次数 ≥ 3 且 不同投诉举报人 ≥ 2", "每个 365 天的固定时段内：次数 ≥ 2 且 严重项合计 ≥ 5", "试运行",
+        "每 1 天至多预警一次", "迟到 2 天以内", "卫生健康委员会", "投诉：决定是否受理", "企业 + 区县", "美国公开数据",
+        "9f3c2a17d0b4…", 'data-copy="9f3c2a17d0b4e856"', "1. 现场检查",
+    ):  # fmt: skip
+        assert said in page, said
+    assert "1. Inspect" not in page
+    english = (await site.page("/rules", "en")).text
+    assert "Within 7 days: count ≥ 3 and different values of reporter ≥ 2" in english
+
+
+async def test_rules_are_found_by_title_or_id(site: Site) -> None:
+    page = (await site.page("/rules?q=GRAVE")).text
+    assert 'id="grave-violation"' in page
+    assert 'id="food-poisoning-cluster"' not in page
+    nothing = (await site.page("/rules?q=nonsense")).text
+    assert "没有符合条件的规则" in nothing
+    check(nothing)
 
 
 async def test_a_rule_that_did_not_load_is_a_banner(site: Site) -> None:

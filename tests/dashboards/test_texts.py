@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 
 import pytest
+import yaml
 
 import dashboards
-from dashboards import wording
+from dashboards import Clause, RuleInfo, wording
 from dashboards.texts import LANGUAGES, Words, catalogue, choose
 from jianguan.domain.alert import SEVERITIES
 from jianguan.domain.trace import STAGES, Step
+from rules.fields import CATEGORIES
+from rules.ruleset import RuleSet
 from tests.dashboards.conftest import Site
 
 HERE = Path(dashboards.__file__).parent
@@ -39,6 +43,60 @@ def test_every_key_that_templates_name_exists_and_every_other_is_used() -> None:
     made = tuple(re.findall(r"""['"`]((?:[a-z]+\.)+)(?=['"`{$])""", text))
     unused = {key for key in catalogue() if key not in named and not key.startswith(made) and f'"{key}"' not in text}
     assert unused == set()
+
+
+def test_every_shared_category_has_a_name_in_both_languages_and_another_is_its_slug() -> None:
+    for slug in CATEGORIES:
+        assert f"category.{slug}" in catalogue(), slug
+        for words in (ZH, EN):
+            assert wording.category(slug, words) == catalogue()[f"category.{slug}"][words is EN]
+    assert wording.category("hygiene", EN) == "hygiene"
+
+
+def test_every_field_that_shipped_rules_group_by_or_measure_has_a_name() -> None:
+    rules = [yaml.safe_load(path.read_text("utf-8")) for path in RuleSet.library_path().rglob("*.yaml")]
+    used = {name for rule in rules for name in _listed(rule.get("group_by"))}
+    used |= {clause["of"] for rule in rules for clause in rule.get("trigger", {}).values() if "of" in clause}
+    assert len(used) > 5
+    assert {f"of.{name}" for name in used} <= set(catalogue())
+    fields = {path.parent.name for path in RuleSet.library_path().rglob("*.yaml")}
+    assert {f"field.{name}" for name in fields} <= set(catalogue())
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
+
+
+def test_a_trigger_is_a_sentence() -> None:
+    day = 86_400_000
+    clauses = (Clause("count", None, 2), Clause("sum", "critical_count", 5))
+    rule = RuleInfo("r", 1, "h", "high", "z", "e", window_ms=365 * day, clauses=clauses)
+    assert wording.trigger(rule, ZH) == "365 天内：次数 ≥ 2 且 严重项合计 ≥ 5"
+    assert wording.trigger(rule, EN) == "Within 365 days: count ≥ 2 and sum of critical findings ≥ 5"
+    fixed = replace(rule, window_ms=day, fixed=True, clauses=(Clause("sum", "amount_fen", 1_000_000),))
+    assert wording.trigger(fixed, ZH) == "每个 1 天的固定时段内：涉及金额合计 ≥ ¥10,000.00"
+    assert wording.trigger(fixed, EN) == "In each fixed period of 1 day: sum of amount ≥ ¥10,000.00"
+    other = replace(rule, window_ms=90 * 60_000, clauses=(Clause("distinct", "matter", 1_200),))
+    assert wording.trigger(other, EN) == "Within 90 minutes: different values of matter ≥ 1,200"
+    assert wording.trigger(replace(rule, clauses=()), EN) == "Within 365 days: any event"
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "said"),
+    [
+        (204, "answered 204", "204"), (0, "", ""), (503, "Service Unavailable", "503 Service Unavailable"),
+        (301, "answered 301; redirects are not followed", "301 redirects are not followed"),
+        (0, "the connection was refused", "the connection was refused"),
+    ],
+)  # fmt: skip
+def test_an_answer_says_its_status_once(status: int, detail: str, said: str) -> None:
+    assert wording.answer(status, detail) == said
+
+
+def test_a_runbook_is_shown_in_the_reader_s_language() -> None:
+    assert wording.runbook("1. 检查\n2. 抽样\n\n1. Inspect\n2. Sample", "zh") == "1. 检查\n2. 抽样"
+    assert wording.runbook("1. 检查\n\n1. Inspect", "en") == "1. Inspect"
+    assert wording.runbook("one text", "en") == "one text"
 
 
 def test_every_severity_and_stage_has_a_word() -> None:

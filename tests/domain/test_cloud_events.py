@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ fields = st.fixed_dictionaries(
 
 
 @given(fields, st.sampled_from(["complaints", "violations"]))
-def test_both_modes_are_judged_alike(changes: dict[str, object], topic: str) -> None:
+def test_both_modes_are_judged_alike(changes: dict[str, Any], topic: str) -> None:
     def judged(value: bytes, content_type: str, headers: tuple[tuple[str, bytes], ...]) -> object:
         try:
             return decode(value, topic, content_type, headers)
