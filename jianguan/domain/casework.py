@@ -78,6 +78,10 @@ class CaseDesk:
     def __len__(self) -> int:
         return len(self._open)
 
+    def knows(self, task: str) -> bool:
+        """Whether a task of that id is here: of an open case, or of one that was closed not long ago."""
+        return task in self._tasks
+
     def add_alert(self, alert: Alert, now: int) -> Outcome:
         """Join `alert` to the open case of its key, or open one; give each department its task."""
         outcome = Outcome()
