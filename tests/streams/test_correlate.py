@@ -1,0 +1,97 @@
+"""The correlate stage: decisions of the windows become alerts and steps; a restart repeats nothing and loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jianguan.clock import VirtualClock, to_millis
+from jianguan.domain.alert import Alert
+from jianguan.domain.fact import Fact
+from jianguan.domain.ids import partition_of
+from streams.correlate import Correlate, raise_again
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+NOW = to_millis(START)
+
+
+def a_fact(number: int) -> Fact:
+    return Fact(f"ft-{number}", "r", 1, "k", NOW, f"ev-{number}", NOW, None, None, None, None, None, None, "service")
+
+
+def an_alert(number: int, case_key: str | None = "m|enterprise|k") -> Alert:
+    return Alert(
+        f"al-{number}", "r", 1, "h", "k", NOW, NOW + 1, "high", "题", "Title", NOW, NOW - 1, NOW, NOW, {"count": 3.0},
+        {"count": 3.0}, (f"ev-{number}",), 1, None, None, None, None, "service", case_key, "m", (), None, "", "", True,
+    )  # fmt: skip
+
+
+class FakeEngine:
+    """Raises an alert for every fact, or what it is told."""
+
+    def __init__(self, **decision: Any) -> None:
+        self.added: list[str] = []
+        self._decision = {"alerts": (), "late": False, "limited": False, **decision}
+
+    def add(self, fact: Fact, now_ms: int) -> Any:
+        self.added.append(fact.id)
+        alerts = self._decision["alerts"] or (an_alert(int(fact.id[3:])),)
+        quiet = self._decision["late"] or self._decision["limited"]
+        return SimpleNamespace(**{**self._decision, "alerts": () if quiet else alerts})
+
+    def fold(self, facts: Iterable[Fact]) -> None:
+        raise AssertionError("the stage does not fold")
+
+    def forget(self) -> int:
+        return 0
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(START)
+
+
+def test_an_alert_goes_to_the_partition_of_its_case_and_leaves_a_step(clock: VirtualClock) -> None:
+    result = Correlate(FakeEngine(), clock, partitions=8).work([a_fact(1)])
+    assert list(result.alerts) == [partition_of("m|enterprise|k", 8)]
+    assert [alert.id for alert in result.records.alerts] == ["al-1"]
+    (step,) = result.records.trace
+    assert (step.subject, step.what, step.links) == ("al-1", "raised", ("ev-1",))
+    assert result.raised == {("r", "high"): 1}
+
+
+def test_an_alert_without_a_case_stays_with_its_rule(clock: VirtualClock) -> None:
+    result = Correlate(FakeEngine(alerts=(an_alert(1, None),)), clock, partitions=8).work([a_fact(1)])
+    assert list(result.alerts) == [partition_of("r", 8)]
+
+
+@pytest.mark.parametrize(("fault", "what"), [("late", "late-for-rule"), ("limited", "window-full")])
+def test_what_a_window_does_not_take_is_said_of_the_event(clock: VirtualClock, fault: str, what: str) -> None:
+    result = Correlate(FakeEngine(**{fault: True}), clock, partitions=1).work([a_fact(1), a_fact(2)])
+    assert [(step.subject, step.what) for step in result.records.trace] == [("ev-1", what), ("ev-2", what)]
+    assert getattr(result, fault) == {"r": 2}
+    # A full window is told once a day and window: the second step replaces the first.
+    assert len({step.id for step in result.records.trace}) == (1 if fault == "limited" else 2)
+
+
+def test_a_fact_that_the_restored_windows_hold_is_passed_over_once(clock: VirtualClock) -> None:
+    engine = FakeEngine()
+    stage = Correlate(engine, clock, partitions=1, known=["ft-1"])
+    stage.work([a_fact(1), a_fact(2)])
+    assert engine.added == ["ft-2"]
+    stage.work([a_fact(1)])
+    assert engine.added == ["ft-2", "ft-1"]
+
+
+def test_after_a_crash_only_what_the_store_lacks_is_recorded_again() -> None:
+    result = raise_again([an_alert(1)], [an_alert(2)], NOW, 1)
+    assert [alert.id for alert in result.alerts[0]] == ["al-1", "al-2"]
+    assert [alert.id for alert in result.records.alerts] == ["al-1"]
+    assert [step.subject for step in result.records.trace] == ["al-1"]
