@@ -1,4 +1,4 @@
-"""The correlate stage: decisions of the windows become alerts and steps; a restart repeats nothing and loses nothing."""
+"""The correlate stage: decisions of the windows become alerts and steps; a restart loses nothing."""
 
 from __future__ import annotations
 
