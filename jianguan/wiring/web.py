@@ -27,6 +27,7 @@ from jianguan.settings import Settings
 from jianguan.wiring.tables import Tables
 from rules.rule import Rule
 from sinks.webhooks.desk import DeliveryDesk
+from streams.quick_decode import QuickDecoder
 from streams.rulebook import RuleBook
 
 
@@ -45,10 +46,14 @@ def build_web(
 ) -> FastAPI:
     """The web app over these parts."""
 
+    quick = QuickDecoder()  # of the event loop, in which the intake judges
+
     def judge(raw: RawEvent) -> str:
-        event, _ = admit(
-            decode(raw.value, raw.topic, raw.content_type, raw.headers), tables.codes, to_millis(clock.now())
-        )
+        plain = raw.content_type == "application/json" and not raw.headers
+        model = quick.decode(raw.value, raw.topic) if plain else None
+        if model is None:
+            model = decode(raw.value, raw.topic, raw.content_type, raw.headers)
+        event, _ = admit(model, tables.codes, to_millis(clock.now()))
         return event.id
 
     async def retried(row: Quarantined, receipt: str) -> None:
