@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,6 +143,66 @@ async def test_what_somebody_else_does_shows_and_does_not_take_away_a_form(serve
     await expect(mine.locator(".task").nth(1)).to_contain_text("已受理")
     await expect(mine.locator(".timeline")).to_contain_text("王芳")
     await expect(mine.locator("details[open] [name=note]")).to_have_value("写了一半")
+
+
+async def test_a_store_that_goes_away_is_told_on_an_open_page_until_it_is_back(
+    tmp_path: Path, server: Server, open_page: Open
+) -> None:
+    switch = tmp_path / "away"
+    with serving("--away", str(switch)) as other:
+        case = await open_page(f"{other.url}/cases/{open_case(other, 'away')}", forgive="503")
+        overview = await open_page(other.url)
+        await live(case)
+        await live(overview)
+        for page in (case, overview):
+            await expect(page.locator("#stale")).to_be_hidden()
+        switch.write_text("", "utf-8")
+        for page in (case, overview):
+            await expect(page.locator("#stale")).to_contain_text("数据存储暂时没有应答")
+        await expect(case.locator(".task").first).to_be_visible()
+        switch.unlink()
+        for page in (case, overview):
+            await expect(page.locator("#stale")).to_be_hidden()
+            await page.close()
+
+
+async def test_a_form_whose_effect_is_slow_says_so_and_goes_when_the_effect_is_there(
+    tmp_path: Path, server: Server, open_page: Open
+) -> None:
+    switch = tmp_path / "away"
+    with serving("--away", str(switch)) as other:
+        mine = await open_page(f"{other.url}/cases/{open_case(other, 'slow')}")
+        await live(mine)
+        task = mine.locator(".task").first
+        identifier = await task.get_attribute("data-key")
+        switch.write_text("deaf", "utf-8")
+        await task.locator("summary").click()
+        await task.get_by_label("经办人").fill("李建国")
+        await task.get_by_role("button", name="确认受理").click()
+        await expect(task.locator(".result")).to_have_text("已提交，结果稍后显示。")
+        switch.unlink()
+        await mine.evaluate(
+            "id => fetch(`/v1/tasks/${id}/accept`, {method: 'POST', headers: {'Content-Type': 'application/json'},"
+            ' body: \'{"actor": "李建国"}\'})',
+            identifier,
+        )
+        await expect(task.locator(".task-head")).to_contain_text("已受理")
+        await expect(task.locator("details[open]")).to_have_count(0)
+        await mine.close()
+
+
+async def test_rules_are_narrowed_while_typing_and_a_hash_is_copied(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/rules", permissions=["clipboard-read", "clipboard-write"])
+    await expect(page.locator(".rule-card:visible")).to_have_count(2)
+    await page.get_by_label("筛选名称或编号").fill("聚集")
+    await expect(page.locator(".rule-card:visible")).to_have_count(1)
+    await expect(page.locator(".rule-field:visible")).to_have_count(1)
+    button = page.locator(".rule-card:visible .copy")
+    await button.click()
+    await expect(button).to_have_text("已复制")
+    assert await page.evaluate("navigator.clipboard.readText()") == "9f3c2a17d0b4e856"
+    await page.get_by_label("筛选名称或编号").fill("没有这样的规则")
+    await expect(page.get_by_text("没有符合条件的规则。")).to_be_visible()
 
 
 async def test_a_task_is_accepted_without_scripts(server: Server, open_page: Open) -> None:
