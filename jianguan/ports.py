@@ -135,7 +135,7 @@ class Archive(Protocol):
         """Newest first."""
 
     def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
-        """Newest first."""
+        """Newest first, whole; fewer than `limit` when they are large."""
 
     def quarantined(self, identifier: str) -> Quarantined | None:
         """One quarantined record, whole."""

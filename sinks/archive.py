@@ -7,6 +7,8 @@ Blocking: call it in a thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Final
 
 from jianguan.clock import Clock
 from jianguan.domain.alert import Alert
@@ -22,6 +24,8 @@ from sinks.archive_overview import Figures
 from sinks.archive_restart import Restart, with_tasks
 from sinks.select import Where, at, by_ids, checked_limit, pick
 from sinks.store import BlockStore
+
+MOST_LISTED_BYTES: Final = 16 * 1024 * 1024  # of raw records in one list: each may have megabytes
 
 
 def without_numbers(text: str) -> str:
@@ -127,11 +131,19 @@ class SqlArchive:
         return pick(self._store, "deliveries", where, "created_at DESC, id", limit)
 
     def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
-        """Newest first."""
+        """Newest first, whole: at most `MOST_LISTED_BYTES` of records, and always one."""
         where = Where()
         where.add("code = {code:String}", code=code)
         where.add("state = {state:String}", state=state)
-        return pick(self._store, "quarantine", where, "at DESC, id", limit)
+        rows = self._store.query(
+            f"SELECT id, length(raw) FROM quarantine FINAL WHERE {where}"  # noqa: S608
+            " ORDER BY at DESC, id LIMIT {most:UInt32}",
+            {**where.parameters, "most": checked_limit(limit)},
+        )
+        held = accumulate(int(size) for _, size in rows)
+        ids = [str(row[0]) for row, sum_ in zip(rows, held, strict=True) if sum_ <= MOST_LISTED_BYTES]
+        found: list[Quarantined] = by_ids(self._store, "quarantine", ids or [str(row[0]) for row in rows[:1]])
+        return sorted(found, key=lambda record: (-record.at, record.id))
 
     def quarantined(self, identifier: str) -> Quarantined | None:
         """One quarantined record, whole."""

@@ -223,6 +223,20 @@ def test_cases_are_found_by_their_ids(store: BlockStore, archive: SqlArchive, to
     assert archive.cases_of([]) == {}
 
 
+def test_a_list_of_large_quarantined_records_holds_what_memory_can_bear(
+    store: BlockStore, archive: SqlArchive, told: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = told.quarantine[0]
+    large = [old._replace(id=f"qu-{number:024d}", at=NOW + 10 + number, raw=b"x" * 400) for number in range(4)]
+    store.write(Records(quarantine=large), "run-4")
+    assert archive.quarantine() == [*reversed(large), old]
+    monkeypatch.setattr("sinks.archive.MOST_LISTED_BYTES", 800)
+    assert archive.quarantine() == [large[3], large[2]]
+    monkeypatch.setattr("sinks.archive.MOST_LISTED_BYTES", 10)
+    assert archive.quarantine() == [large[3]]
+    assert archive.quarantine(code="no-such-code") == []
+
+
 def test_a_task_has_its_case_and_its_latest_revision(store: BlockStore, archive: SqlArchive, told: Records) -> None:
     accepted = task(told.cases[0], revision=2, state="accepted")
     store.write(Records(tasks=[accepted]), "run-4")
