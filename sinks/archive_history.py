@@ -21,12 +21,16 @@ from sinks.store import BlockStore
 
 _FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
 
-# Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence.
+# Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence: what finds
+# something ends the search, because each of these reads an index of the whole table.
 _RESOLVE: Final = (
-    "SELECT 'number' AS kind, id FROM events WHERE number = {name:String} LIMIT {most:UInt32}"
-    " UNION ALL SELECT 'event', id FROM events WHERE source_id = {name:String} LIMIT {most:UInt32}"
-    " UNION ALL SELECT 'receipt', subject FROM trace WHERE receipt = {name:String} LIMIT {most:UInt32}"
-    " UNION ALL SELECT 'receipt', id FROM quarantine WHERE receipt = {name:String} LIMIT {most:UInt32}"
+    ("number", "SELECT DISTINCT id FROM events WHERE number = {name:String} LIMIT {most:UInt32}"),
+    ("event", "SELECT DISTINCT id FROM events WHERE source_id = {name:String} LIMIT {most:UInt32}"),
+    (
+        "receipt",
+        "SELECT DISTINCT subject FROM trace WHERE receipt = {name:String} LIMIT {most:UInt32}"
+        " UNION ALL SELECT DISTINCT id FROM quarantine WHERE receipt = {name:String} LIMIT {most:UInt32}",
+    ),
 )
 _OF_ENTERPRISE: Final = (
     "SELECT 'event' AS kind, id, toUnixTimestamp64Milli(max(occurred_at)) AS moment FROM events"
@@ -98,11 +102,10 @@ class Historian:
 
     def _from_name(self, graph: _Graph, name: str, limit: int) -> str | None:
         """Start at a complaint number, a source id, a receipt or an enterprise."""
-        rows = self._store.query(_RESOLVE, {"name": name, "most": limit + 1})
-        for wanted in ("number", "event", "receipt"):
-            ids = [identifier for kind, identifier in rows if kind == wanted]
+        for wanted, sql in _RESOLVE:
+            ids = dict.fromkeys(row[0] for row in self._store.query(sql, {"name": name, "most": limit + 1}))
             if ids:
-                return self._named(graph, wanted, list(dict.fromkeys(ids)), limit)
+                return self._named(graph, wanted, list(ids), limit)
         for match in ("enterprise = {name:String}", "endsWith(enterprise, {suffix:String})"):
             rows = self._store.query(
                 _OF_ENTERPRISE.format(match=match), {"name": name, "suffix": f":{name}", "most": limit + 1}
@@ -273,23 +276,26 @@ class Historian:
         shape = SHAPES["events"]
         rules = known or {}
         rows: list[tuple[Any, ...]] = []
+        lengths: dict[str, int] = {}
         for chunk in chunks(ids):
             rows += self._store.query(
                 f"SELECT {shape.select_list()} FROM events WHERE id IN {{ids:Array(String)}} LIMIT 1 BY id",  # noqa: S608
                 {"ids": chunk},
             )
+            # How long the free text is, and nothing else of what is personal.
+            sql = "SELECT event, lengthUTF8(text) FROM personal WHERE event IN {ids:Array(String)} AND text IS NOT NULL"
+            lengths |= dict(self._store.query(sql, {"ids": chunk}))
             if known is None:
                 sql = "SELECT DISTINCT event, rule FROM facts WHERE event IN {ids:Array(String)}"
                 rules |= _rules_met(self._store.query(sql, {"ids": chunk}))
         events: list[Event] = records_of("events", rows)
-        lengths = [row[-1] for row in rows]
         summaries = [
             EventSummary(
                 event if event.demand is None else event._replace(demand=self._mask(event.demand)),
-                length,
+                lengths.get(event.id, 0),
                 rules.get(event.id, ()),
             )
-            for event, length in zip(events, lengths, strict=True)
+            for event in events
         ]
         return sorted(summaries, key=lambda each: (each.event.occurred_at, each.event.id))
 

@@ -116,8 +116,7 @@ def _shape(table: str) -> TableShape:
     record = _RECORDS[table]
     columns = [_column(table, name, hint) for name, hint in get_type_hints(record).items()]
     if table == "events":
-        # The free text is personal: the events table learns only how long it was.
-        columns[_TEXT] = Column("text_length", "Int64", "{}", None)
+        del columns[_TEXT]  # the free text is personal
     identity = ("event",) if table == "personal" else ("id", "revision")
     return TableShape(
         table,
@@ -134,7 +133,7 @@ def columns_of(table: str, records: Sequence[Any]) -> list[Sequence[Any]]:
     """The records as columns, in the order of the shape. Times stay integers of milliseconds."""
     columns: list[Sequence[Any]] = list(zip(*records, strict=True))
     if table == "events":
-        columns[_TEXT] = [0 if text is None else len(text) for text in columns[_TEXT]]
+        del columns[_TEXT]
     return columns
 
 
@@ -146,7 +145,7 @@ def record_of(table: str, row: Sequence[Any]) -> Any:
         for column, value in zip(shape.columns, row, strict=True)
     ]
     if table == "events":
-        values[_TEXT] = None
+        values.insert(_TEXT, None)
     return shape.record(*values)
 
 

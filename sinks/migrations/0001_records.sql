@@ -4,7 +4,8 @@
 -- is one row once merged; readers that must be exact say FINAL or take one row an id.
 -- Partitions follow processing time, never event time: a block of historical events spans decades of event time
 -- but arrives within a minute, and must not break into a part for each year.
--- Granules are small (1,024 rows) where rows are looked up one by one.
+-- Rows are looked up one by one, by ids that are as good as random: each look-up reads a granule of every column.
+-- Hence small granules, and compact parts, whose columns lie together in one file, until a part is large.
 
 CREATE TABLE IF NOT EXISTS events (
     id String CODEC(ZSTD(1)),
@@ -42,15 +43,15 @@ CREATE TABLE IF NOT EXISTS events (
     tags Array(LowCardinality(String)),
     historical Bool,
     content_hash String CODEC(ZSTD(1)),
-    text_length Int64,
-    INDEX by_number number TYPE bloom_filter(0.001) GRANULARITY 4,
-    INDEX by_source_id source_id TYPE bloom_filter(0.001) GRANULARITY 4,
-    INDEX by_enterprise enterprise TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_occurred_at occurred_at TYPE minmax GRANULARITY 1
+    INDEX by_number number TYPE bloom_filter(0.001) GRANULARITY 16,
+    INDEX by_source_id source_id TYPE bloom_filter(0.001) GRANULARITY 16,
+    INDEX by_enterprise enterprise TYPE bloom_filter(0.01) GRANULARITY 4,
+    INDEX by_occurred_at occurred_at TYPE minmax GRANULARITY 4
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYear(received_at)
 ORDER BY id
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 256, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 -- Personal fields, once and apart: whoever may read events may still not read these.
 CREATE TABLE IF NOT EXISTS personal (
@@ -63,7 +64,8 @@ CREATE TABLE IF NOT EXISTS personal (
     text Nullable(String) CODEC(ZSTD(3))
 ) ENGINE = ReplacingMergeTree
 ORDER BY event
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 256, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 -- Ordered for the fold of a restarting stage: one rule version from some event time on.
 CREATE TABLE IF NOT EXISTS facts (
@@ -87,7 +89,8 @@ CREATE TABLE IF NOT EXISTS facts (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYear(received_at)
 ORDER BY (rule, version, time, id)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS alerts (
     id String CODEC(ZSTD(1)),
@@ -124,7 +127,8 @@ CREATE TABLE IF NOT EXISTS alerts (
     INDEX by_enterprise enterprise TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree
 ORDER BY id
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 128, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS cases (
     id String CODEC(ZSTD(1)),
@@ -150,7 +154,8 @@ CREATE TABLE IF NOT EXISTS cases (
     INDEX by_enterprise enterprise TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(revision)
 ORDER BY id
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 128, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS tasks (
     id String CODEC(ZSTD(1)),
@@ -171,7 +176,8 @@ CREATE TABLE IF NOT EXISTS tasks (
     INDEX by_case `case` TYPE bloom_filter(0.001) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(revision)
 ORDER BY id
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 128, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS deliveries (
     id String CODEC(ZSTD(1)),
@@ -195,7 +201,8 @@ CREATE TABLE IF NOT EXISTS deliveries (
     INDEX by_case `case` TYPE bloom_filter(0.001) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(revision)
 ORDER BY id
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 128, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 CREATE TABLE IF NOT EXISTS quarantine (
     id String CODEC(ZSTD(1)),
@@ -215,7 +222,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
     INDEX by_receipt receipt TYPE bloom_filter(0.001) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(revision)
 ORDER BY id
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 128, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;
 
 -- Ordered so that the history of one subject lies together.
 CREATE TABLE IF NOT EXISTS trace (
@@ -236,4 +244,5 @@ CREATE TABLE IF NOT EXISTS trace (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (subject, id)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000;
+SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 1073741824,
+    non_replicated_deduplication_window = 1000;

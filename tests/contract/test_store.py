@@ -100,13 +100,12 @@ def test_of_several_revisions_the_highest_is_kept_whatever_came_last(store: Bloc
 
 
 def test_personal_fields_are_in_no_table_but_their_own(store: BlockStore) -> None:
-    complaint = event(1, demand=None)
+    complaint = event(1, demand=None, text=SECRETS[4])
     store.write(Records(events=[complaint], personal=[personal(complaint)]), "run-1")
     for table in TABLES:
         (text,) = store.query(f"SELECT toString(groupArray(tuple(*))) FROM {table}")[0]
         found = [secret for secret in SECRETS if secret in text]
         assert found == (list(SECRETS) if table == "personal" else []), table
-    assert store.query("SELECT text_length FROM events") == [(len(SECRETS[4]),)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""What a restarting stage is told, over every store, however often the records were told before."""
+
+from __future__ import annotations
+
+import pytest
+
+from jianguan.domain.trace import Records, Step
+from sinks.archive import SqlArchive
+from sinks.store import BlockStore
+from tests.contract.samples import MINUTE, NOW, SECRETS, alert, case, delivery, event, fact, personal, step, task
+
+
+def twice(store: BlockStore, records: Records) -> None:
+    """Tell the records, and tell them again as after a crash."""
+    store.write(records, "run-1")
+    store.write(records, "run-2")
+
+
+def test_all_facts_of_the_windows_that_moved_since_come_by_time(store: BlockStore, archive: SqlArchive) -> None:
+    moved = [event(number, occurred_at=NOW - number * MINUTE) for number in (1, 2, 3)]
+    still = event(4, enterprise="uscc:other")
+    facts = [fact(each) for each in moved]
+    facts[0] = facts[0]._replace(received_at=NOW + 1)
+    twice(store, Records(facts=[*facts, fact(still), fact(moved[1], "rule-b"), fact(moved[1], version=2)]))
+    assert list(archive.facts_of_keys_since(NOW + 1)) == list(reversed(facts))
+    assert list(archive.facts_of_keys_since(NOW + 2)) == []
+
+
+def test_facts_of_several_windows_come_window_by_window(store: BlockStore, archive: SqlArchive) -> None:
+    facts = [fact(event(number, enterprise=f"uscc:{number % 2}", occurred_at=NOW - number)) for number in range(6)]
+    twice(store, Records(facts=facts))
+    found = list(archive.facts_of_keys_since(0))
+    assert found == sorted(facts, key=lambda each: (each.key, each.time))
+
+
+def test_facts_to_fold_reach_back_from_the_newest_of_their_own_key(store: BlockStore, archive: SqlArchive) -> None:
+    early = [
+        fact(event(number, enterprise="uscc:early", occurred_at=NOW - number * MINUTE)) for number in (100, 101, 102)
+    ]
+    late = [fact(event(number, enterprise="uscc:late", occurred_at=NOW - number * MINUTE)) for number in (0, 1, 2)]
+    twice(store, Records(facts=[*early, *late, fact(event(5), "rule-b"), fact(event(6), version=2)]))
+    assert sorted(archive.facts_to_fold("rule-a", 1, MINUTE)) == sorted([*early[:2], *late[:2]])
+    assert sorted(archive.facts_to_fold("rule-a", 1, 0)) == sorted([early[0], late[0]])
+
+
+def test_alerts_since_a_moment_include_that_moment(store: BlockStore, archive: SqlArchive) -> None:
+    raised = [alert([event(1)], f"rule-{number}", raised_at=NOW + number) for number in range(3)]
+    twice(store, Records(alerts=raised))
+    assert sorted(each.id for each in archive.alerts_since(NOW + 1)) == sorted(each.id for each in raised[1:])
+    assert list(archive.alerts_since(NOW + 3)) == []
+
+
+def test_the_alerts_that_are_known_are_told_apart(store: BlockStore, archive: SqlArchive) -> None:
+    raised = alert([event(1)])
+    twice(store, Records(alerts=[raised]))
+    unknown = [f"al-{number:024x}" for number in range(2_500)]
+    assert archive.known_alerts([*unknown, raised.id]) == {raised.id}
+    assert archive.known_alerts([]) == set()
+
+
+@pytest.mark.parametrize(
+    ("state", "finished"), [("delivered", True), ("dead", True), ("pending", False), ("disabled", False)]
+)
+def test_a_delivery_is_finished_when_its_last_revision_says_so(
+    store: BlockStore, archive: SqlArchive, state: str, finished: bool
+) -> None:
+    work = task(case([alert([event(1)])]))
+    last = delivery(work, state=state, revision=2)
+    store.write(Records(deliveries=[delivery(work, state="delivered" if state == "pending" else "pending")]), "run-1")
+    twice(store, Records(deliveries=[last]))
+    assert list(archive.finished_deliveries(last.updated_at)) == ([(last.id, "hook")] if finished else [])
+    assert list(archive.finished_deliveries(last.updated_at + 1)) == []
+    assert [each.id for each in archive.pending_deliveries()] == ([last.id] if state == "pending" else [])
+
+
+def test_cases_closed_lately_are_told_with_the_open_ones_and_all_their_tasks(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    raised = alert([event(1)])
+    still_open, closed = case([raised]), case([raised], ordinal=2, revision=2, state="closed")
+    tasks = [task(closed, "police", state="closed", revision=2), task(closed, state="closed", revision=2)]
+    store.write(Records(cases=[case([raised], ordinal=2)], tasks=[task(closed)]), "run-0")
+    twice(store, Records(cases=[still_open, closed], tasks=tasks))
+    assert list(archive.open_cases()) == [(still_open, [])]
+    lately = list(archive.open_cases(closed.closed_at))
+    assert sorted(lately, key=lambda each: each[0].ordinal) == [(still_open, []), (closed, [tasks[1], tasks[0]])]
+    assert list(archive.open_cases((closed.closed_at or 0) + 1)) == [(still_open, [])]
+
+
+def test_seen_events_are_told_in_the_order_of_receipt(store: BlockStore, archive: SqlArchive) -> None:
+    events = [event(number)._replace(received_at=NOW - number) for number in range(5)]
+    steps = [_accepted(each.id, number) for number, each in enumerate(events)]
+    twice(store, Records(events=events, trace=steps[:4]))
+    expected = [(each.id, each.content_hash, f"complaints/0/{number}") for number, each in enumerate(events)]
+    # The last one has no step: a crash cut it off, and it counts as new.
+    assert list(archive.seen_events(100)) == list(reversed(expected[:4]))
+    assert list(archive.seen_events(2)) == list(reversed(expected[:2]))
+
+
+def test_the_length_of_a_text_is_told_and_nothing_else_of_it(store: BlockStore, archive: SqlArchive) -> None:
+    told, silent, empty = event(1), event(2), event(3)
+    twice(store, Records(events=[told, silent, empty], personal=[personal(told), personal(empty)._replace(text=None)]))
+    for of, length in ((told, len(SECRETS[4])), (silent, 0), (empty, 0)):
+        history = archive.history(of.id)
+        assert history is not None
+        assert [each.text_length for each in history.events] == [length]
+        assert SECRETS[4] not in repr(history)
+
+
+def _accepted(subject: str, number: int) -> Step:
+    return step(subject, "accepted", receipt=f"complaints/0/{number}")
