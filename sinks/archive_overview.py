@@ -70,7 +70,7 @@ class Figures:
             {"since": now_ms - _DAY_MS},
         )
         return Overview(
-            events_total=self._one("SELECT uniqExact(id) FROM events"),
+            events_total=self._one("SELECT count() FROM events FINAL"),  # a third of the time of uniqExact
             events_by_outcome=outcomes,
             events_per_minute=self._per_minute(now_ms),
             alerts_by_severity=dict.fromkeys(SEVERITIES, 0) | {name: int(count) for name, count in raised},
