@@ -153,6 +153,9 @@ class EmbeddedStore:
             session = Session(str(self._folder / "data"))
             session.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
             session.query(f"USE {DATABASE}")
+            # Handing rows from thread to thread costs a look-up more than it saves, and a scan must leave a core to the
+            # stages. Waiting for threads of its own, the engine has also been seen to wait for ever.
+            session.query("SET max_threads = 1")
             return session
         except RuntimeError as fault:
             raise ConfigurationError(f"the store in {self._folder} cannot be opened: {fault}") from fault
