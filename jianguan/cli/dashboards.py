@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
-from jianguan.cli.running import until_signal
+from jianguan.cli.running import ends_within, until_signal
 from jianguan.clock import SystemClock
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
+
+STOP_WITHIN: Final = 15.0  # seconds
 
 
 @click.command()
@@ -34,4 +38,5 @@ async def _run(settings: Settings) -> None:
         click.echo(process.url)
         await stop.wait()
     finally:
-        await process.stop()
+        with ends_within(STOP_WITHIN):
+            await process.stop()

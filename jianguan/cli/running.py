@@ -1,9 +1,14 @@
-"""How long-running commands end: on SIGINT and SIGTERM, in order."""
+"""How long-running commands end: on SIGINT and SIGTERM, in order, and at the latest after a while."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def until_signal() -> asyncio.Event:
@@ -13,3 +18,24 @@ def until_signal() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+@contextmanager
+def ends_within(seconds: float) -> Iterator[None]:
+    """End the process `seconds` after the block was entered, if it has not ended by then.
+
+    A thread that hangs in a library would keep it alive for ever. Acknowledged records are on disk or in the brokers,
+    so that nothing is lost by it. The watch goes on after the block: the loop and its threads end later than that.
+    """
+
+    def force() -> None:
+        sys.stderr.write(
+            f"error: not everything ended within {seconds:g} s; ending now, nothing acknowledged is lost\n"
+        )
+        sys.stderr.flush()
+        os._exit(1)
+
+    timer = threading.Timer(seconds, force)
+    timer.daemon = True
+    timer.start()
+    yield

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
-from jianguan.cli.running import until_signal
+from jianguan.cli.running import ends_within, until_signal
 from jianguan.clock import SystemClock
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
+
+STOP_WITHIN: Final = 4.8  # seconds
 
 
 @click.command()
@@ -39,8 +42,9 @@ async def _run(settings: Settings, demo: bool) -> None:
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        with ends_within(STOP_WITHIN):
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
         return
     try:
         starting.result()
@@ -51,4 +55,5 @@ async def _run(settings: Settings, demo: bool) -> None:
         click.echo("\n  正在停止 / stopping …")
     finally:
         stopping.cancel()
-        await application.stop()
+        with ends_within(STOP_WITHIN):
+            await application.stop()

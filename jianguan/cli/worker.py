@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 import click
 
-from jianguan.cli.running import until_signal
+from jianguan.cli.running import ends_within, until_signal
 from jianguan.clock import SystemClock
 from jianguan.errors import UnavailableError
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
+
+STOP_WITHIN: Final = 15.0  # seconds
 
 
 @click.command()
@@ -46,6 +49,7 @@ async def _run(settings: Settings, metrics_port: int) -> None:
         for task in pending:
             task.cancel()
     finally:
-        await worker.stop()
+        with ends_within(STOP_WITHIN):
+            await worker.stop()
     if worker.stuck.is_set():
         raise UnavailableError("this worker stood still and has ended; start it again")

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from jianguan.embedded.demo import DemoFeed
 from jianguan.embedded.inbox import DemoInbox
 from jianguan.embedded.journal import Journal
 from jianguan.embedded.system import EmbeddedSystem
-from jianguan.errors import UnavailableError
+from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, faust_options, receivers_of
@@ -144,22 +145,30 @@ class EmbeddedApplication:
         gc.set_threshold(GC_THRESHOLD, 20, 20)
 
     async def stop(self) -> None:
-        """Stop taking records, let what is under way reach the store, end everything. Safe to call after a failure."""
+        """Stop taking records, let what is under way reach the store, end everything. Safe to call after a failure.
+
+        A part that does not end in its time is named and left behind: what was acknowledged is on disk.
+        """
         self._live.close()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._web.stop()
+        steps: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
+            ("tasks", 0.5, lambda: asyncio.gather(*tasks, return_exceptions=True)),
+            ("pages", 1.5, self._web.stop),
+        ]
         if self._system is not None:
-            await self._system.stop()
+            steps.append(("stages and broker", 3.0, self._system.stop))
         if self._parts is not None:
-            await self._parts.pipeline.stop()
-            await self._parts.sender.close()
-        await self._inbox.stop()
+            steps.append(("recorder", 0.5, self._parts.pipeline.stop))
+            steps.append(("webhooks", 0.5, self._parts.sender.close))
+        steps.append(("demo inbox", 0.5, self._inbox.stop))
         if self._stored:
-            await asyncio.to_thread(self._journal.close)
-            await asyncio.to_thread(self._store.close)
+            steps.append(("journal", 1.0, lambda: asyncio.to_thread(self._journal.close)))
+            steps.append(("store", 2.0, lambda: asyncio.to_thread(self._store.close)))
+        for name, limit, step in steps:
+            await _ended(name, limit, step)
+        if self._stored:
             with suppress(FileNotFoundError):
                 (self._settings.data / SERVER_FILE).unlink()
 
@@ -263,6 +272,16 @@ class EmbeddedApplication:
         task: asyncio.Task[None] = asyncio.create_task(work, name=name)  # type: ignore[arg-type]
         task.add_done_callback(_report)
         self._tasks.append(task)
+
+
+async def _ended(name: str, limit: float, step: Callable[[], Awaitable[object]]) -> None:
+    try:
+        async with asyncio.timeout(limit):
+            await step()
+    except TimeoutError:
+        log.warning("%s did not end within %g s and are left behind; nothing acknowledged is lost", name, limit)
+    except (JianguanError, OSError, RuntimeError):
+        log.exception("%s did not end in order", name)
 
 
 def _report(task: asyncio.Task[None]) -> None:
