@@ -144,6 +144,7 @@ def _kind_of(number: str, before: str) -> Kind | None:
     bare = "".join(character for character in number.upper() if character.isdigit() or character == "X")
     if _ID_CARD.fullmatch(bare):
         return "id-card"
+    bare = bare.rstrip("X")  # only an id card has one
     if _MOBILE.fullmatch(bare) or _LANDLINE.fullmatch(bare):
         return "phone"
     if _DAY.fullmatch(number):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jianguan.domain.identifiers import make_uscc, organisation_check_character
@@ -96,6 +96,7 @@ def test_a_masked_address_never_shows_house_numbers(rest: str) -> None:
     assert mask_address("上海市浦东新区" + rest, NAMES) == "上海市浦东新区***"
 
 
+@example("", "13000000000", "", "X")
 @given(surroundings, mobiles, separators, surroundings)
 def test_a_mobile_number_in_a_text_is_taken_out_however_it_is_set(
     before: str, mobile: str, gap: str, after: str
