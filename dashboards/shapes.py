@@ -58,8 +58,10 @@ class EventView(_View):
     serious_count: int | None
     minor_count: int | None
     penalty_fen: int | None
+    inspection: str | None
     right: str | None
     outcome: str | None
+    compensation_fen: int | None
     status: str | None
     demand: str | None = Field(description="Masked.")
     tags: tuple[str, ...]

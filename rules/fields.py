@@ -10,10 +10,12 @@ from typing import Final
 
 _STRINGS: Final = (
     "id", "source", "source_id", "kind", "nature", "number", "category", "matter", "enterprise", "enterprise_name",
-    "region", "industry", "product", "platform", "channel", "address", "result", "right", "outcome", "status",
-    "demand", "reporter", "text",
+    "region", "industry", "product", "platform", "channel", "address", "result", "inspection", "right", "outcome",
+    "status", "demand", "reporter", "text",
 )  # fmt: skip
-_INTS: Final = ("amount_fen", "severity", "critical_count", "serious_count", "minor_count", "penalty_fen")
+_INTS: Final = (
+    "amount_fen", "severity", "critical_count", "serious_count", "minor_count", "penalty_fen", "compensation_fen",
+)  # fmt: skip
 
 FIELDS: Final = MappingProxyType(
     {

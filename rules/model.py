@@ -25,7 +25,14 @@ PLAIN_FIELDS: Final = (
 )  # fmt: skip
 LEVELLED_FIELDS: Final = ("region", "industry")
 # Whole numbers of at least 0: what may be summed.
-NUMBER_FIELDS: Final = ("amount_fen", "penalty_fen", "critical_count", "serious_count", "minor_count")
+NUMBER_FIELDS: Final = (
+    "amount_fen",
+    "penalty_fen",
+    "compensation_fen",
+    "critical_count",
+    "serious_count",
+    "minor_count",
+)
 
 FIELD_PATTERN = r"^(" + "|".join(PLAIN_FIELDS) + r"|(region|industry)\.[a-z]+(-[a-z]+)*)$"
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,5})(s|m|h|d)")
@@ -112,8 +119,8 @@ class Distinct(_Model):
 class Sum(_Model):
     """The sum of a field over the facts in the window; a missing value counts as 0."""
 
-    of: Literal["amount_fen", "penalty_fen", "critical_count", "serious_count", "minor_count"] = Field(
-        description="The field to add up: a whole number of at least 0; money in fen."
+    of: Literal["amount_fen", "penalty_fen", "compensation_fen", "critical_count", "serious_count", "minor_count"] = (
+        Field(description="The field to add up: a whole number of at least 0; money in fen.")
     )
     at_least: Annotated[int, Field(ge=1, le=10**18, description="Holds from this sum on.")]
 

@@ -124,8 +124,10 @@ def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, 
         own.serious_count,
         own.minor_count,
         own.penalty_fen,
+        own.inspection,
         own.right,
         own.outcome,
+        own.compensation_fen,
         own.status,
     )
     personal = (
@@ -143,9 +145,9 @@ def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, 
         _reporter_hash(reporter, reference.hash_key),
         model.tags,
         model.historical,
-        # Over the meaning, so that another order of keys or another envelope is not another content; `inspection`
-        # and `compensation_fen` are part of it although no condition can see them, the time of receipt is not.
-        _content_hash((identifier, model.kind, seen[:5], seen[6:], personal, own.demand, model.tags, *own.unseen)),
+        # Over the meaning, so that another order of keys or another envelope is not another content; the time of
+        # receipt is no part of it.
+        _content_hash((identifier, model.kind, seen[:5], seen[6:], personal, own.demand, model.tags)),
         model.text,
     )
     event = tuple.__new__(Event, values)  # half the time of Event(...); tests hold the order
@@ -164,12 +166,13 @@ class _Own(NamedTuple):
     serious_count: int | None = None
     minor_count: int | None = None
     penalty_fen: int | None = None
+    inspection: str | None = None
     right: str | None = None
     outcome: str | None = None
+    compensation_fen: int | None = None
     status: str | None = None
     demand: str | None = None
     reporter: Reporter | None = None
-    unseen: tuple[str | int | None, ...] = ()
 
 
 def _own_fields(model: Any) -> _Own:
@@ -183,10 +186,13 @@ def _own_fields(model: Any) -> _Own:
             serious_count=model.serious_count,
             minor_count=model.minor_count,
             penalty_fen=model.penalty_fen,
-            unseen=(model.inspection,),
+            inspection=model.inspection,
         )
     return _Own(
-        right=model.right, outcome=model.outcome, reporter=model.reporter, unseen=(None, model.compensation_fen)
+        right=model.right,
+        outcome=model.outcome,
+        compensation_fen=model.compensation_fen,
+        reporter=model.reporter,
     )
 
 

@@ -38,8 +38,10 @@ class Event(NamedTuple):
     serious_count: int | None
     minor_count: int | None
     penalty_fen: int | None
+    inspection: str | None  # number of the inspection
     right: str | None
     outcome: str | None
+    compensation_fen: int | None
     status: str | None
     demand: str | None
     reporter: str | None  # keyed hash of the reporter, for matching only
