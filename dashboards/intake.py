@@ -11,16 +11,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboards.bodies import read_encoded
 from dashboards.dependencies import Dependencies
 from dashboards.framing import CLOUD_EVENT, JSON, MODES, Frames, split, topic_of, topic_of_type
-from dashboards.problems import ProblemError, retry_after
+from dashboards.problems import ProblemError, response_of, retry_after
 from dashboards.ratelimit import RateLimiter
 from dashboards.reads import Reads
 from dashboards.shapes import IntakeReply, Problem, SubmissionView
@@ -28,9 +31,10 @@ from jianguan.domain.cloud_events import structured
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.event import OUTCOMES
 from jianguan.domain.ids import make_id
-from jianguan.errors import InputError
+from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import RawEvent
 
+EVENTS: Final = "/v1/events"
 _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _KEY: Final = re.compile(r"[!-~]{8,64}")
 _SLICE: Final = 200  # rows judged between two turns of the event loop
@@ -253,13 +257,52 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
-def router(deps: Dependencies, reads: Reads) -> APIRouter:
+async def answer(intake: Intake, request: Request, kind: str) -> Response:
+    """Take an upload and say what became of each row. ProblemError when nothing in it is an event."""
+    if kind and kind not in TOPIC_OF_KIND:
+        raise ProblemError(400, "unknown-kind", f"kind must be one of {', '.join(TOPIC_OF_KIND)}")
+    submission, frames, verdicts, receipts = await intake.take(request, kind)
+    reply = reply_of(submission, verdicts, receipts)
+    if reply["accepted"]:
+        return JSONResponse(reply, status_code=202)
+    detail = frames.fault or "no record is valid; all are kept in quarantine"
+    raise ProblemError(422, "not-an-array" if frames.fault else "all-invalid", detail, extra=reply)
+
+
+class Door:
+    """Answers POST /v1/events before the framework looks for a route: a third of what a small request costs.
+
+    The route stands in `router` all the same, for the description of the API and with the same answers.
+    """
+
+    def __init__(self, app: ASGIApp, intake: Intake) -> None:
+        self._app = app
+        self._intake = intake
+        self._route = SimpleNamespace(path=EVENTS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != EVENTS or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = self._route  # what telemetry counts the request under
+        request = Request(scope, receive)
+        try:
+            response = await answer(self._intake, request, request.query_params.get("kind", ""))
+        except ProblemError as problem:
+            response = response_of(problem)
+        except UnavailableError as error:
+            response = response_of(ProblemError(503, "unavailable", str(error), headers=retry_after(5)))
+        except ClientDisconnect:
+            response = response_of(ProblemError(413, "too-large", "the body is too large or ended early"))
+        await response(scope, receive, send)
+
+
+def router(deps: Dependencies, reads: Reads, intake: Intake) -> APIRouter:
     """The routes of the intake."""
     routes = APIRouter(tags=["intake"])
-    intake = Intake(deps)
 
     @routes.post(
-        "/v1/events",
+        EVENTS,
         status_code=202,
         response_model=IntakeReply,
         responses={code: {"model": Problem} for code in (400, 408, 413, 415, 422, 429, 503)},
@@ -268,14 +311,7 @@ def router(deps: Dependencies, reads: Reads) -> APIRouter:
     )
     async def send(request: Request, kind: str = "") -> Response:
         """Takes events; answers when they are durable, with one result a row. `kind` is for rows without one."""
-        if kind and kind not in TOPIC_OF_KIND:
-            raise ProblemError(400, "unknown-kind", f"kind must be one of {', '.join(TOPIC_OF_KIND)}")
-        submission, frames, verdicts, receipts = await intake.take(request, kind)
-        reply = reply_of(submission, verdicts, receipts)
-        if reply["accepted"]:
-            return JSONResponse(reply, status_code=202)
-        detail = frames.fault or "no record is valid; all are kept in quarantine"
-        raise ProblemError(422, "not-an-array" if frames.fault else "all-invalid", detail, extra=reply)
+        return await answer(intake, request, kind)
 
     @routes.get(
         "/v1/submissions/{submission}",
