@@ -111,6 +111,7 @@ class EmbeddedApplication:
             receivers,
             self._partitions,
             self._observe,
+            alone=True,
         )
         gateway = StreamGateway(parts.outbox, self._clock, self._partitions, secrets.token_hex(8), self._journal)
         system = self._system = EmbeddedSystem(

@@ -71,6 +71,8 @@ def build_parts(
     partitions: int,
     observe: Callable[[Records], None],
     fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+    *,
+    alone: bool = False,
 ) -> Parts:
     """Join the stages. Nothing is started; the store and the rule book are."""
     outbox = Outbox(settings.topic_prefix, partitions)
@@ -109,6 +111,7 @@ def build_parts(
         metrics=metrics,
         prefix=settings.topic_prefix,
         partitions=partitions,
+        alone=alone,
     )
     return Parts(
         settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,
