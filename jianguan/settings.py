@@ -52,10 +52,10 @@ class Settings(BaseSettings):
         default=60_000, description="Rows after which records are written."
     )
     store_linger: timedelta = Field(
-        default=timedelta(milliseconds=150), description="Time after which fewer rows are written too."
+        default=timedelta(milliseconds=400), description="Time after which fewer rows are written too."
     )
     fetch_wait: timedelta = Field(
-        default=timedelta(milliseconds=20), description="How long the broker may hold an empty fetch."
+        default=timedelta(milliseconds=10), description="How long the broker may hold an empty fetch."
     )
     run_records: Annotated[int, Field(ge=1)] = Field(default=2_000, description="Records that a stage takes at once.")
     broker_memory: int = Field(
