@@ -45,7 +45,7 @@ def test_a_second_start_goes_on_where_the_first_stopped(make: Make) -> None:
     position = int(json.loads((system.data / "demo.json").read_text())["position"])
     before = system.alerts()
     # The trace of a batch is stored after its alerts.
-    events = eventually(lambda: system.outcomes("demo").get("accepted"), FIRST_ALERT, "events of the feed")
+    events = eventually(lambda: system.outcomes("demo").get("accepted", 0), FIRST_ALERT, "events of the feed")
     system.stop()
 
     system.start()
