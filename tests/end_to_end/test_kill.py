@@ -13,7 +13,7 @@ from jianguan.domain.event import OUTCOMES
 from tests.end_to_end.conftest import Make
 from tests.end_to_end.support import System, complaint, eventually, free_port, jianguan, rule, stored
 
-ROWS = 6_000
+ROWS = 16_000
 ENTERPRISES = 300
 
 
@@ -36,7 +36,7 @@ def upload(path: Path, now: str) -> None:
 def ingest(system: System, path: Path) -> dict[str, int]:
     """What became of the rows, by `jianguan ingest`, one batch at a time in order."""
     ended = jianguan(
-        "ingest", str(path), "--submission", "rows", "--batch", "100", "--json", within=180, JIANGUAN_SERVER=system.url
+        "ingest", str(path), "--submission", "rows", "--batch", "50", "--json", within=180, JIANGUAN_SERVER=system.url
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{system.tail()}"
     result = json.loads(ended.stdout)
@@ -66,7 +66,7 @@ def test_a_run_that_was_killed_twice_ends_like_an_undisturbed_one(
     cut = make("cut", port=free_port(), JIANGUAN_RULES=str(rules)).start()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(ingest, cut, path)
-        for least in (ROWS // 6, ROWS // 2):
+        for least in (ROWS // 16, ROWS // 3):
             eventually(partial(reached, cut, least), 60, f"{least} rows")
             cut.kill()
             assert not running.done(), "the kill came too late to be in the middle"
