@@ -59,8 +59,3 @@ def configure_logging(level: str, form: str, stream: Any = None) -> None:
     quiet = logging.DEBUG if level.upper() == "DEBUG" else logging.ERROR
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(quiet)
-
-
-def get_logger(name: str) -> Any:
-    """A logger that takes key-value pairs."""
-    return structlog.get_logger(name)

@@ -17,7 +17,7 @@ from jianguan.clock import Clock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from jianguan.embedded.drain import Drain
 from jianguan.embedded.journal import Journal
-from jianguan.errors import JianguanError, UnavailableError
+from jianguan.errors import JianguanError
 from jianguan.metrics import Metrics
 from streams.app import FaustOptions, create_app
 from streams.gateway import StreamGateway
@@ -232,11 +232,3 @@ class EmbeddedSystem:
         except (OSError, IndexError, ValueError):
             return 0  # not Linux, or just gone
         return pages * 4096
-
-    async def ready(self, deadline: float = 30.0) -> None:
-        """Return when records flow; UnavailableError when they do not within `deadline` seconds."""
-        end = self._clock.monotonic() + deadline
-        while self.problem:
-            if self._clock.monotonic() > end:
-                raise UnavailableError(self.problem)
-            await asyncio.sleep(0.05)

@@ -6,7 +6,6 @@ Both over Kafka and a ClickHouse server. Any number of each may run; workers sha
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,11 +21,10 @@ from dashboards import Health, LiveFeed
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
 from jianguan.domain.ids import partition_of
-from jianguan.domain.masking import redact
 from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
-from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, faust_options, receivers_of
+from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
 from jianguan.wiring.restore import rules_changed
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import load_tables
@@ -146,8 +144,7 @@ class Worker:
             ),
             asyncio.create_task(self._maintain(), name="maintenance"),
         ]
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        collect_less()
 
     async def stop(self) -> None:
         """Leave the group, finish what is under way."""
@@ -244,7 +241,7 @@ class DashboardsProcess:
         self._clock = clock
         self._metrics = Metrics(CollectorRegistry())
         self._store = _store(settings)
-        self._archive = SqlArchive(self._store, clock, mask=lambda text: redact(text).text)
+        self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
         self._live = LiveFeed(clock)
         self._web = WebServer(settings.host, settings.port)

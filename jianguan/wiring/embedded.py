@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import os
@@ -18,7 +17,6 @@ from prometheus_client import CollectorRegistry
 
 from dashboards import Health, LiveFeed
 from jianguan.clock import Clock, to_millis
-from jianguan.domain.masking import redact
 from jianguan.domain.trace import Records
 from jianguan.embedded.demo import DemoFeed
 from jianguan.embedded.inbox import DemoInbox
@@ -27,7 +25,7 @@ from jianguan.embedded.system import EmbeddedSystem
 from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
-from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, faust_options, receivers_of
+from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
 from jianguan.wiring.restore import Recovered, rules_changed
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import Tables, load_tables
@@ -46,8 +44,6 @@ SERVER_FILE: Final = "server.json"
 DEMO_FILE: Final = "demo.json"
 MAINTAIN_EVERY: Final = 60.0
 REMEMBER_DELIVERIES_MS: Final = 24 * 3_600_000
-# Collecting garbage less often gives a third on the hot path (DESIGN, hazards).
-GC_THRESHOLD: Final = 50_000
 
 
 class EmbeddedApplication:
@@ -61,7 +57,7 @@ class EmbeddedApplication:
         self._metrics = Metrics(self._registry)
         self._web = WebServer(settings.host, settings.port)
         self._store = EmbeddedStore(settings.data / "store")
-        self._archive = SqlArchive(self._store, clock, mask=lambda text: redact(text).text)
+        self._archive = SqlArchive(self._store, clock)
         self._journal = Journal(settings.data / "journal")
         self._live = LiveFeed(clock)
         self._inbox = DemoInbox(clock, generate_secret(secrets.token_bytes))
@@ -141,9 +137,7 @@ class EmbeddedApplication:
         )
         if self._demo:
             self._spawn(self._feed(gateway), "demo")
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        collect_less()
 
     async def stop(self) -> None:
         """Stop taking records, let what is under way reach the store, end everything. Safe to call after a failure.
