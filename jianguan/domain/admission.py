@@ -6,15 +6,17 @@ record in advance and the ingest stage will agree. Messages name fields, never v
 
 from __future__ import annotations
 
-import marshal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from itertools import repeat
+from operator import attrgetter, sub
+from typing import Any, Final, cast
 
+import msgspec
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
@@ -30,7 +32,7 @@ from jianguan.domain.contract import (
 )
 from jianguan.domain.event import Event, Personal
 from jianguan.domain.identifiers import check_uscc
-from jianguan.domain.ids import event_id
+from jianguan.domain.ids import event_ids
 from jianguan.domain.industries import Industries
 from jianguan.domain.masking import match_hash, redact
 from jianguan.domain.regions import Regions
@@ -83,122 +85,93 @@ def decode(
 
 def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, Personal | None]:
     """Check codes and times of `model` and flatten it. `received_at` in ms. InputError names the field."""
-    occurred_at = to_millis(model.occurred_at)
-    if occurred_at < EARLIEST:
+    ((event,), (personal,)) = admit_run((model,), reference, (received_at,))
+    return event, personal
+
+
+def admit_run(
+    models: Sequence[Model], reference: Reference, received: Sequence[int]
+) -> tuple[list[Event], list[Personal | None]]:
+    """`admit` for many models of one kind, at least one: all, or the InputError of one of them.
+
+    Works field by field over the whole run, because that takes a third of the time that event by event would.
+    """
+    kind = models[0].kind
+    # fmt: off
+    (
+        names, sources, times, numbers, categories, matters, enterprises, regions, industries, products, platforms,
+        channels, addresses, positions, amounts, tags, texts, historical,
+    ) = zip(*map(_COMMON, models), strict=True)
+    # fmt: on
+    occurred = [int(time.timestamp() * 1000 // 1) for time in times]  # to_millis, written out
+    if min(occurred) < EARLIEST:
         raise InputError("time-too-early", "occurred_at lies before 1970", "occurred_at")
-    if occurred_at > received_at + FUTURE_MS:
+    if max(map(sub, occurred, received)) > FUTURE_MS:
         raise InputError("time-in-future", "occurred_at lies more than a day after its receipt", "occurred_at")
-    enterprise = model.enterprise
-    if enterprise is not None and enterprise.scheme == "uscc":
+    parties = [each and _party(each.scheme, each.id) for each in enterprises]
+    identifiers = event_ids(sources, names)
+    nothing = (None,) * len(models)
+    nature = result = severity = critical = serious = minor = penalty = inspection = nothing
+    right = outcome = compensation = status = demands = reporters = nothing
+    own = zip(*map(_OWN[kind], models), strict=True)
+    if kind == "complaint":
+        nature, status, demands, reporters = own
+    elif kind == "violation":
+        result, severity, critical, serious, minor, penalty, inspection = own
+    else:
+        right, outcome, compensation, reporters = own
+    personal = list(map(_personal, identifiers, occurred, reporters, texts))
+    # fmt: off
+    before = (
+        identifiers, sources, names, repeat(kind), nature, numbers, categories, matters, occurred,
+    )
+    after = (
+        parties, [each and each.name for each in enterprises], _spelled(reference.regions, regions, "region"),
+        _spelled(reference.industries, industries, "industry"), products, platforms, channels, addresses,
+        [each and each.latitude for each in positions], [each and each.longitude for each in positions],
+        amounts, result, severity, critical, serious, minor, penalty, inspection, right, outcome, compensation, status,
+    )
+    # fmt: on
+    # Over the meaning, so that another order of keys or another envelope is not another content; the time of receipt
+    # is no part of it.
+    contents = [
+        blake2b(packed, digest_size=8).hexdigest()
+        for packed in map(_packed, zip(*before, *after, personal, demands, tags))  # noqa: B905 - `repeat` has no end
+    ]
+    masked = demands if demands is nothing else [each and redact(each).text for each in demands]
+    hashes = (
+        reporters if reporters is nothing else [each and _reporter_hash(each, reference.hash_key) for each in reporters]
+    )
+    rows = zip(*before, received, *after, masked, hashes, tags, historical, contents, texts)  # noqa: B905
+    return list(map(_of, repeat(Event), rows)), personal
+
+
+_COMMON: Final = attrgetter(
+    "id", "source", "occurred_at", "number", "category", "matter", "enterprise", "region", "industry", "product",
+    "platform", "channel", "address", "position", "amount_fen", "tags", "text", "historical",
+)  # fmt: skip
+_OWN: Final = {
+    "complaint": attrgetter("nature", "status", "demand", "reporter"),
+    "violation": attrgetter(
+        "result", "severity", "critical_count", "serious_count", "minor_count", "penalty_fen", "inspection"
+    ),
+    "consumer-rights": attrgetter("right", "outcome", "compensation_fen", "reporter"),
+}
+
+
+# Half the time of Event(...); tests hold the order.
+_of: Final = cast(Callable[[Any, Any], Any], tuple.__new__)
+_packed: Final = msgspec.msgpack.Encoder().encode
+
+
+def _party(scheme: str, code: str) -> str:
+    """`scheme:code` of an enterprise whose code is right."""
+    if scheme == "uscc":
         try:
-            _known_uscc(enterprise.id)
+            _known_uscc(code)
         except InputError as error:
             raise InputError(error.code, str(error), "enterprise.id") from None
-    region = _code(reference.regions, model.region, "region")
-    industry = _code(reference.industries, model.industry, "industry")
-    own = _own_fields(model)
-    reporter = own.reporter
-    position = model.position
-    identifier = event_id(model.source, model.id)
-    seen = (
-        own.nature,
-        model.number,
-        model.category,
-        model.matter,
-        occurred_at,
-        received_at,
-        f"{enterprise.scheme}:{enterprise.id}" if enterprise is not None else None,
-        enterprise.name if enterprise is not None else None,
-        region,
-        industry,
-        model.product,
-        model.platform,
-        model.channel,
-        model.address,
-        position.latitude if position is not None else None,
-        position.longitude if position is not None else None,
-        model.amount_fen,
-        own.result,
-        own.severity,
-        own.critical_count,
-        own.serious_count,
-        own.minor_count,
-        own.penalty_fen,
-        own.inspection,
-        own.right,
-        own.outcome,
-        own.compensation_fen,
-        own.status,
-    )
-    personal = (
-        (reporter.name, reporter.phone, reporter.id_card, reporter.address, model.text)
-        if reporter is not None
-        else (None, None, None, None, model.text)
-    )
-    values = (
-        identifier,
-        model.source,
-        model.id,
-        model.kind,
-        *seen,
-        redact(own.demand).text if own.demand else None,
-        _reporter_hash(reporter, reference.hash_key),
-        model.tags,
-        model.historical,
-        # Over the meaning, so that another order of keys or another envelope is not another content; the time of
-        # receipt is no part of it.
-        _content_hash((identifier, model.kind, seen[:5], seen[6:], personal, own.demand, model.tags)),
-        model.text,
-    )
-    event = tuple.__new__(Event, values)  # half the time of Event(...); tests hold the order
-    if reporter is None and model.text is None:
-        return event, None
-    return event, Personal(identifier, occurred_at, *personal)
-
-
-class _Own(NamedTuple):
-    """The fields that not every kind of event has."""
-
-    nature: str | None = None
-    result: str | None = None
-    severity: int | None = None
-    critical_count: int | None = None
-    serious_count: int | None = None
-    minor_count: int | None = None
-    penalty_fen: int | None = None
-    inspection: str | None = None
-    right: str | None = None
-    outcome: str | None = None
-    compensation_fen: int | None = None
-    status: str | None = None
-    demand: str | None = None
-    reporter: Reporter | None = None
-
-
-def _own_fields(model: Any) -> _Own:
-    if model.kind == "complaint":
-        return _Own(nature=model.nature, status=model.status, demand=model.demand, reporter=model.reporter)
-    if model.kind == "violation":
-        return _Own(
-            result=model.result,
-            severity=model.severity,
-            critical_count=model.critical_count,
-            serious_count=model.serious_count,
-            minor_count=model.minor_count,
-            penalty_fen=model.penalty_fen,
-            inspection=model.inspection,
-        )
-    return _Own(
-        right=model.right,
-        outcome=model.outcome,
-        compensation_fen=model.compensation_fen,
-        reporter=model.reporter,
-    )
-
-
-def _content_hash(content: Any) -> str:
-    # Version 2 of the format has no references between objects: equal content gives equal bytes.
-    return blake2b(marshal.dumps(content, 2), digest_size=8).hexdigest()
+    return f"{scheme}:{code}"
 
 
 @lru_cache(maxsize=65_536)
@@ -212,20 +185,26 @@ def without_personal(event: Event) -> Event:
     return event if event.text is None else tuple.__new__(Event, event[:-1] + _NO_TEXT)
 
 
-def _code(table: Regions | Industries, code: str | None, field: str) -> str | None:
-    if code is None:
+def _personal(event: str, occurred_at: int, reporter: Reporter | None, text: str | None) -> Personal | None:
+    if reporter is not None:
+        values = (event, occurred_at, reporter.name, reporter.phone, reporter.id_card, reporter.address, text)
+    elif text is not None:
+        values = (event, occurred_at, None, None, None, None, text)
+    else:
         return None
-    try:
-        return table.normalise(code)
-    except InputError as error:
-        raise InputError(error.code, str(error), field) from None
+    return cast(Personal, _of(Personal, values))
 
 
-def _reporter_hash(reporter: Any, key: bytes) -> str | None:
-    if reporter is None:
-        return None
+def _reporter_hash(reporter: Reporter, key: bytes) -> str | None:
     best = reporter.phone or reporter.id_card or reporter.name
     return match_hash(best, key) if best else None
+
+
+def _spelled(table: Regions | Industries, codes: Iterable[str | None], field: str) -> Sequence[str | None]:
+    try:
+        return table.normalise_all(codes)
+    except InputError as error:
+        raise InputError(error.code, str(error), field) from None
 
 
 def _has_member(value: bytes, name: str) -> bool:

@@ -10,13 +10,13 @@ import csv
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 from jianguan.errors import ConfigurationError, InputError
 
@@ -107,6 +107,22 @@ def codes_from(path: Path) -> tuple[Code, ...]:
     return read_codes(text.splitlines(), str(path))
 
 
+class _Spellings(dict[Any, Any]):
+    """The one spelling of a code by any that was asked for: a look-up in C, as every event needs two."""
+
+    def __init__(self, spell: Callable[[str], str], codes: Iterable[str]) -> None:
+        super().__init__({code: code for code in codes})
+        self[None] = None
+        self._spell = spell
+        self._most = len(self) + _REMEMBERED
+
+    def __missing__(self, code: str) -> str:
+        spelled = self._spell(code)
+        if len(self) < self._most:
+            self[code] = spelled
+        return spelled
+
+
 class CodeTree:
     """All trees of one kind. Never changes after it is made; methods take normalised codes unless they say so."""
 
@@ -125,7 +141,7 @@ class CodeTree:
         for row in self._open.values():
             if row.parent not in self._rows:
                 raise ConfigurationError(f"{self.kind} {row.code}: its parent {row.parent!r} is not in the list")
-        self._spelled: dict[str, str] = {}  # other spellings and unlisted codes that were asked for, and their one
+        self._spellings = _Spellings(self._spell, self._rows)
         self._folded = {code.casefold(): code for code in self._rows}
         self._sorted = sorted(self._rows)
         self._near = sorted(self._folded)
@@ -152,17 +168,17 @@ class CodeTree:
 
     def normalise(self, code: str, field: str = "") -> str:
         """The one spelling of a code as people write it. InputError `unknown-<kind>` with the nearest known code."""
-        found = self._rows.get(code)
-        if found is not None:
-            return code
-        if code in self._spelled:
-            return self._spelled[code]
-        spelled = self._spell(code, field)
-        if len(self._spelled) < _REMEMBERED:
-            self._spelled[code] = spelled
-        return spelled
+        try:
+            return cast(str, self._spellings[code])
+        except InputError as error:
+            error.field = field
+            raise
 
-    def _spell(self, code: str, field: str) -> str:
+    def normalise_all(self, codes: Iterable[str | None]) -> list[str | None]:
+        """`normalise` for each code; None stays None."""
+        return list(map(self._spellings.__getitem__, codes))
+
+    def _spell(self, code: str) -> str:
         text = unicodedata.normalize("NFKC", code).strip()
         spelled = self._full(text)
         known = self._folded.get(spelled.casefold())
@@ -170,7 +186,7 @@ class CodeTree:
             return known
         if self._row_of(spelled) is not None:
             return spelled
-        raise InputError(f"unknown-{self.kind}", f"{quoted(code)} is no known {self.kind}{self._hint(text)}", field)
+        raise InputError(f"unknown-{self.kind}", f"{quoted(code)} is no known {self.kind}{self._hint(text)}")
 
     def _full(self, text: str) -> str:
         """`tree:code`, the tree in small letters; the home tree for a code that can stand without one."""
