@@ -24,12 +24,11 @@ from prometheus_client import CollectorRegistry
 
 from bench.events import events
 from jianguan.clock import SystemClock
-from jianguan.domain.trace import TABLES, Records
+from jianguan.columns import Columns
 from jianguan.metrics import Metrics
 from jianguan.settings import load_settings
 from jianguan.wiring.tables import load_tables
 from rules.engine import Engine
-from sinks.arrow import arrow_table
 from sinks.embedded import EmbeddedStore
 from streams.correlate import Correlate
 from streams.frames import FACTS, RECORDS
@@ -88,7 +87,7 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        waiting = Records()
+        waiting: list[Columns] = []
         facts = alerts = 0
         for run in incoming:
             with costs.of("ingest"):
@@ -99,23 +98,17 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
             with costs.of("correlate"):
                 decided = correlate.work(back)
             facts, alerts = facts + len(rows), alerts + len(decided.records.alerts)
-            for records in (result.records, decided.records):
-                with costs.of("records: to frames"):
-                    frames = RECORDS.encode(records)
-                with costs.of("records: from frames"):
-                    for frame in frames:
-                        waiting.extend(RECORDS.decode(frame))
-            if len(waiting) >= batch or run is incoming[-1]:
-                for table in TABLES:
-                    with costs.of(f"arrow: {table}"):
-                        if rows := getattr(waiting, table):
-                            arrow_table(table, rows)
-                    with costs.of(f"insert with arrow: {table}"):
-                        if rows := getattr(waiting, table):
-                            only = Records()
-                            setattr(only, table, rows)
-                            store.write(only, f"{run.topic}-{run.first_offset}")
-                waiting = Records()
+            with costs.of("records: to frames"):
+                frames = [*RECORDS.encode_bulk(result.records), *RECORDS.encode(decided.records)]
+            with costs.of("records: from frames"):
+                for frame in frames:
+                    found = RECORDS.decode(frame)
+                    waiting.append(found if isinstance(found, Columns) else Columns.of(found))
+            if sum(map(len, waiting)) >= batch or run is incoming[-1]:
+                for name, table in Columns.joined(waiting).tables.items():
+                    with costs.of(f"insert: {name}"):
+                        store.write(Columns({name: table}), f"{run.topic}-{run.first_offset}")
+                waiting = []
         with costs.of("merges after the end"):
             time.sleep(2)
         store.close()

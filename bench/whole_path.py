@@ -29,6 +29,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.events import SEED, events
 from jianguan.clock import SystemClock
+from jianguan.columns import Columns
 from jianguan.domain.trace import Records
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from jianguan.metrics import Metrics
@@ -93,9 +94,14 @@ async def work(address: str, folder: Path, count: int, profile: Path | None) -> 
     stored = asyncio.Event()
     rows: Counter[str] = Counter()
 
-    def observe(records: Records) -> None:
-        outcomes.update(step.what for step in records.trace if step.stage == 1)
-        rows.update(facts=len(records.facts), alerts=len(records.alerts))
+    def observe(records: Records | Columns) -> None:
+        if isinstance(records, Columns):
+            whats = zip(*(records.tables["trace"].column(each).to_pylist() for each in ("what", "stage")), strict=True)
+            outcomes.update(what for what, stage in whats if stage == 1)
+            rows.update(facts=records.count("facts"))
+        else:
+            outcomes.update(step.what for step in records.trace if step.stage == 1)
+            rows.update(facts=len(records.facts), alerts=len(records.alerts))
         if sum(outcomes.values()) >= count:
             stored.set()
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
 
 from jianguan.clock import Clock, to_millis
+from jianguan.columns import Columns
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.trace import Records, Step
@@ -171,8 +172,13 @@ class LiveFeed:
 
     # In: the record stage.
 
-    def observe(self, records: Records) -> None:
+    def observe(self, records: Records | Columns) -> None:
         """Tell everybody about rows that were stored. Never blocks, never raises for a slow reader."""
+        if isinstance(records, Columns):  # of a large run of events: nothing that anybody is told of one by one
+            if events := records.count("events"):
+                self._events += events
+                self._meter.add(self._second(), events)
+            return
         if records.events:
             self._events += len(records.events)
             self._meter.add(self._second(), len(records.events))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from jianguan.columns import Columns
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.delivery import Delivery
@@ -26,7 +27,7 @@ class Store(Protocol):
     def start(self) -> None:
         """Connect, refuse a server that is too old (ConfigurationError), run the migrations that are missing."""
 
-    def write(self, records: Records, token: str) -> None:
+    def write(self, records: Records | Columns, token: str) -> None:
         """Insert every row of `records`; all or an error, and the same again is harmless.
 
         `token` names the run (topic, partition, offsets) for the store's own deduplication.

@@ -1,4 +1,4 @@
-"""Records as Arrow tables and Arrow tables as rows: how the embedded store exchanges data with its engine.
+"""Columns in the engine's types and Arrow tables as rows: how the embedded store exchanges data with its engine.
 
 Also the one place that writes parameter values as text: the engine parses `{name:Type}` itself, so what is needed is
 the escaping of its tab-separated format, not of SQL.
@@ -6,12 +6,13 @@ the escaping of its tab-separated format, not of SQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pyarrow as pa
 
-from sinks.rows import SHAPES, columns_of, encodable
+from jianguan.columns import encodable
+from sinks.rows import SHAPES
 from sinks.store import StoreError
 
 _ARROW: Final[dict[str, Any]] = {
@@ -47,23 +48,12 @@ def _schema(table: str) -> Any:
 SCHEMAS: Final[dict[str, Any]] = {table: _schema(table) for table in SHAPES}
 
 
-def arrow_table(table: str, records: Sequence[Any]) -> Any:
-    """The records of one table as a pyarrow.Table. StoreError when a value does not fit its column."""
-    schema = SCHEMAS[table]
-    arrays = [_array(table, field, values) for field, values in zip(schema, columns_of(table, records), strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _array(table: str, field: Any, values: Sequence[Any]) -> Any:
-    if pa.types.is_map(field.type):
-        values = [list(each.items()) for each in values]
+def arrow_table(name: str, table: Any) -> Any:
+    """A table of `jianguan.columns` in the types that the engine takes for it. StoreError when a value does not fit."""
     try:
-        return pa.array(values, field.type)
-    except UnicodeEncodeError:
-        # JSON may hold half of a surrogate pair, which no UTF-8 can: one such text must not hold up a whole run.
-        return pa.array([encodable(each) for each in values], field.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as fault:
-        raise StoreError(f"{table}.{field.name} has a value that its column cannot hold: {fault}") from fault
+        return table.cast(SCHEMAS[name])
+    except pa.ArrowInvalid as fault:
+        raise StoreError(f"{name} has a value that its column cannot hold: {fault}") from fault
 
 
 def rows_of(table: Any) -> list[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from chdb.session import Session
 
+from jianguan.columns import Columns
 from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import ConfigurationError, UnavailableError
 from sinks import migrate
@@ -72,19 +73,18 @@ class EmbeddedStore:
             self.close()
             raise
 
-    def write(self, records: Records, token: str) -> None:
+    def write(self, records: Records | Columns, token: str) -> None:
         """Insert every row; the same again is harmless.
 
         The trace goes last: who finds a step finds what it tells of.
         """
-        if not records:
+        columns = Columns.of(records) if isinstance(records, Records) else records
+        if not columns:
             return
         with self._write_lock:
             session = self._writer_session()
-            for table in TABLES:
-                rows = getattr(records, table)
-                if rows:
-                    _insert(session, table, rows, token)
+            for name, table in columns.tables.items():
+                _insert(session, name, table, token)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; parameters as `{name:Type}`. StoreError when the statement is wrong."""
@@ -186,13 +186,12 @@ class EmbeddedStore:
             raise error_of(str(fault)) from fault
 
 
-def _insert(session: Session, table: str, rows: list[Any], token: str) -> None:
-    block = arrow_table(table, rows)  # named in the statement: the engine finds it among this function's variables
-    shape = SHAPES[table]
-    name = deduplication_token(token, table, rows)
+def _insert(session: Session, name: str, table: Any, token: str) -> None:
+    block = arrow_table(name, table)  # named in the statement: the engine finds it among this function's variables
+    quoted, distinct = SHAPES[name].quoted, deduplication_token(token, name, table)
     statement = (
-        f"INSERT INTO {table} ({shape.quoted}) SETTINGS {_INSERT_SETTINGS}, insert_deduplication_token = '{name}'"  # noqa: S608
-        f" SELECT {shape.quoted} FROM Python(block)"
+        f"INSERT INTO {name} ({quoted}) SETTINGS {_INSERT_SETTINGS}, insert_deduplication_token = '{distinct}'"  # noqa: S608
+        f" SELECT {quoted} FROM Python(block)"
     )
     try:
         session.query(statement, "Null")

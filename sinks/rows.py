@@ -1,8 +1,7 @@
 """The columns of every table, derived from the shapes of the domain: the one place that knows how a record is a row.
 
-Two directions: records become columns for an insert (`columns_of`), and rows of a SELECT over `select_list` become
-records again (`record_of`). Knows nothing of connections; the types themselves are in `migrations/`, and a test holds
-the two equal.
+Rows of a SELECT over `select_list` become records again (`record_of`); the way in is `jianguan.columns`. Knows nothing
+of connections; the types themselves are in `migrations/`, and a test holds the two equal.
 """
 
 from __future__ import annotations
@@ -12,12 +11,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, get_type_hints
 
-from jianguan.domain.alert import Alert
-from jianguan.domain.case import Case, Task
-from jianguan.domain.delivery import Delivery
-from jianguan.domain.event import Event, Personal
-from jianguan.domain.fact import Fact
-from jianguan.domain.trace import TABLES, Quarantined, Step
+from jianguan.columns import ROWS
+from jianguan.domain.event import Event
+from jianguan.domain.trace import TABLES
 
 
 class Column(NamedTuple):
@@ -36,7 +32,7 @@ class TableShape:
     name: str
     record: type[Any]
     columns: tuple[Column, ...]
-    identity: tuple[int, ...]  # positions of the fields that tell one version of a row from another
+    identity: tuple[str, ...]  # the fields that tell one version of a row from another
 
     @property
     def quoted(self) -> str:
@@ -72,17 +68,6 @@ _TIMES: Final[dict[str, str]] = {
     "quarantine": "at",
     "trace": "at",
 }
-_RECORDS: Final[dict[str, type[Any]]] = {
-    "events": Event,
-    "personal": Personal,
-    "facts": Fact,
-    "alerts": Alert,
-    "cases": Case,
-    "tasks": Task,
-    "deliveries": Delivery,
-    "quarantine": Quarantined,
-    "trace": Step,
-}
 _TEXT: Final = Event._fields.index("text")
 
 
@@ -113,7 +98,7 @@ def _column(table: str, name: str, hint: Any) -> Column:
 
 
 def _shape(table: str) -> TableShape:
-    record = _RECORDS[table]
+    record = ROWS[table]
     columns = [_column(table, name, hint) for name, hint in get_type_hints(record).items()]
     if table == "events":
         del columns[_TEXT]  # the free text is personal
@@ -122,19 +107,11 @@ def _shape(table: str) -> TableShape:
         table,
         record,
         tuple(columns),
-        tuple(record._fields.index(name) for name in identity if name in record._fields),
+        tuple(name for name in identity if name in get_type_hints(record)),
     )
 
 
 SHAPES: Final[dict[str, TableShape]] = {table: _shape(table) for table in TABLES}
-
-
-def columns_of(table: str, records: Sequence[Any]) -> list[Sequence[Any]]:
-    """The records as columns, in the order of the shape. Times stay integers of milliseconds."""
-    columns: list[Sequence[Any]] = list(zip(*records, strict=True))
-    if table == "events":
-        del columns[_TEXT]
-    return columns
 
 
 def record_of(table: str, row: Sequence[Any]) -> Any:
@@ -154,24 +131,13 @@ def records_of(table: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
     return [record_of(table, row) for row in rows]
 
 
-def encodable(value: Any) -> Any:
-    """`value` with what UTF-8 cannot hold, halves of surrogate pairs, replaced by question marks."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, tuple | list):
-        return type(value)(encodable(each) for each in value)
-    if isinstance(value, dict):
-        return {encodable(name): each for name, each in value.items()}
-    return value
-
-
-def deduplication_token(token: str, table: str, records: Sequence[Any]) -> str:
+def deduplication_token(token: str, name: str, table: Any) -> str:
     """A token for the store's deduplication: letters and digits only, so that it may stand in a SETTINGS clause.
 
     It names the run and the versions of rows in it: the same run told again with other rows must not be swallowed.
+    `table` is a table of `jianguan.columns`.
     """
-    digest = blake2b(f"{token}\x1f{table}\x1f{len(records)}".encode("utf-8", "surrogatepass"), digest_size=16)
-    for position in SHAPES[table].identity:
-        names = "\x1f".join([str(record[position]) for record in records])
-        digest.update(names.encode("utf-8", "surrogatepass"))
+    digest = blake2b(f"{token}\x1f{name}\x1f{table.num_rows}".encode("utf-8", "surrogatepass"), digest_size=16)
+    for column in SHAPES[name].identity:
+        digest.update("\x1f".join(map(str, table.column(column).to_pylist())).encode())
     return digest.hexdigest()

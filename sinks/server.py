@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from jianguan.domain.trace import TABLES, Records
+from jianguan.columns import Columns, values_of
+from jianguan.domain.trace import Records
 from jianguan.errors import ConfigurationError
 from sinks import migrate
-from sinks.rows import SHAPES, columns_of, deduplication_token, encodable
+from sinks.rows import SHAPES, deduplication_token
 from sinks.server_pool import Address, Limits, ServerPool
 
 OLDEST: Final = (23, 8)
@@ -45,15 +46,14 @@ class ServerStore:
             first.close()
         migrate.apply(self)
 
-    def write(self, records: Records, token: str) -> None:
+    def write(self, records: Records | Columns, token: str) -> None:
         """Insert every row; the same again is harmless.
 
         The trace goes last: who finds a step finds what it tells of.
         """
-        for table in TABLES:
-            rows = getattr(records, table)
-            if rows:
-                self._insert(table, rows, token)
+        columns = Columns.of(records) if isinstance(records, Records) else records
+        for name, table in columns.tables.items():
+            self._insert(name, table, token)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; parameters as `{name:Type}`, bound by the server."""
@@ -74,15 +74,10 @@ class ServerStore:
         """Close every connection."""
         self._pool.close()
 
-    def _insert(self, table: str, rows: list[Any], token: str) -> None:
-        sql = f"INSERT INTO {table} ({SHAPES[table].quoted}) VALUES"
-        settings = {**_INSERT_SETTINGS, "insert_deduplication_token": deduplication_token(token, table, rows)}
-        columns = [list(each) for each in columns_of(table, rows)]
-        try:
-            self._pool.insert(sql, columns, settings)
-        except UnicodeEncodeError:
-            # JSON may hold half of a surrogate pair, which no UTF-8 can: one such text must not hold up a whole run.
-            self._pool.insert(sql, [[encodable(value) for value in each] for each in columns], settings)
+    def _insert(self, name: str, table: Any, token: str) -> None:
+        sql = f"INSERT INTO {name} ({SHAPES[name].quoted}) VALUES"
+        settings = {**_INSERT_SETTINGS, "insert_deduplication_token": deduplication_token(token, name, table)}
+        self._pool.insert(sql, [values_of(column) for column in table.columns], settings)
 
 
 def check_version(version: str) -> None:

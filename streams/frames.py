@@ -1,16 +1,20 @@
 """How rows travel between the stages: MessagePack arrays, many rows in one record.
 
 One record on an internal topic is a frame: a version byte, then the rows. Rows are the NamedTuples of the domain, so
-a frame is decoded and validated in one pass. Knows nothing of brokers.
+a frame is decoded and validated in one pass. What a large run leaves for the store travels as columns, Arrow's IPC
+streams by table. Knows nothing of brokers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
+import pyarrow as pa
 
+from jianguan.columns import SCHEMAS, Columns
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
@@ -19,8 +23,12 @@ from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import InputError
 
 VERSION: Final = b"\x01"
+COLUMNS_VERSION: Final = b"\x02"
+BULK_ROWS: Final = 500  # from here on columns are cheaper than rows
+MAX_COLUMNS: Final = 3_000_000  # bytes of the columns in a frame, before compression; our topics take 4 MiB
 MAX_FRAME: Final = 900_000  # of several rows; a single row may be larger, our topics take 4 MiB
 
+_COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 Row = TypeVar("Row")
 
 
@@ -45,11 +53,12 @@ class Codec(Generic[Row]):
 
 
 class RecordsCodec:
-    """Frames of Records."""
+    """Frames of Records, and of Columns: those of a large run, which are made once and stored as they are."""
 
     def __init__(self) -> None:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Records).decode
+        self._decode_tables = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
     def encode(self, records: Records) -> list[bytes]:
         """`records` in as few frames as the broker's limit allows."""
@@ -61,12 +70,42 @@ class RecordsCodec:
         first, second = halves(records)
         return [*self.encode(first), *self.encode(second)]
 
-    def decode(self, frame: bytes | None) -> Records:
+    def encode_bulk(self, records: Records) -> list[bytes]:
+        """`records` of a run of any length: as columns if there are enough rows to be worth it."""
+        if len(records) < BULK_ROWS:
+            return self.encode(records)
+        # What was put aside may be large, and is little when it is not.
+        rest, quarantine = replace(records, quarantine=[]), records.quarantine
+        frames = [
+            COLUMNS_VERSION + self._encode({name: _to_ipc(table) for name, table in part.tables.items()})
+            for part in Columns.of(rest).cut(MAX_COLUMNS)
+        ]
+        return [*frames, *(self.encode(Records(quarantine=quarantine)) if quarantine else ())]
+
+    def decode(self, frame: bytes | None) -> Records | Columns:
         """The records of a frame. InputError when it is not one."""
         try:
+            if frame is not None and frame[:1] == COLUMNS_VERSION:
+                tables = self._decode_tables(memoryview(frame)[1:])
+                return Columns({name: _from_ipc(name, data) for name, data in tables.items() if name in TABLES})
             return self._decode(_body(frame))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, pa.ArrowInvalid, OSError) as error:
             raise InputError("bad-frame", f"not a frame of records: {error}") from None
+
+
+def _to_ipc(table: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_COMPRESSED) as writer:
+        writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _from_ipc(name: str, data: bytes) -> Any:
+    table = pa.ipc.open_stream(data).read_all()
+    if table.schema != SCHEMAS[name]:
+        raise pa.ArrowInvalid(f"these are other columns than those of {name}")
+    return table
 
 
 def _body(frame: bytes | None) -> memoryview:

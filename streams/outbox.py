@@ -52,10 +52,15 @@ class Outbox:
 
     async def records(self, records: Records) -> list[Awaitable[Any]]:
         """Queue records for the store, spread over the partitions."""
-        if not records:
-            return []
+        return await self._frames(RECORDS.encode(records)) if records else []
+
+    async def bulk(self, records: Records) -> list[Awaitable[Any]]:
+        """`records`, of what may be a large run."""
+        return await self._frames(RECORDS.encode_bulk(records)) if records else []
+
+    async def _frames(self, frames: Iterable[bytes]) -> list[Awaitable[Any]]:
         queued = []
-        for frame in RECORDS.encode(records):
+        for frame in frames:
             self._turn = (self._turn + 1) % self._partitions
             queued.append(await self.raw(TopicName.RECORDS, "", frame, (), self._turn))
         return queued

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from jianguan.clock import Clock, to_millis
+from jianguan.columns import Columns
 from jianguan.domain.ids import make_id
 from jianguan.domain.trace import TABLES, Quarantined, Records
 from jianguan.errors import InputError, UnavailableError
@@ -37,8 +38,12 @@ MAX_REFUSED_RUNNING: Final = 100  # rows since the last batch of which none was 
 @dataclass(slots=True)
 class _Waiting:
     records: Records
+    bulk: list[Columns]
     token: str
     done: Callable[[], Any]
+
+    def __len__(self) -> int:
+        return len(self.records) + sum([len(each) for each in self.bulk])
 
 
 class Recorder:
@@ -53,7 +58,7 @@ class Recorder:
         rows: int,
         linger: float,
         bound: int = 256,
-        observe: Callable[[Records], None] = lambda records: None,
+        observe: Callable[[Records | Columns], None] = lambda records: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -67,16 +72,21 @@ class Recorder:
 
     async def put(self, run: Run, done: Callable[[], Any]) -> None:
         """Take a run of frames; `done` is called when the store has all of it."""
-        records = Records()
+        waiting = _Waiting(Records(), [], f"{run.topic}-{run.partition}-{run.first_offset}-{run.last_offset}", done)
         for record in run.records:
             try:
-                records.extend(RECORDS.decode(record.value))
+                found = RECORDS.decode(record.value)
             except InputError as error:
                 # Only our own stages write here: the frame is from another version or another program.
                 log.error("%s-%d@%d: %s", run.topic, run.partition, record.offset, error)
-                records.quarantine.append(_unreadable(run, record, error, to_millis(self._clock.now())))
-        token = f"{run.topic}-{run.partition}-{run.first_offset}-{run.last_offset}"
-        await self._queue.put(_Waiting(records, token, done))
+                row = _unreadable(run, record, error, to_millis(self._clock.now()))
+                waiting.records.quarantine.append(row)
+            else:
+                if isinstance(found, Columns):
+                    waiting.bulk.append(found)
+                else:
+                    waiting.records.extend(found)
+        await self._queue.put(waiting)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -86,7 +96,7 @@ class Recorder:
 
     async def _collect(self) -> list[_Waiting]:
         batch = [await self._queue.get()]
-        size = len(batch[0].records)
+        size = len(batch[0])
         began = self._clock.monotonic()
         linger = self._linger
         while size < self._rows:
@@ -96,25 +106,27 @@ class Recorder:
             except TimeoutError:
                 break
             batch.append(waiting)
-            size += len(waiting.records)
+            size += len(waiting)
             if size >= BUSY_ROWS:
                 linger = self._linger * BUSY_FACTOR
         return batch
 
     async def _write(self, batch: list[_Waiting]) -> None:
-        records = Records()
+        records, bulk = Records(), [each for waiting in batch for each in waiting.bulk]
         for waiting in batch:
             records.extend(waiting.records)
         token = "+".join([waiting.token for waiting in batch])
         pause = FIRST_PAUSE
-        while records:
+        while records or bulk:
             started = self._clock.monotonic()
             try:
-                await self._insert(records, token)
+                await self._insert(records, bulk, token)
             except UnavailableError as error:
                 self.failure = str(error)
                 self._metrics.store_retries.inc()
-                log.warning("the store does not take records, %d rows wait: %s", len(records), error)
+                log.warning(
+                    "the store does not take records, %d rows wait: %s", sum([len(each) for each in batch]), error
+                )
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
                 continue
@@ -126,16 +138,25 @@ class Recorder:
                 waiting.done()
             except Exception:  # its app may have ended meanwhile: the run comes again, and its rows have the same ids
                 log.exception("a run was stored but could not be acknowledged")
+        for columns in bulk:
+            self._observe(columns)
         self._observe(records)
 
-    async def _insert(self, records: Records, token: str) -> None:
-        """Store all of `records`, those that are refused as quarantined ones. UnavailableError: nothing is certain."""
+    async def _insert(self, records: Records, bulk: list[Columns], token: str) -> None:
+        """Store all of it, rows that are refused as quarantined ones. UnavailableError: nothing is certain."""
+
+        def write() -> None:
+            self._store.write(Columns.joined([*bulk, Columns.of(records)]) if bulk else records, token)
+
         try:
-            await asyncio.to_thread(self._store.write, records, token)
+            await asyncio.to_thread(write)
         except UnavailableError:
             raise
         except Exception:  # noqa: BLE001 - of any kind; each row that it is about is recorded with it below
-            refused = await self._salvage(records, token)
+            every = replace(records, **{table: [*getattr(records, table)] for table in TABLES})
+            for columns in bulk:
+                every.extend(columns.records())
+            refused = await self._salvage(every, token)
         else:
             refused = []
         if not refused:
@@ -152,8 +173,8 @@ class Recorder:
             self._refused += len(refused)
             log.error("the store refused %d rows, which were quarantined: %s", len(refused), refused[-1].message)
         for table in TABLES:
-            if rows := getattr(records, table):
-                self._metrics.store_rows.labels(table).inc(len(rows))
+            if rows := len(getattr(records, table)) + sum([columns.count(table) for columns in bulk]):
+                self._metrics.store_rows.labels(table).inc(rows)
         for row in refused:
             self._metrics.quarantined.labels("records", row.code).inc()
 

@@ -145,7 +145,7 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
-            queued += await stages.outbox.records(result.records)
+            queued += await stages.outbox.bulk(result.records)
             for quarantined in result.records.quarantine:
                 queued.append(await self._put_aside(quarantined))
             return queued

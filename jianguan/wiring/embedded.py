@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from dashboards import Health, LiveFeed
 from jianguan.clock import Clock, to_millis
+from jianguan.columns import Columns
 from jianguan.domain.trace import Records
 from jianguan.embedded.demo import DemoFeed
 from jianguan.embedded.inbox import DemoInbox
@@ -217,7 +218,7 @@ class EmbeddedApplication:
             log.info("after the restart %d alerts were raised and %d handed on again", len(missing), len(stored))
         self._recovered = Recovered([], [])
 
-    def _observe(self, records: Records) -> None:
+    def _observe(self, records: Records | Columns) -> None:
         self._live.observe(records)
 
     async def _rules_changed(self, ruleset: RuleSet) -> None:

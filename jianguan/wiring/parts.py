@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from jianguan.clock import Clock
+from jianguan.columns import Columns
 from jianguan.domain.trace import Records
 from jianguan.metrics import Metrics
 from jianguan.ports import Archive, Store
@@ -71,7 +72,7 @@ def build_parts(
     archive: Archive,
     receivers: Sequence[Receiver],
     partitions: int,
-    observe: Callable[[Records], None],
+    observe: Callable[[Records | Columns], None],
     fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
     *,
     alone: bool = False,

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jianguan.columns import Columns
 from jianguan.domain.trace import TABLES, Records
 
 
@@ -74,8 +75,10 @@ class FakeStore:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         raise AssertionError("nobody asks here")
 
-    def write(self, records: Records, token: str) -> None:
+    def write(self, records: Records | Columns, token: str) -> None:
         self.writes += 1
+        if isinstance(records, Columns):
+            records = records.records()
         if self.failures:
             raise self.failures.pop(0)
         self.refuse(records)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import types
 import typing
+from dataclasses import replace
 from typing import Any
 
+import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jianguan.columns import SCHEMAS, Columns
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
+from jianguan.domain.event import Personal
 from jianguan.domain.fact import Fact
 from jianguan.domain.trace import TABLES, Quarantined, Records, Step
 from jianguan.errors import InputError
@@ -77,6 +82,54 @@ def test_rows_that_are_too_many_for_one_frame_travel_in_several() -> None:
     assert [each for frame in frames for each in COMMANDS.decode(frame)] == rows
 
 
+def rows_in(frame: bytes) -> Records:
+    found = RECORDS.decode(frame)
+    return found.records() if isinstance(found, Columns) else found
+
+
+def ipc_of(table: str) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, SCHEMAS[table]):
+        pass
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def test_a_large_run_travels_as_columns_and_comes_back_as_the_same_rows() -> None:
+    quarantined = Quarantined("q", "r", "t", 0, 0, 0, "c", "f", "m", b"\xff\x00", "", "", "quarantined", 1)
+    personal = [Personal(f"ev-{number}", number, "王", None, None, None, "字") for number in range(300)]
+    records = Records(
+        personal=personal, quarantine=[quarantined], trace=[step(number, 10_000) for number in range(600)]
+    )
+    frames = RECORDS.encode_bulk(records)
+    assert len(frames) > 2  # 6 MB of steps are more than one frame takes
+    assert [isinstance(RECORDS.decode(frame), Columns) for frame in frames] == [True] * (len(frames) - 1) + [False]
+    joined = Records()
+    for frame in frames:
+        joined.extend(rows_in(frame))
+    assert joined == records
+
+
+def test_a_small_run_travels_as_rows() -> None:
+    (frame,) = RECORDS.encode_bulk(Records(trace=[step(1)]))
+    assert RECORDS.decode(frame) == Records(trace=[step(1)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS_MADE)
+def test_columns_hold_what_the_rows_hold(records: Records) -> None:
+    wanted = replace(records, events=[event._replace(text=None) for event in records.events])
+    columns = Columns.of(records)
+    assert len(columns) == len(records)
+    assert columns.records() == wanted
+    cut = list(columns.cut(64))
+    assert Columns.joined(cut).records() == wanted
+
+
+def test_a_value_that_no_column_holds_is_refused_by_name_of_its_field() -> None:
+    with pytest.raises(InputError, match=r"trace\.at has a value"):
+        Columns.of(Records(trace=[step(1)._replace(at=2**63)]))
+
+
 def test_records_are_split_across_tables_and_keep_their_order() -> None:
     quarantined = Quarantined("q", "r", "t", 0, 0, 0, "c", "f", "m", b"x" * 200_000, "", "", "quarantined", 1)
     records = Records(
@@ -87,13 +140,13 @@ def test_records_are_split_across_tables_and_keep_their_order() -> None:
     assert all(len(frame) <= MAX_FRAME for frame in frames)
     joined = Records()
     for frame in frames:
-        joined.extend(RECORDS.decode(frame))
+        joined.extend(rows_in(frame))
     assert joined == records
 
 
 def test_a_single_large_row_is_a_frame_of_its_own() -> None:
     frames = RECORDS.encode(Records(trace=[step(1), step(2, MAX_FRAME + 1), step(3)]))
-    assert [row.id for frame in frames for row in RECORDS.decode(frame).trace] == ["st-1", "st-2", "st-3"]
+    assert [row.id for frame in frames for row in rows_in(frame).trace] == ["st-1", "st-2", "st-3"]
     assert sum(len(frame) > MAX_FRAME for frame in frames) == 1
 
 
@@ -104,7 +157,9 @@ def test_the_codec_of_records_knows_every_table() -> None:
 BAD = {
     "nothing": b"",
     "no frame": None,
-    "another version": b"\x02\x90",
+    "another version": b"\x03\x90",
+    "columns that are none": b"\x02\x81\xa5trace\xc4\x03abc",
+    "columns of another table": b"\x02" + msgspec.msgpack.encode({"trace": ipc_of("personal")}),
     "JSON": b'{"a":1}',
     "only a version": b"\x01",
     "a number": b"\x01\x05",

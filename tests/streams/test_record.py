@@ -103,7 +103,7 @@ async def test_one_refused_row_is_quarantined_and_the_rest_is_stored() -> None:
     (row,) = store.rows.quarantine
     assert (row.code, row.receipt) == ("store-refused", "trace/st-13")
     assert "13900001111" not in row.message
-    assert RECORDS.decode(row.raw).trace == [step(13)]
+    assert RECORDS.decode(row.raw) == Records(trace=[step(13)])
     assert len(set(store.tokens)) == len(store.tokens)
 
 

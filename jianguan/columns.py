@@ -1,0 +1,152 @@
+"""Records as columns: how a large run travels to the store, made once and inserted as it is.
+
+A row of Python values costs more to carry from stage to stage than to make. The columns are Arrow's; which there are
+follows from the shapes of the domain. Times stay whole numbers of milliseconds. Knows no store and no broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, get_args, get_type_hints
+
+import pyarrow as pa
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Task
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.event import Event, Personal
+from jianguan.domain.fact import Fact
+from jianguan.domain.trace import TABLES, Quarantined, Records, Step
+from jianguan.errors import InputError
+
+ROWS: Final[Mapping[str, type[Any]]] = {
+    "events": Event,
+    "personal": Personal,
+    "facts": Fact,
+    "alerts": Alert,
+    "cases": Case,
+    "tasks": Task,
+    "deliveries": Delivery,
+    "quarantine": Quarantined,
+    "trace": Step,
+}
+_ARROW: Final[dict[Any, Any]] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    bytes: pa.binary(),
+    tuple[str, ...]: pa.list_(pa.string()),
+    dict[str, float]: pa.map_(pa.string(), pa.float64()),
+}
+_TEXT: Final = Event._fields.index("text")  # the free text is personal, and stored only there
+
+
+def _arrow_type(hint: Any) -> Any:
+    members = [each for each in get_args(hint) if each is not type(None)] if type(None) in get_args(hint) else []
+    base = members[0] if members else hint
+    # A literal is a text of a few values.
+    return _ARROW.get(base) or _ARROW[str]
+
+
+def _schema(table: str) -> Any:
+    hints = get_type_hints(ROWS[table])
+    return pa.schema([(name, _arrow_type(hint)) for name, hint in hints.items() if (table, name) != ("events", "text")])
+
+
+SCHEMAS: Final[Mapping[str, Any]] = {table: _schema(table) for table in TABLES}
+
+
+class Columns:
+    """Rows by table, as Arrow tables. Immutable. Has no empty table."""
+
+    __slots__ = ("tables",)
+
+    def __init__(self, tables: Mapping[str, Any]) -> None:
+        self.tables = {name: tables[name] for name in TABLES if name in tables and tables[name].num_rows}
+
+    @classmethod
+    def of(cls, records: Records) -> Columns:
+        """The rows of `records`. InputError when a value does not fit its column."""
+        return cls({name: table_of(name, rows) for name in TABLES if (rows := getattr(records, name))})
+
+    @classmethod
+    def joined(cls, parts: Iterable[Columns]) -> Columns:
+        """All rows of `parts`, in their order."""
+        found: dict[str, list[Any]] = {}
+        for part in parts:
+            for name, table in part.tables.items():
+                found.setdefault(name, []).append(table)
+        return cls({name: each[0] if len(each) == 1 else pa.concat_tables(each) for name, each in found.items()})
+
+    def count(self, table: str) -> int:
+        """How many rows there are of one table."""
+        return self.tables[table].num_rows if table in self.tables else 0
+
+    def cut(self, size: int) -> Iterator[Columns]:
+        """The same rows in parts of about `size` bytes at most, nothing copied."""
+        parts = 1 + sum(table.nbytes for table in self.tables.values()) // size
+        for part in range(parts):
+            yield Columns({name: _slice(table, part, parts) for name, table in self.tables.items()})
+
+    def records(self) -> Records:
+        """The rows as rows again."""
+        return Records(**{name: rows_of(name, table) for name, table in self.tables.items()})
+
+    def __len__(self) -> int:
+        return sum(table.num_rows for table in self.tables.values())
+
+
+def _slice(table: Any, part: int, parts: int) -> Any:
+    first, last = table.num_rows * part // parts, table.num_rows * (part + 1) // parts
+    return table.slice(first, last - first)
+
+
+def table_of(name: str, rows: Sequence[Any]) -> Any:
+    """The rows of one table as a pyarrow.Table. InputError when a value does not fit its column."""
+    schema = SCHEMAS[name]
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    if name == "events":
+        del columns[_TEXT]
+    return pa.Table.from_arrays(
+        [_array(name, field, values) for field, values in zip(schema, columns, strict=True)], schema=schema
+    )
+
+
+def rows_of(name: str, table: Any) -> list[Any]:
+    """The rows of a table that `table_of` made. An event comes back with `text` None."""
+    columns = [values_of(column) for column in table.columns]
+    if name == "events":
+        columns.insert(_TEXT, [None] * table.num_rows)
+    return list(map(ROWS[name]._make, zip(*columns, strict=True)))
+
+
+def values_of(column: Any) -> list[Any]:
+    """The values of one column as the domain has them."""
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_map(column.type):
+        return [dict(each) for each in values]
+    return list(map(tuple, values)) if pa.types.is_list(column.type) else values
+
+
+def _array(table: str, field: Any, values: Sequence[Any]) -> Any:
+    if pa.types.is_map(field.type):
+        values = [list(each.items()) for each in values]
+    try:
+        return pa.array(values, field.type)
+    except UnicodeEncodeError:
+        # JSON may hold half of a surrogate pair, which no UTF-8 can: one such text must not hold up a whole run.
+        return pa.array([encodable(each) for each in values], field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as fault:
+        raise InputError("bad-value", f"{table}.{field.name} has a value that its column cannot hold") from fault
+
+
+def encodable(value: Any) -> Any:
+    """`value` with what UTF-8 cannot hold, halves of surrogate pairs, replaced by question marks."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, tuple | list):
+        return type(value)(encodable(each) for each in value)
+    if isinstance(value, dict):
+        return {encodable(name): each for name, each in value.items()}
+    return value
