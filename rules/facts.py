@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from itertools import repeat
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from jianguan.domain.codes import CodeTree
 from jianguan.domain.event import Event
@@ -37,44 +38,29 @@ class Matcher:
 
     def facts(self, event: Event) -> list[Fact]:
         """One fact for each rule whose condition holds for `event` and whose group it names."""
-        indices = self._matching(event)
-        if not indices:
-            return []
+        return self.facts_of((event,))
+
+    def facts_of(self, events: Sequence[Event]) -> list[Fact]:
+        """The facts of many events, by rule and then in the order of the events.
+
+        Rule by rule and field by field, because that takes half the time that fact by fact would.
+        """
+        matching = self._matching
+        chosen: list[list[Event]] = [[] for _ in self._plans]
+        for event in events:
+            for index in matching(event):
+                chosen[index].append(event)
         found: list[Fact] = []
-        name = event.id
-        time, received_at = event.occurred_at, event.received_at
-        if time > received_at:
-            time = received_at
-        suffix = f"{len(name)}:{name}".encode("utf-8", "surrogatepass")
-        shared = (event.enterprise, event.enterprise_name, event.region, event.industry, event.category)
-        for index in indices:
-            digest_of_rule, rule, version, key_of, number_of, member_of = self._plans[index]
-            key = key_of(event)
-            if key is None:
-                continue
-            digest = digest_of_rule()
-            digest.update(suffix)
-            number = None if number_of is None else number_of(event)
-            values = (
-                "ft-" + digest.hexdigest(),
-                rule,
-                version,
-                key,
-                time,
-                name,
-                received_at,
-                None if number is None else float(number),
-                None if member_of is None else member_of(event),
-                *shared,
-            )
-            found.append(tuple.__new__(Fact, values))  # a third quicker than Fact(...); tests hold the order
+        for plan, matched in zip(self._plans, chosen, strict=True):
+            if matched:
+                found += _facts(plan, matched)
         return found
 
 
 class _Plan(NamedTuple):
     """How to make the facts of one rule."""
 
-    digest_of_rule: Callable[[], blake2b]  # the hash of the constant part of `jianguan.domain.ids.fact_id`, copied
+    begun: blake2b  # the hash of the constant part of `jianguan.domain.ids.fact_id`
     rule: str
     version: int
     key_of: Getter
@@ -82,11 +68,51 @@ class _Plan(NamedTuple):
     member_of: Getter | None
 
 
+# What a fact takes from its event as it is, and its moment.
+_SHARED: Final = attrgetter(
+    "id", "occurred_at", "received_at", "enterprise", "enterprise_name", "region", "industry", "category"
+)
+_of: Final = cast(Callable[[Any, Any], Fact], tuple.__new__)  # half the time of Fact(...); tests hold the order
+
+
+def _facts(plan: _Plan, matched: list[Event]) -> list[Fact]:
+    keys = list(map(plan.key_of, matched))
+    if None in keys:
+        matched = [event for event, key in zip(matched, keys, strict=True) if key is not None]
+        keys = [key for key in keys if key is not None]
+        if not matched:
+            return []
+    names, occurred, received, *others = zip(*map(_SHARED, matched), strict=True)
+    # fmt: off
+    rows = zip(
+        _ids(plan.begun, names), repeat(plan.rule), repeat(plan.version), keys, map(min, occurred, received), names,
+        received,
+        repeat(None) if plan.number_of is None else [_float(plan.number_of(event)) for event in matched],
+        repeat(None) if plan.member_of is None else map(plan.member_of, matched),
+        *others,
+    )
+    # fmt: on
+    return list(map(_of, repeat(Fact), rows))
+
+
+def _ids(begun: blake2b, events: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for event in events:
+        digest = begun.copy()
+        digest.update(f"{len(event)}:{event}".encode("utf-8", "surrogatepass"))
+        found.append("ft-" + digest.hexdigest())
+    return found
+
+
+def _float(number: int | None) -> float | None:
+    return None if number is None else float(number)
+
+
 def _plan(rule: Rule, reference: Reference) -> _Plan:
     version = str(rule.version)
     constant = f"{len(rule.id)}:{rule.id}{len(version)}:{version}".encode()
     return _Plan(
-        digest_of_rule=blake2b(constant, digest_size=12).copy,
+        begun=blake2b(constant, digest_size=12),
         rule=rule.id,
         version=rule.version,
         key_of=_key(rule, reference),

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import Model, Reference, admit_run, decode, without_personal
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 MAX_EVENT: Final = 256 * 1024  # bytes of a record that can be an event; a larger one is quarantined
 MAX_KEPT: Final = 2 * 1024 * 1024  # bytes of a record in quarantine: more than any door of ours takes
-CONDITION_SAMPLE: Final = 16  # the time of one event's conditions in so many is taken
 POISON_SAMPLE: Final = 2_000
 POISON_RATIO: Final = 0.95
 _STAGE: Final = STAGES["ingest"]
@@ -41,8 +40,8 @@ _STAGE: Final = STAGES["ingest"]
 class FactMatcher(Protocol):
     """The conditions of all active rules."""
 
-    def facts(self, event: Event) -> list[Fact]:
-        """One fact for each rule whose condition holds for `event`."""
+    def facts_of(self, events: Sequence[Event]) -> list[Fact]:
+        """One fact for each event and rule whose condition holds for it."""
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class Ingested:
     reasons: Counter[str] = field(default_factory=Counter)
     unknown_doors: int = 0  # records that no door of ours judged before
     unknown_bad: int = 0  # those of them that were quarantined
-    condition_seconds: float = 0.0  # spent on conditions, from a sample
+    condition_seconds: float = 0.0  # spent on conditions and facts
 
 
 class _Read(NamedTuple):
@@ -69,6 +68,14 @@ class _Read(NamedTuple):
     received: int
 
 
+_Admitted: TypeAlias = tuple[_Read, Event, "Personal | None"]
+
+
+def _is_late(admitted: _Admitted, most: int) -> bool:
+    one, event, _ = admitted
+    return not event.historical and one.received - event.occurred_at > most
+
+
 @dataclass(slots=True)
 class _Work:
     """A run while it is worked on."""
@@ -78,7 +85,10 @@ class _Work:
     now: int
     result: Ingested
     places: list[int] = field(default_factory=list)  # in the run, of each step that was written down
-    admitted: list[tuple[_Read, Event, Personal | None]] = field(default_factory=list)
+    admitted: list[_Admitted] = field(default_factory=list)
+    steps: list[tuple[_Read, str, str]] = field(default_factory=list)  # record, event and outcome
+    new: set[int] = field(default_factory=set)  # places of events that were never seen before
+    refused: set[int] = field(default_factory=set)  # places of events that met a defect
 
 
 class Ingest:
@@ -162,58 +172,74 @@ class Ingest:
 
     def _remember(self, work: _Work) -> None:
         """Tell new events from duplicates, evaluate conditions, and write down what became of each."""
-        result, matcher, most = work.result, self._matcher(), self._max_age_ms
-        records, outcomes = result.records, result.outcomes
-        see, monotonic, facts_of = self._seen.see, self._clock.monotonic, matcher.facts
-        steps: list[tuple[str, str, str, str, str]] = []
-        places: list[int] = []
-        events, kept, all_facts = records.events, records.personal, records.facts
-        for one, event, personal in work.admitted:
-            receipt, submission = one.receipt, one.envelope.submission
-            identifier = event.id
-            sight = see(identifier, event.content_hash, receipt)
+        fresh: list[_Admitted] = []
+        see = self._seen.see
+        for each in work.admitted:
+            one, event, _ = each
+            sight = see(event.id, event.content_hash, one.receipt)
             if sight == "duplicate":
-                steps.append((receipt, identifier, "duplicate", submission, ""))
-                places.append(one.place)
-                continue
-            if sight == "conflict":
-                conflict = InputError("conflict", f"{identifier} was accepted before with other content", "id")
-                self._refuse(one, conflict, work)
-                continue
-            late = not event.historical and one.received - event.occurred_at > most
-            sampled = len(events) % CONDITION_SAMPLE == 0
-            started = monotonic() if sampled else 0.0
-            try:
-                facts = [] if late else facts_of(event)
-            except Exception as error:  # noqa: BLE001 - each is kept and named
-                if sight == "new":
-                    self._seen.forget(identifier, receipt)  # sent again after the defect is mended, it is no duplicate
+                work.steps.append((one, event.id, "duplicate"))
+            elif sight == "conflict":
+                error = InputError("conflict", f"{event.id} was accepted before with other content", "id")
                 self._refuse(one, error, work)
-                continue
-            if sampled:
-                result.condition_seconds += (monotonic() - started) * CONDITION_SAMPLE
-            if personal is None:
-                events.append(event)
             else:
-                events.append(without_personal(event))
-                kept.append(personal)
-            detail = ""
-            if facts:
-                all_facts += facts
-                # Rule ids are slugs: nothing in them has to be escaped.
-                detail = '{"rules":["' + '","'.join([fact.rule for fact in facts]) + '"]}'
-            steps.append((receipt, identifier, "late" if late else "accepted", submission, detail))
-            places.append(one.place)
-        self._spread(all_facts, result.facts)
-        work.places += places
-        outcomes.update([step[2] for step in steps])
+                fresh.append(each)
+                if sight == "new":
+                    work.new.add(one.place)
+        most, matcher = self._max_age_ms, self._matcher()
+        lately = [each for each in fresh if not _is_late(each, most)]
+        started = self._clock.monotonic()
+        facts = self._facts(lately, matcher, work)
+        result, records = work.result, work.result.records
+        result.condition_seconds = self._clock.monotonic() - started
+        rules: defaultdict[str, list[str]] = defaultdict(list)
+        for fact in facts:
+            rules[fact.event].append(fact.rule)
+        for each in fresh:
+            one, event, personal = each
+            if one.place in work.refused:
+                continue
+            if personal is None:
+                records.events.append(event)
+            else:
+                records.events.append(without_personal(event))
+                records.personal.append(personal)
+            work.steps.append((one, event.id, "late" if _is_late(each, most) else "accepted"))
+        records.facts = facts
+        self._spread(facts, result.facts)
+        self._write_down(work, rules)
+
+    def _facts(self, admitted: Sequence[_Admitted], matcher: FactMatcher, work: _Work) -> list[Fact]:
+        """The facts of these events. A defect costs the event that it shows in, which is found by halves."""
+        if not admitted:
+            return []
+        try:
+            return matcher.facts_of([event for _, event, _ in admitted])
+        except Exception as error:  # noqa: BLE001 - each is kept and named
+            if len(admitted) > 1:
+                middle = len(admitted) // 2
+                first = self._facts(admitted[:middle], matcher, work)
+                return first + self._facts(admitted[middle:], matcher, work)
+            ((one, event, _),) = admitted
+            if one.place in work.new:
+                self._seen.forget(event.id, one.receipt)  # sent again after the defect is mended, it is no duplicate
+            work.refused.add(one.place)
+            self._refuse(one, error, work)
+            return []
+
+    @staticmethod
+    def _write_down(work: _Work, rules: Mapping[str, Sequence[str]]) -> None:
+        if len(work.steps) > len(work.result.records.events):  # duplicates were found first
+            work.steps.sort(key=lambda step: step[0].place)
+        work.result.outcomes.update([what for _, _, what in work.steps])
+        work.places += [one.place for one, _, _ in work.steps]
+        names = step_ids([one.receipt for one, _, _ in work.steps])
         now = work.now
-        records.trace += [
-            _of(Step, (name, subject, now, _STAGE, what, "system", receipt, submission, (), detail))
-            for name, (receipt, subject, what, submission, detail) in zip(
-                step_ids([step[0] for step in steps]), steps, strict=True
-            )
-        ]
+        for name, (one, subject, what) in zip(names, work.steps, strict=True):
+            # Rule ids are slugs: nothing in them has to be escaped.
+            detail = '{"rules":["' + '","'.join(dict.fromkeys(rules[subject])) + '"]}' if subject in rules else ""
+            step = (name, subject, now, _STAGE, what, "system", one.receipt, one.envelope.submission, (), detail)
+            work.result.records.trace.append(_of(Step, step))
 
     def _spread(self, facts: list[Fact], by_partition: dict[int, list[Fact]]) -> None:
         if self._partitions == 1:

@@ -31,7 +31,10 @@ class FoodMatcher:
 
     fails_on = "poison"
 
-    def facts(self, event: Event) -> list[Fact]:
+    def facts_of(self, events: Sequence[Event]) -> list[Fact]:
+        return [fact for event in events for fact in self._facts(event)]
+
+    def _facts(self, event: Event) -> list[Fact]:
         if event.product == self.fails_on:
             raise ZeroDivisionError("a value that must not be told: 13900001111")
         if event.category != "food-safety":
