@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
@@ -76,6 +76,20 @@ def _is_late(admitted: _Admitted, most: int) -> bool:
     return not event.historical and one.received - event.occurred_at > most
 
 
+def _without_repeats(admitted: Sequence[_Admitted]) -> Iterator[Sequence[_Admitted]]:
+    """The same in parts, none of which has an event twice: what becomes of one decides what becomes of the next."""
+    if len({event.id for _, event, _ in admitted}) == len(admitted):
+        yield admitted
+        return
+    part: dict[str, _Admitted] = {}
+    for each in admitted:
+        if each[1].id in part:
+            yield list(part.values())
+            part = {}
+        part[each[1].id] = each
+    yield list(part.values())
+
+
 @dataclass(slots=True)
 class _Work:
     """A run while it is worked on."""
@@ -119,7 +133,13 @@ class Ingest:
         result = Ingested()
         work = _Work(run, run.topic.removeprefix(self._prefix), to_millis(self._clock.now()), result)
         self._admit(self._read(work), work)
-        self._remember(work)
+        rules: defaultdict[str, list[str]] = defaultdict(list)
+        for part in _without_repeats(work.admitted):
+            self._remember(part, work)
+        for fact in result.records.facts:
+            rules[fact.event].append(fact.rule)
+        self._write_down(work, rules)
+        self._spread(result.records.facts, result.facts)
         if result.records.quarantine:  # what was put aside was so at once: back into the order of the log
             in_order = sorted(zip(work.places, result.records.trace, strict=True), key=itemgetter(0))
             result.records.trace[:] = [step for _, step in in_order]
@@ -170,11 +190,11 @@ class Ingest:
         else:
             work.admitted += zip(read, events, personal, strict=True)
 
-    def _remember(self, work: _Work) -> None:
+    def _remember(self, admitted: Sequence[_Admitted], work: _Work) -> None:
         """Tell new events from duplicates, evaluate conditions, and write down what became of each."""
         fresh: list[_Admitted] = []
         see = self._seen.see
-        for each in work.admitted:
+        for each in admitted:
             one, event, _ = each
             sight = see(event.id, event.content_hash, one.receipt)
             if sight == "duplicate":
@@ -190,11 +210,8 @@ class Ingest:
         lately = [each for each in fresh if not _is_late(each, most)]
         started = self._clock.monotonic()
         facts = self._facts(lately, matcher, work)
-        result, records = work.result, work.result.records
-        result.condition_seconds = self._clock.monotonic() - started
-        rules: defaultdict[str, list[str]] = defaultdict(list)
-        for fact in facts:
-            rules[fact.event].append(fact.rule)
+        records = work.result.records
+        work.result.condition_seconds += self._clock.monotonic() - started
         for each in fresh:
             one, event, personal = each
             if one.place in work.refused:
@@ -205,9 +222,7 @@ class Ingest:
                 records.events.append(without_personal(event))
                 records.personal.append(personal)
             work.steps.append((one, event.id, "late" if _is_late(each, most) else "accepted"))
-        records.facts = facts
-        self._spread(facts, result.facts)
-        self._write_down(work, rules)
+        records.facts += facts
 
     def _facts(self, admitted: Sequence[_Admitted], matcher: FactMatcher, work: _Work) -> list[Fact]:
         """The facts of these events. A defect costs the event that it shows in, which is found by halves."""
@@ -237,7 +252,9 @@ class Ingest:
         now = work.now
         for name, (one, subject, what) in zip(names, work.steps, strict=True):
             # Rule ids are slugs: nothing in them has to be escaped.
-            detail = '{"rules":["' + '","'.join(dict.fromkeys(rules[subject])) + '"]}' if subject in rules else ""
+            detail = (
+                '{"rules":["' + '","'.join(rules[subject]) + '"]}' if what == "accepted" and subject in rules else ""
+            )
             step = (name, subject, now, _STAGE, what, "system", one.receipt, one.envelope.submission, (), detail)
             work.result.records.trace.append(_of(Step, step))
 
