@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         default=1_000_000, description="How many event ids are remembered to recognise duplicates."
     )
     store_batch: Annotated[int, Field(ge=1)] = Field(
-        default=60_000, description="Rows after which records are written."
+        default=200_000, description="Rows after which records are written."
     )
     store_linger: timedelta = Field(
         default=timedelta(milliseconds=400), description="Time after which fewer rows are written too."

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, get_type_hints
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from jianguan.columns import ROWS
 from jianguan.domain.event import Event
 from jianguan.domain.trace import TABLES
@@ -139,5 +142,7 @@ def deduplication_token(token: str, name: str, table: Any) -> str:
     """
     digest = blake2b(f"{token}\x1f{name}\x1f{table.num_rows}".encode("utf-8", "surrogatepass"), digest_size=16)
     for column in SHAPES[name].identity:
-        digest.update("\x1f".join(map(str, table.column(column).to_pylist())).encode())
+        values = table.column(column).combine_chunks().cast(pa.string())
+        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(values)], values), "\x1f")
+        digest.update(joined[0].as_buffer())
     return digest.hexdigest()

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from jianguan.columns import SCHEMAS, Columns
+from jianguan.domain.admission import without_personal
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
@@ -71,9 +72,12 @@ class RecordsCodec:
         return [*self.encode(first), *self.encode(second)]
 
     def encode_bulk(self, records: Records) -> list[bytes]:
-        """`records` of a run of any length: as columns if there are enough rows to be worth it."""
+        """`records` of a run of any length: as columns if there are enough rows to be worth it.
+
+        The free text of events is left out either way: it travels and is stored as personal.
+        """
         if len(records) < BULK_ROWS:
-            return self.encode(records)
+            return self.encode(replace(records, events=list(map(without_personal, records.events))))
         # What was put aside may be large, and is little when it is not.
         rest, quarantine = replace(records, quarantine=[]), records.quarantine
         frames = [

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
 
 from jianguan.clock import Clock, to_millis
-from jianguan.domain.admission import Model, Reference, admit_run, decode, without_personal
+from jianguan.domain.admission import Model, Reference, admit_run, decode
 from jianguan.domain.cloud_events import MEDIA_TYPE, structured
 from jianguan.domain.event import Event, Personal
 from jianguan.domain.fact import Fact
@@ -49,7 +49,7 @@ class Ingested:
     """What a run of raw records became."""
 
     facts: dict[int, list[Fact]] = field(default_factory=dict)  # by partition of the facts topic
-    records: Records = field(default_factory=Records)
+    records: Records = field(default_factory=Records)  # events with their free text, which no frame carries
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     unknown_doors: int = 0  # records that no door of ours judged before
@@ -216,10 +216,8 @@ class Ingest:
             one, event, personal = each
             if one.place in work.refused:
                 continue
-            if personal is None:
-                records.events.append(event)
-            else:
-                records.events.append(without_personal(event))
+            records.events.append(event)
+            if personal is not None:
                 records.personal.append(personal)
             work.steps.append((one, event.id, "late" if _is_late(each, most) else "accepted"))
         records.facts += facts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import event_id, fact_id, partition_of
 from jianguan.domain.trace import Records
+from streams.frames import RECORDS
 from streams.ingest import MAX_EVENT, MAX_KEPT, Ingest, Ingested, PoisonGuard
 from streams.seen import SeenEvents
 from streams.transport_run import PlainRecord, Run
@@ -82,7 +84,8 @@ def outcomes(result: Ingested) -> list[str]:
 def test_an_accepted_event_leaves_its_row_its_facts_and_its_step() -> None:
     result = ingest().work(run(record(encoded(text="字"), 5, "r-1")))
     (event,) = result.records.events
-    assert event.text is None
+    (frame,) = RECORDS.encode_bulk(result.records)
+    assert RECORDS.decode(frame) == replace(result.records, events=[event._replace(text=None)])
     assert [personal.text for personal in result.records.personal] == ["字"]
     assert result.outcomes == {"accepted": 1}
     (step,) = result.records.trace
