@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from rules import lint as linting
-from rules import testing
+from rules import lint_output, testing
+from rules.finding import LEVELS, worst
 from rules.reference import Reference
-from rules.ruleset import RuleErrors, RuleSet
+from rules.ruleset import RuleSet
 
 _FOLDERS = click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True))
 
@@ -23,29 +24,31 @@ def command() -> None:
 
 @command.command(name="lint")
 @_FOLDERS
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
 @click.option(
     "--level",
-    type=click.Choice(linting.LEVELS),
+    type=click.Choice(LEVELS),
     default="warning",
     show_default=True,
     help="The least level that is shown.",
 )
-def lint_command(folders: tuple[Path, ...], form: str, level: str) -> None:
+@click.option("--strict", is_flag=True, help="A warning is a failure too.")
+def lint_command(folders: tuple[Path, ...], form: str, level: str, strict: bool) -> None:
     """Find faults and likely mistakes in rules.
 
-    Exit code 0: no finding of level error; 1: there is one; 2: called wrongly; 4: a file cannot be used.
+    Exit code 0: nothing that fails; 1: an error, or a warning with --strict; 2: called wrongly; 4: a file cannot be
+    used.
     """
-    reference = Reference.packaged()
-    broken = False
-    try:
-        found = linting.lint(_load(folders, reference))
-    except RuleErrors as errors:
-        found, broken = linting.of_errors(errors), True
-    shown = [each for each in found if linting.LEVELS.index(each.level) <= linting.LEVELS.index(level)]
-    click.echo(linting.as_json(shown) if form == "json" else linting.as_text(shown), nl=False)
-    broken = broken or any(each.code == "broken-file" for each in found)
-    sys.exit(4 if broken else 1 if linting.worst(found) == "error" else 0)
+    found = linting.lint_folders(_folders(folders), Reference.packaged())
+    shown = [each for each in found if LEVELS.index(each.level) <= LEVELS.index(level)]
+    if form == "sarif":
+        click.echo(lint_output.as_sarif(shown, linting.descriptions(), Path.cwd()), nl=False)
+    else:
+        click.echo(lint_output.as_json(shown) if form == "json" else lint_output.as_text(shown), nl=False)
+    if any(each.code == linting.BROKEN for each in found):
+        sys.exit(4)
+    failing = ("error", "warning") if strict else ("error",)
+    sys.exit(1 if worst(found) in failing else 0)
 
 
 @command.command(name="test")
@@ -75,5 +78,9 @@ def test_command(folders: tuple[Path, ...], only: tuple[str, ...], form: str, ou
     sys.exit(report.exit_code)
 
 
+def _folders(given: Sequence[Path]) -> Sequence[Path]:
+    return given or [RuleSet.library_path()]
+
+
 def _load(folders: Sequence[Path], reference: Reference) -> RuleSet:
-    return RuleSet.load(folders or [RuleSet.library_path()], reference)
+    return RuleSet.load(_folders(folders), reference)

@@ -39,6 +39,13 @@ def test_warnings_are_shown_and_end_with_zero(folder: Path) -> None:
     assert result.exit_code == 0
     assert "[no-runbook]" in result.output
     assert "[no-runbook]" not in run("lint", folder, "--level", "error").output
+    assert run("lint", folder, "--strict").exit_code == 1
+
+
+def test_findings_are_told_as_sarif_too(folder: Path) -> None:
+    result = run("lint", folder, "--format", "sarif")
+    assert result.exit_code == 0
+    assert "no-runbook" in [each["ruleId"] for each in json.loads(result.output)["runs"][0]["results"]]
 
 
 def test_an_error_ends_lint_with_one(folder: Path) -> None:
@@ -51,7 +58,7 @@ def test_a_broken_file_ends_both_with_four(folder: Path) -> None:
     (folder / "b-rule.yaml").write_text("id: [", encoding="utf-8")
     linted = run("lint", folder, "--format", "json")
     assert linted.exit_code == 4
-    assert [row["code"] for row in json.loads(linted.output)] == ["broken-file"]
+    assert {"broken-file", "no-runbook"} <= {row["code"] for row in json.loads(linted.output)}
     tested = run("test", folder)
     assert tested.exit_code == 4
     assert "b-rule.yaml:1" in tested.output
