@@ -22,7 +22,7 @@ from rules.reference import Reference
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 from rules.testfile import TestFile
-from rules.testing import read, test_path
+from rules.testing import NO_ALERT, lacking, read, test_path
 
 BROKEN: Final = "broken-file"
 _MANY_FACTS: Final = 50_000
@@ -91,12 +91,8 @@ class TestsMissing(Check):
     def look(self, subject: Subject) -> Iterator[Found]:
         if subject.tests is None:
             yield (), f"there are no tests beside the rule ({test_path(subject.rule).name})", "add one"
-            return
-        raised = [case.expect.alerts > 0 for case in subject.tests.cases]
-        if not any(raised):
-            yield (), "no test raises an alert", "add a case with alerts: 1"
-        if all(raised):
-            yield (), "no test shows when there is no alert", "add a case with alerts: 0"
+        elif missing := lacking(subject.tests):
+            yield (), missing, f"add a case with alerts: {int(missing == NO_ALERT)}"
 
 
 class TitleLanguage(Check):

@@ -13,8 +13,9 @@ from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import partition_of
 from jianguan.ports import Archive
-from jianguan.wiring.tables import Tables, deadlines
+from jianguan.wiring.tables import Tables
 from rules.engine import Engine
+from rules.reference import deadlines
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 from streams.correlate import Correlate

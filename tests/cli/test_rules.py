@@ -11,7 +11,12 @@ from click.testing import CliRunner, Result
 from jianguan.cli import main
 from tests.rules.support import rule_file
 
-CASES = {"cases": [{"name": "three", "events": [{"at": "0s", "repeat": 3}], "expect": {"alerts": 1}}]}
+CASES = {
+    "cases": [
+        {"name": "three", "events": [{"at": "0s", "repeat": 3}], "expect": {"alerts": 1}},
+        {"name": "one", "events": [{"at": "0s"}], "expect": {"alerts": 0}},
+    ]
+}
 DEFAULTS = {"category": "food-safety", "enterprise": "x:1"}
 
 
@@ -31,7 +36,7 @@ def test_the_library_is_clean_and_its_tests_pass() -> None:
     assert (linted.exit_code, linted.output) == (0, "0 errors, 0 warnings, 0 infos\n")
     tested = run("test")
     assert tested.exit_code == 0
-    assert " passed, 0 failed, 0 rules without tests" in tested.output
+    assert " passed, 0 failed, 0 rules without enough tests" in tested.output
 
 
 def test_warnings_are_shown_and_end_with_zero(folder: Path) -> None:
@@ -72,11 +77,18 @@ def test_a_failed_test_ends_with_one(folder: Path) -> None:
     assert "2 alerts expected, 1 raised" in result.output
 
 
-def test_junit_goes_to_a_file(folder: Path) -> None:
-    result = run("test", folder, "--format", "junit", "--output", folder / "report.xml")
+def test_junit_goes_to_a_file_and_the_text_to_the_screen(folder: Path) -> None:
+    result = run("test", folder, "--junit", folder / "report.xml")
     assert result.exit_code == 0
-    assert "<testsuite " in (folder / "report.xml").read_text(encoding="utf-8")
-    assert result.output == "1 passed, 0 failed, 0 rules without tests\n"
+    assert '<testsuite name="a-rule" tests="2" failures="0">' in (folder / "report.xml").read_text(encoding="utf-8")
+    assert result.output == "2 passed, 0 failed, 0 rules without enough tests\n"
+
+
+def test_a_rule_without_tests_ends_with_one(folder: Path) -> None:
+    (folder / "a-rule.test.yaml").unlink()
+    result = run("test", folder)
+    assert result.exit_code == 1
+    assert "a-rule: has no tests" in result.output
 
 
 def test_wrong_calls_end_with_two(folder: Path) -> None:
