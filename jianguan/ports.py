@@ -5,7 +5,7 @@ Stores block: call them in a thread. Gateways and senders are asyncio.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
+from jianguan.domain.filters import Filter
 from jianguan.domain.trace import Quarantined, Records, Step
 
 
@@ -142,6 +143,15 @@ class Archive(Protocol):
 
     def submission(self, submission: str) -> dict[str, int]:
         """Records by outcome (accepted, duplicate, late, quarantined) of one upload."""
+
+    # What rules are tried on and explained by.
+
+    def events_to_judge(
+        self, wanted: Filter, fields: Collection[str], since: int, until: int, max_age: int
+    ) -> Iterator[list[Event]]:
+        """Events that pass the filter, or more, and whose fact would be of [since, until) ms: those that were judged,
+        in the order in which they were received, in blocks. Of an event's fields, `fields` and what a fact needs are
+        filled; `text` too if it is among them, which is personal."""
 
     # What a restarting stage folds its state from.
 

@@ -6,7 +6,7 @@ Blocking: call it in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -14,11 +14,13 @@ from jianguan.clock import Clock
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.event import OUTCOMES
+from jianguan.domain.event import OUTCOMES, Event
 from jianguan.domain.fact import Fact
+from jianguan.domain.filters import Filter
 from jianguan.domain.masking import redact
 from jianguan.domain.trace import Quarantined
 from jianguan.ports import History, Overview
+from sinks.archive_hindsight import Hindsight
 from sinks.archive_history import Historian
 from sinks.archive_overview import Figures
 from sinks.archive_restart import Restart, with_tasks
@@ -40,6 +42,7 @@ class SqlArchive:
         self._store = store
         self._historian = Historian(store, mask)
         self._restart = Restart(store)
+        self._hindsight = Hindsight(store)
         self._figures = Figures(store, clock, lambda most: self.alerts(limit=most))
 
     def overview(self, now_ms: int, newest: int = 20) -> Overview:
@@ -158,6 +161,12 @@ class SqlArchive:
             {"submission": submission, "outcomes": list(OUTCOMES)},
         )
         return dict.fromkeys(OUTCOMES, 0) | {str(what): int(count) for what, count in rows}
+
+    def events_to_judge(
+        self, wanted: Filter, fields: Collection[str], since: int, until: int, max_age: int
+    ) -> Iterator[list[Event]]:
+        """Events that pass the filter, or more, and whose fact would be of [since, until) ms, in order of arrival."""
+        return self._hindsight.events_to_judge(wanted, fields, since, until, max_age)
 
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
         """(event id, content hash, receipt of the acceptance) of the last received events, oldest first."""

@@ -4,6 +4,7 @@ few values, so that tests hold about as often as not."""
 from __future__ import annotations
 
 import json
+from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
@@ -122,3 +123,21 @@ events: st.SearchStrategy[Event] = st.builds(
         },
     ),
 )  # fmt: skip
+
+
+def many_events(count: int, seed: int) -> list[Event]:
+    """So many events with values like those of `events`, the same for a seed: for tests that store them once."""
+    chance = Random(seed)
+    found = []
+    for number in range(count):
+        fields: dict[str, Any] = {name: chance.choice([None, *TEXTS]) for name in TEXT_FIELDS if name != "id"}
+        fields |= {name: chance.choice([None, *INTS]) for name in INT_FIELDS}
+        fields |= {name: chance.choice([None, *DOUBLES]) for name in DOUBLE_FIELDS}
+        fields |= {"region": chance.choice([None, *REGIONS]), "industry": chance.choice([None, *INDUSTRIES])}
+        fields["category"] = chance.choice(TEXTS)
+        fields["kind"] = chance.choice(["complaint", "violation", "consumer-rights"])
+        fields["historical"] = chance.random() < 0.5
+        fields["tags"] = tuple(chance.sample(TEXTS, chance.randrange(4)))
+        fields["occurred_at"] = chance.choice(TIMES)
+        found.append(event(number)._replace(**fields))
+    return found
