@@ -192,6 +192,13 @@ class Engine:
         """How many windows (rule and key) there are."""
         return sum([len(state.windows) for state in self._states.values()])
 
+    def forget_alerts(self, rules: Iterable[str]) -> None:
+        """Count every episode of these rules as one without an alert: history filled their windows, and told nobody."""
+        for identifier in rules:
+            state = self._states.get(identifier)
+            for window in state.windows.values() if state is not None else ():
+                window.alerted = ()
+
     def look(self, rule: str, key: str, time: int) -> Look | None:
         """The window of a key that ends at `time`, the time of one of its facts; None when nothing is known of the key.
         Changes nothing."""

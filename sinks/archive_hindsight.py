@@ -45,25 +45,36 @@ class Hindsight:
         """
         names = [name for name in Event._fields if name in _COLUMNS and name in _ALWAYS | set(fields)]
         with_text = "text" in fields
-        conditions = Conditions(others={"text": "words.text"} if with_text else {})
         columns = [_COLUMNS[name].select.format(f"events.`{name}`") for name in names]
-        source = "events"
-        if with_text:
-            columns.append("words.text")
-            source += self._words(wanted, conditions)
+        source, parameters = self._from(wanted, with_text, since, until, max_age)
         sql = (
-            f"SELECT {', '.join(columns)} FROM {source} WHERE"  # noqa: S608
+            f"SELECT {', '.join([*columns, *(['words.text'] if with_text else [])])} {source}"
+            f" ORDER BY events.received_at, events.occurred_at, events.id{_SETTINGS}"
+        )
+        make = _maker([*names, *(["text"] if with_text else [])])
+        for block in self._store.blocks(sql, parameters):
+            yield make(block)
+
+    def count_to_judge(self, wanted: Filter, since: int, until: int, max_age: int) -> int:
+        """How many events that is, duplicates that are not merged yet among them."""
+        source, parameters = self._from(wanted, "text" in fields_of(wanted), since, until, max_age)
+        return int(self._store.query(f"SELECT count() {source}{_SETTINGS}", parameters)[0][0])
+
+    def _from(
+        self, wanted: Filter, with_text: bool, since: int, until: int, max_age: int
+    ) -> tuple[str, dict[str, Any]]:
+        """What follows the columns of a SELECT, and its parameters."""
+        conditions = Conditions(others={"text": "words.text"} if with_text else {})
+        join = self._words(wanted, conditions) if with_text else ""
+        sql = (
+            f"FROM events{join} WHERE"
             f" events.occurred_at >= {at('since')} AND events.received_at >= {at('since')}"
             f" AND (events.occurred_at < {at('until')} OR events.received_at < {at('until')})"
             " AND (events.historical OR toUnixTimestamp64Milli(events.received_at)"
             " - toUnixTimestamp64Milli(events.occurred_at) <= {max_age:Int64})"
             f" AND ({conditions.sql(wanted)})"
-            f" ORDER BY events.received_at, events.occurred_at, events.id{_SETTINGS}"
         )
-        parameters = {**conditions.parameters, "since": since, "until": until, "max_age": max_age}
-        make = _maker([*names, *(["text"] if with_text else [])])
-        for block in self._store.blocks(sql, parameters):
-            yield make(block)
+        return sql, {**conditions.parameters, "since": since, "until": until, "max_age": max_age}
 
     @staticmethod
     def _words(wanted: Filter, conditions: Conditions) -> str:

@@ -53,7 +53,10 @@ class Conditions:
         if test.operator in ("begins", "ends"):
             function = "startsWith" if test.operator == "begins" else "endsWith"
             return " OR ".join(f"{function}({value}, {self._one(each)})" for each in test.values) or "false"
-        return f"{value} {test.operator} {self._one(test.values[0])}"
+        column = _COLUMNS.get(test.field)
+        moment = column is not None and column.type.startswith("DateTime64")
+        constant = self._moment(test.values[0]) if moment else self._one(test.values[0])
+        return f"{value} {test.operator} {constant}"
 
     def _holds(self, value: str, words: tuple[Any, ...]) -> str:
         if "" in words:
@@ -69,6 +72,9 @@ class Conditions:
 
     def _list(self, values: tuple[Any, ...]) -> str:
         return self._parameter(list(values), "Array(String)" if isinstance(values[0], str) else "Array(Int64)")
+
+    def _moment(self, value: Any) -> str:
+        return f"fromUnixTimestamp64Milli({self._parameter(value, 'Int64')}, 'UTC')"
 
     def _parameter(self, value: Any, kind: str) -> str:
         name = f"filter_{len(self.parameters)}"

@@ -19,7 +19,8 @@ Constant: TypeAlias = str | int | float | bool
 class Test:
     """One test of one field, true or, unless `wanted`, false of what is there.
 
-    `in`: one of `values`. `holds`, `begins`, `ends`: a text with one of `values` in it, in front, at its end.
+    Moments are compared as milliseconds. `in`: one of `values`.
+    `holds`, `begins`, `ends`: a text with one of `values` in it, in front, at its end.
     `has`: a list with one of `values` in it. `present`, `missing`: no values.
     """
 
