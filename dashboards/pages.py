@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
@@ -88,6 +89,13 @@ def _contributing(alert: Alert, history: History) -> tuple[list[EventSummary], i
     )
     events = [each for each in history.events if each.event.id in ids]
     return events, max(len(ids), alert.event_count)
+
+
+def _raiser(alert: Alert, contributing: Sequence[EventSummary]) -> str | None:
+    """The event that brought the alert about: of those that it names, the last that came."""
+    named = [each.event for each in contributing if each.event.id in alert.events]
+    last = max(named, key=lambda event: (event.received_at, event.occurred_at, event.id), default=None)
+    return last.id if last is not None else alert.events[-1] if alert.events else None
 
 
 class Pages:
@@ -227,6 +235,7 @@ def _things(routes: APIRouter, pages: Pages) -> None:
             case=case or next(iter(history.cases), None),
             contributing=contributing,
             total=total,
+            raiser=_raiser(found, contributing),
         )
 
     @routes.get("/cases/{identifier}")

@@ -119,9 +119,9 @@ class RuleBook:
                 self._metrics.rule_reloads.labels("failed").inc()
                 log.error("the rules were not reloaded, the old ones go on: %s", error)
                 continue
+            self._activation = activation  # the windows ask when their rules were activated
             if not changes and activation.ruleset.digest == self.ruleset.digest:
-                self._activation = activation  # somebody else approved, and others are still asked for
-                continue
+                continue  # somebody else approved, and others are still asked for
             # The windows first: a fact of a rule that they do not know would be lost.
             await changed(activation.ruleset)
             self._take(activation, matcher)
