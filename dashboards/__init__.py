@@ -14,6 +14,7 @@ The composition root builds it from three names:
         clock_name=lambda id: ("投诉：决定是否受理", "Complaint: decide on acceptance"),  # of a statutory clock
         redeliver=async_fn,                    # delivery id -> True when it is known and queued again
         retried=async_fn_or_None,              # (Quarantined, receipt) after a quarantined record was submitted again
+        tools=...,                             # RuleTools: explanations, backtests, versions; blocking
         limits=Limits(), api_token=None, loopback=True, allowed_hosts=frozenset(),
     ))
 
@@ -23,7 +24,18 @@ the command's id (`cm-…`); a step whose `what` is `refused` answers 409, every
 """
 
 from dashboards.app import create_app
-from dashboards.dependencies import Check, Clause, Dependencies, Health, Limits, RuleInfo, RulesInfo
+from dashboards.dependencies import Check, Clause, Dependencies, Health, Limits, RuleInfo, RulesInfo, WaitingRule
 from dashboards.live import LiveFeed
 
-__all__ = ["Check", "Clause", "Dependencies", "Health", "Limits", "LiveFeed", "RuleInfo", "RulesInfo", "create_app"]
+__all__ = [
+    "Check",
+    "Clause",
+    "Dependencies",
+    "Health",
+    "Limits",
+    "LiveFeed",
+    "RuleInfo",
+    "RulesInfo",
+    "WaitingRule",
+    "create_app",
+]

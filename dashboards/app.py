@@ -12,8 +12,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from dashboards import api, intake, pages, stream
+from dashboards import api, intake, pages, rule_api, rule_pages, stream
 from dashboards.actions import Actions
+from dashboards.backtests import Backtests
 from dashboards.dependencies import Dependencies
 from dashboards.finding import Finder
 from dashboards.overview import OverviewSource
@@ -53,7 +54,11 @@ def create_app(deps: Dependencies) -> FastAPI:
     app.include_router(api.router(deps, reads, finder, actions))
     app.include_router(stream.router(deps, source))
     _operating(app, deps)
-    app.include_router(pages.router(pages.Pages(deps, reads, finder, actions, source, renderer)))
+    backtests = Backtests(deps)
+    shown = pages.Pages(deps, reads, finder, actions, source, renderer)
+    app.include_router(rule_api.router(deps, reads, backtests))
+    app.include_router(rule_pages.router(shown, backtests))
+    app.include_router(pages.router(shown))
     app.mount("/static", _Static(directory=HERE / "static"), name="static")
     _errors(app, renderer)
     app.add_middleware(intake.Door, intake=taking)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from dashboards.live import LiveFeed
 from jianguan.clock import Clock
 from jianguan.domain.trace import Quarantined
-from jianguan.ports import Archive, Gateway, RawEvent
+from jianguan.ports import Archive, Gateway, RawEvent, RuleTools
 
 Names = tuple[str, str]  # Chinese, English
 Naming = Callable[[str], Names | None]
@@ -74,12 +74,23 @@ class RuleInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingRule:
+    """Content of a rule that runs when enough people have approved it."""
+
+    id: str
+    version: int
+    people: tuple[str, ...]  # who has
+    needed: int
+
+
+@dataclass(frozen=True, slots=True)
 class RulesInfo:
     """The active rules, and why the last reload failed if it did. The old rules stay active then."""
 
     rules: Sequence[RuleInfo]
     loaded_at: int | None = None  # ms
     error: str | None = None
+    waiting: Sequence[WaitingRule] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,9 @@ class Limits:
     reads_waiting: int = 64
     read_seconds: float = 10.0
     history_rows: int = 1000
+    backtests_waiting: int = 8
+    backtests_kept: int = 50
+    backtest_days: int = 3_660
     page_rows: int = 50
     max_page_rows: int = 500
     command_seconds: float = 2.0  # how long an action waits for its outcome
@@ -126,6 +140,7 @@ class Dependencies:
     industry_name: Naming
     clock_name: Naming
     redeliver: Callable[[str], Awaitable[bool]]
+    tools: RuleTools
     retried: Callable[[Quarantined, str], Awaitable[None]] | None = None
     limits: Limits = field(default_factory=Limits)
     api_token: str | None = None

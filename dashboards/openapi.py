@@ -15,7 +15,7 @@ from dashboards.app import create_app
 from dashboards.dependencies import Dependencies, Health, RulesInfo
 from dashboards.live import LiveFeed
 from jianguan.clock import SystemClock
-from jianguan.ports import Archive, Gateway
+from jianguan.ports import Archive, Gateway, RuleTools
 
 PATH: Final = Path(__file__).with_name("openapi.json")
 
@@ -41,6 +41,7 @@ def describe() -> dict[str, Any]:
         industry_name=lambda code: None,
         clock_name=lambda code: None,
         redeliver=redeliver,
+        tools=cast(RuleTools, object()),
     )
     return create_app(deps).openapi()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
@@ -31,20 +32,29 @@ _STATES: Final = {
 }
 
 
-def _given(request: Request, name: str) -> str | None:
+def given(request: Request, name: str) -> str | None:
     """A filter from the address; an empty or absurd one is none."""
     value = request.query_params.get(name, "").strip()
     return value if value and len(value) <= 128 and value.isprintable() else None
 
 
 def _one_of(request: Request, name: str, values: tuple[str, ...]) -> str | None:
-    value = _given(request, name)
+    value = given(request, name)
     return value if value in values else None
 
 
 def _before(request: Request) -> int | None:
     value = request.query_params.get("before", "")
     return int(value) if value.isdecimal() and len(value) < 16 else None
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """The last value of each field of a form."""
+    try:
+        body = (await request.body()).decode("utf-8")
+        return {name: values[-1] for name, values in parse_qs(body, errors="strict", max_num_fields=20).items()}
+    except ValueError:
+        raise ProblemError(422, "form", "the form cannot be read") from None
 
 
 def _older(request: Request, before: int | None) -> str | None:
@@ -79,6 +89,13 @@ def _contributing(alert: Alert, history: History) -> tuple[list[EventSummary], i
     )
     events = [each for each in history.events if each.event.id in ids]
     return events, max(len(ids), alert.event_count)
+
+
+def _raiser(alert: Alert, contributing: Sequence[EventSummary]) -> str | None:
+    """The event that brought the alert about: of those that it names, the last that came."""
+    named = [each.event for each in contributing if each.event.id in alert.events]
+    last = max(named, key=lambda event: (event.received_at, event.occurred_at, event.id), default=None)
+    return last.id if last is not None else alert.events[-1] if alert.events else None
 
 
 class Pages:
@@ -123,8 +140,8 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     async def alerts(request: Request) -> Response:
         filters = {
             "severity": _one_of(request, "severity", SEVERITIES),
-            "rule": _given(request, "rule"),
-            "region": _given(request, "region"),
+            "rule": given(request, "rule"),
+            "region": given(request, "region"),
         }
         before = _before(request)
         found = await reads(archive.alerts, before=before, limit=limit + 1, **filters)
@@ -143,7 +160,7 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     @routes.get("/cases")
     async def cases(request: Request) -> Response:
         state = _one_of(request, "state", _STATES["cases"])
-        department = _given(request, "department")
+        department = given(request, "department")
         overdue = True if request.query_params.get("overdue") == "true" else None
         before = _before(request)
         found = await reads(
@@ -164,7 +181,7 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     @routes.get("/tasks")
     async def tasks(request: Request) -> Response:
         state = _one_of(request, "state", _STATES["tasks"])
-        department = _given(request, "department")
+        department = given(request, "department")
         overdue = True if request.query_params.get("overdue") == "true" else None
         found = await reads(archive.tasks, department=department, state=state, overdue=overdue, limit=200)
         cases = await reads(archive.cases_of, [task.case for task in found])
@@ -174,13 +191,13 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/enterprises")
     async def enterprises(request: Request) -> Response:
-        text = _given(request, "q")
+        text = given(request, "q")
         found = await reads(archive.enterprises, text, 50) if text else []
         return pages.show(request, "enterprises.html", text=text or "", enterprises=found)
 
     @routes.get("/quarantine")
     async def quarantine(request: Request) -> Response:
-        code, state = _given(request, "code"), _one_of(request, "state", _STATES["quarantine"])
+        code, state = given(request, "code"), _one_of(request, "state", _STATES["quarantine"])
         found = await reads(archive.quarantine, code=code, state=state, limit=100)
         codes = sorted({record.code for record in found} | ({code} if code else set()))
         return pages.show(request, "quarantine.html", records=found, code=code, state=state, codes=codes)
@@ -188,12 +205,12 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     @routes.get("/deliveries")
     async def deliveries(request: Request) -> Response:
         state = _one_of(request, "state", _STATES["deliveries"])
-        found = await reads(archive.deliveries, state=state, receiver=_given(request, "receiver"), limit=100)
+        found = await reads(archive.deliveries, state=state, receiver=given(request, "receiver"), limit=100)
         return pages.show(request, "deliveries.html", deliveries=found, state=state)
 
     @routes.get("/rules")
     async def rules(request: Request) -> Response:
-        info, text = pages.deps.rules_info(), _given(request, "q")
+        info, text = pages.deps.rules_info(), given(request, "q")
         fields: dict[str, list[RuleInfo]] = {}
         for rule in info.rules:
             if text is None or text.casefold() in f"{rule.id}\n{rule.title_zh}\n{rule.title_en}".casefold():
@@ -218,6 +235,7 @@ def _things(routes: APIRouter, pages: Pages) -> None:
             case=case or next(iter(history.cases), None),
             contributing=contributing,
             total=total,
+            raiser=_raiser(found, contributing),
         )
 
     @routes.get("/cases/{identifier}")
@@ -272,7 +290,7 @@ def _search(routes: APIRouter, pages: Pages) -> None:
     @routes.get("/search")
     async def search(request: Request) -> Response:
         """Any id leads to its page; other text to the enterprises that it names."""
-        text = _given(request, "q")
+        text = given(request, "q")
         if text is None:
             return pages.show(request, "history.html", asked="", history=None, enterprises=[])
         history = await pages.reads(pages.deps.archive.history, text, pages.deps.limits.history_rows)
@@ -287,20 +305,12 @@ def _search(routes: APIRouter, pages: Pages) -> None:
         )
 
 
-async def _fields(request: Request) -> dict[str, str]:
-    try:
-        body = (await request.body()).decode("utf-8")
-        return {name: values[-1] for name, values in parse_qs(body, errors="strict", max_num_fields=20).items()}
-    except ValueError:
-        raise ProblemError(422, "form", "the form cannot be read") from None
-
-
 def _forms(routes: APIRouter, pages: Pages) -> None:
     """Actions for readers without scripts: a form, then a redirect to where its effect shows."""
 
     @routes.post("/tasks/{identifier}/{action}")
     async def act(request: Request, identifier: str, action: str) -> Response:
-        fields = await _fields(request)
+        fields = await fields_of(request)
         try:
             body = ActionBody(actor=fields.get("actor", ""), note=fields.get("note", ""))
         except ValidationError:

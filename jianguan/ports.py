@@ -5,7 +5,7 @@ Stores block: call them in a thread. Gateways and senders are asyncio.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,8 +14,12 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
+from jianguan.domain.explanation import Explanation
 from jianguan.domain.fact import Fact
+from jianguan.domain.filters import Filter
+from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel
 from jianguan.domain.trace import Quarantined, Records, Step
+from jianguan.domain.versions import Approval, RuleVersion
 
 
 class Store(Protocol):
@@ -144,6 +148,21 @@ class Archive(Protocol):
     def submission(self, submission: str) -> dict[str, int]:
         """Records by outcome (accepted, duplicate, late, quarantined) of one upload."""
 
+    # What rules are tried on and explained by.
+
+    def events_to_judge(
+        self, wanted: Filter, fields: Collection[str], since: int, until: int, max_age: int
+    ) -> Iterator[list[Event]]:
+        """Events that pass the filter, or more, and whose fact would be of [since, until) ms: those that were judged,
+        in the order in which they were received, in blocks. Of an event's fields, `fields` and what a fact needs are
+        filled; `text` too if it is among them, which is personal."""
+
+    def count_to_judge(self, wanted: Filter, since: int, until: int, max_age: int) -> int:
+        """How many events `events_to_judge` gives; one that is stored twice may count twice."""
+
+    def rule_steps(self) -> list[Step]:
+        """Every activation, approval and withdrawal of a rule, oldest first."""
+
     # What a restarting stage folds its state from.
 
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
@@ -177,6 +196,40 @@ class Archive(Protocol):
 
     def pending_deliveries(self) -> Iterator[Delivery]:
         """Deliveries that are neither delivered, dead nor disabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHistory:
+    """The versions of one rule, newest first, and what waits for approval. `waiting` is the text of the file."""
+
+    rule: str
+    running: RuleVersion | None
+    versions: tuple[RuleVersion, ...]
+    waiting: str = ""
+    waiting_version: int = 0
+    waiting_hash: str = ""
+    approvals: tuple[Approval, ...] = ()
+    needed: int = 0
+
+
+class RuleTools(Protocol):
+    """What people ask about rules. Blocking; may raise UnavailableError, InputError for a rule, a version or an event
+    that is not known, and an error with lines and columns for a text that is no rule."""
+
+    def explain(self, rule: str, event: str, version: int | None = None) -> Explanation:
+        """Why the rule fired on the event, or did not."""
+
+    def backtest(self, request: BacktestRequest, progress: Callable[[int, int], None]) -> BacktestReport:
+        """What the rule would have done. `progress(done, of)` is told now and then; what it raises ends the work."""
+
+    def check(self, request: BacktestRequest) -> RuleLabel:
+        """The rule that a request asks about; the errors of `backtest` without its work."""
+
+    def history(self, rule: str) -> RuleHistory:
+        """Every version of a rule that ever ran here."""
+
+    def approve(self, rule: str, person: str, reason: str) -> RuleHistory:
+        """Record that a person approves the content that the rule's file has now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class Settings(BaseSettings):
     replication: Annotated[int, Field(ge=1, le=7)] = Field(default=1, description="Replicas of every topic.")
     rules: Paths = Field(default=(), description="Folders of rules; none takes the shipped library.")
     rules_reload: timedelta = Field(default=timedelta(seconds=2), description="How often rule folders are looked at.")
+    rules_people: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=0,
+        description="How many people must approve a changed rule before it runs; 0: who may write its folder decides.",
+    )
+    rules_warm: bool = Field(default=True, description="Whether a new rule begins with windows filled from history.")
     receivers: Path | None = Field(default=None, description="YAML file of webhook receivers.")
     regions: Paths = Field(default=(), description="More region tables (CSV).")
     industries: Paths = Field(default=(), description="More industry tables (CSV).")

@@ -81,6 +81,18 @@ class RuleStats:
     duplicates: int
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The window of one key as it ends at one of its facts. Times are ms."""
+
+    holds: bool  # whether the trigger does
+    start: int  # exclusive
+    values: dict[str, float]  # by clause of the trigger
+    facts: tuple[tuple[str, int], ...]  # (event, time), oldest first, at most MAX_EVENTS of the newest
+    count: int
+    newest: int  # time of the key's newest fact
+
+
 @dataclass(slots=True)
 class _State:
     """What is known of one rule."""
@@ -179,6 +191,32 @@ class Engine:
     def __len__(self) -> int:
         """How many windows (rule and key) there are."""
         return sum([len(state.windows) for state in self._states.values()])
+
+    def forget_alerts(self, rules: Iterable[str]) -> None:
+        """Count every episode of these rules as one without an alert: history filled their windows, and told nobody."""
+        for identifier in rules:
+            state = self._states.get(identifier)
+            for window in state.windows.values() if state is not None else ():
+                window.alerted = ()
+
+    def look(self, rule: str, key: str, time: int) -> Look | None:
+        """The window of a key that ends at `time`, the time of one of its facts; None when nothing is known of the key.
+        Changes nothing."""
+        state = self._states.get(rule)
+        window = state.windows.get(key) if state is not None else None
+        if state is None or window is None or not len(window):
+            return None
+        sweep = Sweep(state.rule, window)
+        held = sweep.look(time)
+        low = max(sweep.low, sweep.high - MAX_EVENTS)
+        return Look(
+            holds=held,
+            start=_window_start(state.rule, time),
+            values=sweep.values(),
+            facts=tuple(zip(window.events(low, sweep.high), window.times[low : sweep.high], strict=True)),
+            count=sweep.high - sweep.low,
+            newest=window.times[-1],
+        )
 
     def stats(self) -> dict[str, RuleStats]:
         """Figures by rule id."""
@@ -285,7 +323,6 @@ class Engine:
 def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, sweep: Sweep, now_ms: int) -> Alert:
     values = tuple(fact.key.split(SEPARATOR))
     group = dict(zip(rule.groups, values, strict=True))
-    start = time - rule.size if rule.periods is None else rule.periods.start(time) - 1
     return Alert(
         id=alert_id(rule.id, fact.key, episode),
         rule=rule.id,
@@ -298,7 +335,7 @@ def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, swee
         title_zh=rule.title_zh,
         title_en=rule.title_en,
         time=time,
-        window_start=start,
+        window_start=_window_start(rule, time),
         raised_at=now_ms,
         received_at=fact.received_at,
         values=sweep.values(),
@@ -318,6 +355,11 @@ def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, swee
         runbook=rule.runbook,
         notify=rule.notify,
     )
+
+
+def _window_start(rule: Rule, time: int) -> int:
+    """The exclusive start of the window that ends at `time`."""
+    return time - rule.size if rule.periods is None else rule.periods.start(time) - 1
 
 
 def _grouped(group: dict[str, str], field: str, otherwise: str | None) -> str | None:

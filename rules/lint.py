@@ -6,81 +6,28 @@ the command line.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Final
 
 from jianguan.errors import SourceError
 from rules.cel.tree import Call, Constant, Identifier, Node, walk
 from rules.fields import CATEGORIES
-from rules.loader import Document, Place, load, nearest
+from rules.finding import Check, Finding, Found, Subject
+from rules.lint_reach import DeadAlternative, NeverTrue, Shadowed, UnboundedState
+from rules.loader import load, nearest
 from rules.model import DAY, JointTable, LeadTable
+from rules.reference import Reference
 from rules.rule import Rule
-from rules.ruleset import RuleErrors, RuleSet
+from rules.ruleset import RuleSet
 from rules.testfile import TestFile
-from rules.testing import read, test_path
+from rules.testing import NO_ALERT, lacking, read, test_path
 
-Level = Literal["error", "warning", "info"]
-LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "info")
+BROKEN: Final = "broken-file"
 _MANY_FACTS: Final = 50_000
 _CJK: Final = re.compile(r"[㐀-鿿]")
 _LAW: Final = re.compile(r"第.{1,12}条|\b(art|article|section|sec|chapter|code|§)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to look at. Lines and columns count from 1."""
-
-    level: Level
-    code: str
-    rule: str
-    message: str
-    path: str
-    line: int
-    column: int
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A rule, its file, and its tests if they can be read."""
-
-    rule: Rule
-    document: Document
-    tests: TestFile | None
-
-
-class Check:
-    """One kind of finding."""
-
-    code: ClassVar[str]
-    level: ClassVar[Level]
-
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
-        """(place, message, hint) of each finding."""
-        raise AssertionError("each check has its own")  # pragma: no cover
-
-
-class NeverTrue(Check):
-    """A trigger that no set of facts can meet."""
-
-    code, level = "never-true", "error"
-
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
-        rule = subject.rule
-        limit = rule.facts_per_key
-        for name, needed in (("count", rule.count), ("distinct", rule.distinct)):
-            if needed > limit:
-                hint = "raise limits.facts_per_key"
-                yield ("trigger", name), f"{name} needs {needed} facts, but only {limit} of a key are kept", hint
-        if rule.distinct > 1 and rule.distinct_of is not None:
-            for field in rule.groups:
-                if rule.distinct_of == field:
-                    message = f"all facts of a key have one {field}: it is in group_by"
-                    yield ("trigger", "distinct", "of"), message, "count another field, or group by another"
 
 
 class ConditionIsConstant(Check):
@@ -88,7 +35,7 @@ class ConditionIsConstant(Check):
 
     code, level = "constant-condition", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         named = {node.name for node in walk(subject.rule.checked.tree.root) if isinstance(node, Identifier)}
         if not named - {"kind"} and subject.rule.condition.strip() != "true":
             yield ("condition",), "the condition looks at no field of the event", 'write "true" if that is meant'
@@ -99,7 +46,7 @@ class KindNotLookedAt(Check):
 
     code, level = "kind-not-in-on", "error"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         for value in _compared(subject.rule, "kind"):
             if value not in subject.rule.kinds:
                 yield ("condition",), f"the condition asks for the kind {value}, which is not in `on`", ""
@@ -110,7 +57,7 @@ class UnknownCategory(Check):
 
     code, level = "unknown-category", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         for value in sorted(set(_compared(subject.rule, "category")) - set(CATEGORIES)):
             yield ("condition",), f"no shipped mapping gives the category {value}", nearest(value, CATEGORIES)
 
@@ -120,7 +67,7 @@ class RunbookMissing(Check):
 
     code, level = "no-runbook", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if subject.rule.file.runbook is None:
             yield (), "there is no runbook: whoever gets the alert is not told what to do", "add runbook"
 
@@ -130,7 +77,7 @@ class LegalBasisVague(Check):
 
     code, level = "vague-legal-basis", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if not _LAW.search(subject.rule.legal_basis):
             yield ("legal_basis",), "the legal basis names no article", "name the law and its article"
 
@@ -141,15 +88,11 @@ class TestsMissing(Check):
     __test__ = False
     code, level = "no-tests", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if subject.tests is None:
             yield (), f"there are no tests beside the rule ({test_path(subject.rule).name})", "add one"
-            return
-        raised = [case.expect.alerts > 0 for case in subject.tests.cases]
-        if not any(raised):
-            yield (), "no test raises an alert", "add a case with alerts: 1"
-        if all(raised):
-            yield (), "no test shows when there is no alert", "add a case with alerts: 0"
+        elif missing := lacking(subject.tests):
+            yield (), missing, f"add a case with alerts: {int(missing == NO_ALERT)}"
 
 
 class TitleLanguage(Check):
@@ -157,7 +100,7 @@ class TitleLanguage(Check):
 
     code, level = "title-language", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if not _CJK.search(subject.rule.title_zh):
             yield ("title", "zh"), "the Chinese title has no Chinese in it", ""
         if _CJK.search(subject.rule.title_en):
@@ -169,7 +112,7 @@ class EpisodeLongerThanKept(Check):
 
     code, level = "episode-length", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         rule = subject.rule
         if rule.episodes.size > 366 * DAY:
             yield ("episode",), "one alert in more than a year: a new problem would be silent", "shorten episode"
@@ -182,7 +125,7 @@ class ManyFacts(Check):
 
     code, level = "many-facts", "info"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if subject.rule.facts_per_key > _MANY_FACTS:
             yield ("limits", "facts_per_key"), f"a key may hold {subject.rule.facts_per_key} facts", ""
 
@@ -192,7 +135,7 @@ class AlwaysTrue(Check):
 
     code, level = "every-fact-alerts", "info"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         rule = subject.rule
         if rule.count <= 1 and rule.distinct <= 1 and not rule.sum_of:
             yield ("trigger",), "one fact is enough for an alert, once an episode", ""
@@ -203,7 +146,7 @@ class LeadAssists(Check):
 
     code, level = "lead-assists", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         lead, joint = subject.rule.file.lead, subject.rule.file.joint
         if isinstance(lead, LeadTable) or isinstance(joint, JointTable):
             return
@@ -218,7 +161,7 @@ class JointWithoutCase(Check):
 
     code, level = "departments-without-case", "warning"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         rule = subject.rule
         if rule.case is None and (rule.joint or rule.joints):
             yield ("joint",), "departments assist in a case, and this rule opens none", "add case"
@@ -229,7 +172,7 @@ class LongConditionOnText(Check):
 
     code, level = "reads-personal-text", "info"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if "text" in subject.rule.checked.fields:
             yield ("condition",), "the condition reads the reporter's free text, which only some sources have", ""
 
@@ -239,15 +182,15 @@ class NotRunning(Check):
 
     code, level = "not-active", "info"
 
-    def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
+    def look(self, subject: Subject) -> Iterator[Found]:
         if subject.rule.status != "active":
             yield ("status",), f"the rule is {subject.rule.status}", ""
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    NeverTrue(), KindNotLookedAt(), ConditionIsConstant(), UnknownCategory(), RunbookMissing(), LegalBasisVague(),
-    TestsMissing(), TitleLanguage(), EpisodeLongerThanKept(), LeadAssists(), JointWithoutCase(), ManyFacts(),
-    AlwaysTrue(), LongConditionOnText(), NotRunning(),
+    NeverTrue(), KindNotLookedAt(), ConditionIsConstant(), DeadAlternative(), Shadowed(), UnboundedState(),
+    UnknownCategory(), RunbookMissing(), LegalBasisVague(), TestsMissing(), TitleLanguage(), EpisodeLongerThanKept(),
+    LeadAssists(), JointWithoutCase(), ManyFacts(), AlwaysTrue(), LongConditionOnText(), NotRunning(),
 )  # fmt: skip
 
 
@@ -267,35 +210,26 @@ def lint(ruleset: RuleSet) -> list[Finding]:
                 tests = read(load(path))
             except SourceError as error:
                 found.append(_of_error(error, rule.id))
-                found.extend(_looked_at(Subject(rule, document, None), skip="no-tests"))
+                found.extend(_looked_at(Subject(rule, document, None, ruleset.rules), skip="no-tests"))
                 continue
-        found.extend(_looked_at(Subject(rule, document, tests)))
-    return sorted(found, key=lambda finding: (finding.path, finding.line, finding.column, finding.code))
+        found.extend(_looked_at(Subject(rule, document, tests, ruleset.rules)))
+    return sorted(found, key=_in_order)
 
 
-def of_errors(errors: RuleErrors) -> list[Finding]:
-    """The faults of rules that do not load, as findings."""
-    return [_of_error(error, "") for error in errors.errors]
+def lint_folders(folders: Sequence[Path], reference: Reference) -> list[Finding]:
+    """Findings in all rules of some folders; what is wrong with one file does not hide what is wrong with another."""
+    ruleset, errors = RuleSet.read(folders, reference)
+    return sorted([*lint(ruleset), *(_of_error(error, "") for error in errors)], key=_in_order)
 
 
-def worst(findings: Sequence[Finding]) -> Level | None:
-    """The gravest level among findings."""
-    return min((finding.level for finding in findings), key=LEVELS.index, default=None)
+def descriptions() -> dict[str, str]:
+    """What each code means, in one line."""
+    told = {check.code: (type(check).__doc__ or "").strip().split("\n")[0] for check in CHECKS}
+    return {**told, BROKEN: "A file that cannot be used."}
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """A line a finding, then the sum."""
-    lines = []
-    for each in findings:
-        hint = f" ({each.hint})" if each.hint else ""
-        lines.append(f"{each.path}:{each.line}:{each.column}: {each.level}: {each.message}{hint} [{each.code}]")
-    sums = ", ".join(f"{sum(each.level == level for each in findings)} {level}s" for level in LEVELS)
-    return "\n".join([*lines, sums, ""])
-
-
-def as_json(findings: Sequence[Finding]) -> str:
-    """A JSON list of objects with the fields of Finding."""
-    return json.dumps([asdict(each) for each in findings], ensure_ascii=False, indent=2) + "\n"
+def _in_order(finding: Finding) -> tuple[str, int, int, str]:
+    return finding.path, finding.line, finding.column, finding.code
 
 
 def _looked_at(subject: Subject, skip: str = "") -> Iterator[Finding]:
@@ -309,7 +243,7 @@ def _looked_at(subject: Subject, skip: str = "") -> Iterator[Finding]:
 
 
 def _of_error(error: SourceError, rule: str) -> Finding:
-    return Finding("error", "broken-file", rule, error.message, error.path, error.line, error.column, error.hint)
+    return Finding("error", BROKEN, rule, error.message, error.path, error.line, error.column, error.hint)
 
 
 def _compared(rule: Rule, field: str) -> Iterator[str]:

@@ -5,21 +5,26 @@ It must not know rules; the tables themselves live in `jianguan.domain`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
 
+from jianguan.clock import from_millis, to_millis
+from jianguan.domain.casework import Deadline
 from jianguan.domain.codes import CodeTree
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
-from jianguan.domain.statutory import StatutoryClocks
+from jianguan.domain.statutory import SHANGHAI, StatutoryClocks, due_at
 from jianguan.domain.working_days import WorkingDays
-from jianguan.errors import InputError
+from jianguan.errors import ConfigurationError, InputError
 from rules.cel.environment import Environment
 from rules.departments import Departments
 from rules.fields import FIELDS
+
+log = logging.getLogger(__name__)
 
 _CHINA: Final = timezone(timedelta(hours=8))
 
@@ -50,6 +55,22 @@ class Reference:
 
     def _working_days_between(self, first: datetime, second: datetime) -> int:
         return self.working_days.between(first.astimezone(_CHINA).date(), second.astimezone(_CHINA).date())
+
+
+def deadlines(reference: Reference) -> Deadline:
+    """Statutory clocks as the desk asks for them."""
+
+    def deadline(clock_id: str, start: int) -> tuple[int | None, str]:
+        started = from_millis(start)
+        try:
+            # The law counts the day of the place, which begins eight hours before that of UTC.
+            definition = reference.clocks.in_force(clock_id, started.astimezone(SHANGHAI).date())
+            return to_millis(due_at(definition, started, reference.working_days)), definition.source
+        except ConfigurationError as error:
+            log.error("a case has no deadline: %s", error)
+            return None, str(error)
+
+    return deadline
 
 
 def spelled(tree: CodeTree, code: str) -> str | None:

@@ -48,6 +48,14 @@ class RuleSet:
     @classmethod
     def load(cls, folders: Sequence[Path], reference: Reference) -> RuleSet:
         """All rules in `folders`, however deep. RuleErrors lists every fault in every file."""
+        ruleset, errors = cls.read(folders, reference)
+        if errors:
+            raise RuleErrors(errors)
+        return ruleset
+
+    @classmethod
+    def read(cls, folders: Sequence[Path], reference: Reference) -> tuple[RuleSet, list[SourceError]]:
+        """The rules in `folders` that are good, and the faults of the others. RuleErrors when a folder is not there."""
         checker = Checker(reference)
         rules: list[Rule] = []
         errors: list[SourceError] = []
@@ -64,11 +72,10 @@ class RuleSet:
                 continue
             if rule.id in seen:
                 errors.append(document.error(("id",), f"the rule {rule.id} is there twice", f"also in {seen[rule.id]}"))
-            seen.setdefault(rule.id, str(path))
+                continue
+            seen[rule.id] = str(path)
             rules.append(rule)
-        if errors:
-            raise RuleErrors(errors)
-        return cls(rules)
+        return cls(rules), errors
 
     def by_id(self, identifier: str) -> Rule | None:
         """The rule of that id, running or retired."""

@@ -1,4 +1,4 @@
-"""What a person writes in a `*.test.yaml`: cases of events at offsets, and the alerts that are expected.
+"""What a person writes in a `*.test.yaml`: cases of events at offsets, and the alerts and tasks that are expected.
 
 Times are offsets under a virtual clock, so a test means the same on every day. It must not know how tests are run.
 """
@@ -6,7 +6,7 @@ Times are offsets under a virtual clock, so a test means the same on every day. 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -31,6 +31,13 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 
 
+class ExpectedTask(_Model):
+    """A department and its part in a case."""
+
+    department: Slug = Field(description="The department that has the task.")
+    role: Literal["lead", "assist"] = Field(description="lead: it runs the case; assist: it helps.")
+
+
 class Expected(_Model):
     """What the rule must do with the events of a case. What is left out is not looked at."""
 
@@ -41,6 +48,10 @@ class Expected(_Model):
     joint: list[Slug] | None = Field(default=None, description="Assisting departments of every alert, in any order.")
     keys: list[str] | None = Field(default=None, description="Group keys of the alerts, in any order.")
     case_keys: list[str] | None = Field(default=None, description="Case keys of the alerts, in any order.")
+    cases: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Cases that the alerts open.")
+    tasks: list[ExpectedTask] | None = Field(
+        default=None, description="All tasks of those cases: department and role, in any order."
+    )
     late: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Facts that came too late.")
 
 

@@ -1,4 +1,4 @@
-"""Runs `*.test.yaml`: the events of a case go through the same matcher and engine as live ones.
+"""Runs `*.test.yaml`: the events of a case go through the same matcher, engine and desk as live ones.
 
 Pure but for reading the files: time is the test's own. It must not know the command line.
 """
@@ -6,6 +6,7 @@ Pure but for reading the files: time is the test's own. It must not know the com
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,6 +18,8 @@ from pydantic import ValidationError
 
 from jianguan.clock import to_millis
 from jianguan.domain.alert import Alert
+from jianguan.domain.case import Task
+from jianguan.domain.casework import CaseDesk
 from jianguan.domain.event import Event
 from jianguan.domain.ids import event_id
 from jianguan.errors import SourceError
@@ -25,12 +28,15 @@ from rules.engine import Engine
 from rules.facts import Matcher
 from rules.fields import FIELDS
 from rules.loader import Document, load, nearest
-from rules.reference import Reference
+from rules.reference import Reference, deadlines
 from rules.rule import Rule
 from rules.ruleset import TEST_SUFFIX, RuleSet
 from rules.testfile import START, TestCase, TestEvent, TestFile, offset_ms
 
 _SETTABLE: Final = frozenset(FIELDS) - {"id", "received_at", "occurred_at", "source_id"}
+NO_TESTS: Final = "has no tests"
+NO_ALERT: Final = "no test raises an alert"
+NO_SILENCE: Final = "no test shows when there is no alert"
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "string": str, "int": int, "double": (int, float), "bool": bool, "list(string)": list,
 }  # fmt: skip
@@ -50,10 +56,10 @@ class CaseResult:
 
 @dataclass(slots=True)
 class Report:
-    """All cases that were run, rules without tests, and files that could not be used."""
+    """All cases that were run, rules whose tests are not enough, and files that could not be used."""
 
     results: list[CaseResult] = field(default_factory=list)
-    untested: list[str] = field(default_factory=list)
+    incomplete: dict[str, str] = field(default_factory=dict)  # by rule: what its tests leave open
     errors: list[SourceError] = field(default_factory=list)
 
     @property
@@ -62,8 +68,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 all passed, 1 a case failed, 4 a file is broken."""
-        return 4 if self.errors else 1 if self.failed else 0
+        """0 all passed, 1 a case failed or is missing, 4 a file is broken."""
+        return 4 if self.errors else 1 if self.failed or self.incomplete else 0
 
 
 def test_path(rule: Rule) -> Path:
@@ -82,15 +88,23 @@ def run_all(ruleset: RuleSet, reference: Reference, only: Sequence[str] = ()) ->
             continue
         path = test_path(rule)
         if not path.is_file():
-            report.untested.append(rule.id)
+            report.incomplete[rule.id] = NO_TESTS
             continue
         try:
             document = load(path)
             tests = read(document)
+            if missing := lacking(tests):
+                report.incomplete[rule.id] = missing
             report.results.extend(run(rule, tests, document, reference))
         except SourceError as error:
             report.errors.append(error)
     return report
+
+
+def lacking(tests: TestFile) -> str:
+    """What the tests of a rule must have and these have not; empty when they are enough."""
+    raised = [case.expect.alerts > 0 for case in tests.cases]
+    return "" if any(raised) and not all(raised) else NO_SILENCE if any(raised) else NO_ALERT
 
 
 def read(document: Document) -> TestFile:
@@ -111,14 +125,19 @@ def run(rule: Rule, tests: TestFile, document: Document, reference: Reference) -
     """The result of each case, each with an engine of its own. A retired rule is run as if it were active."""
     ruleset = RuleSet([replace(rule, status="active") if rule.status == "retired" else rule])
     matcher = Matcher(ruleset, reference)
+    deadline = deadlines(reference)
     for number, case in enumerate(tests.cases):
         line = document.positions.at(("cases", number))[0]
-        failures, alerts = _run_case(case, tests.defaults, matcher, Engine(ruleset))
+        failures, alerts = _run_case(case, tests.defaults, matcher, Engine(ruleset), CaseDesk(deadline))
         yield CaseResult(rule.id, case.name, document.path, line, tuple(failures), alerts)
 
 
-def _run_case(case: TestCase, defaults: dict[str, Any], matcher: Matcher, engine: Engine) -> tuple[list[str], int]:
+def _run_case(
+    case: TestCase, defaults: dict[str, Any], matcher: Matcher, engine: Engine, desk: CaseDesk
+) -> tuple[list[str], int]:
     alerts: list[Alert] = []
+    cases: set[str] = set()
+    tasks: dict[str, Task] = {}
     facts = late = 0
     for event in events_of(case, defaults):
         for fact in matcher.facts(event):
@@ -126,7 +145,12 @@ def _run_case(case: TestCase, defaults: dict[str, Any], matcher: Matcher, engine
             facts += 1
             late += decision.late
             alerts.extend(decision.alerts)
-    return list(_compare(case, alerts, facts, late)), len(alerts)
+            for alert in decision.alerts:
+                opened = desk.add_alert(alert, event.received_at).records
+                cases.update(each.id for each in opened.cases)
+                tasks.update((task.id, task) for task in opened.tasks)
+    failures = [*_compare(case, alerts, facts, late), *_compare_work(case, len(cases), list(tasks.values()))]
+    return failures, len(alerts)
 
 
 def events_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event]:
@@ -189,29 +213,46 @@ def _compare(case: TestCase, alerts: list[Alert], facts: int, late: int) -> Iter
             yield f"{name}s {sorted(several)} expected, the alerts have {found}"
 
 
+def _compare_work(case: TestCase, cases: int, tasks: list[Task]) -> Iterator[str]:
+    expect = case.expect
+    if expect.cases is not None and expect.cases != cases:
+        yield f"{expect.cases} cases expected, there are {cases}"
+    if expect.tasks is None:
+        return
+    wanted: Counter[tuple[str, str]] = Counter((each.department, each.role) for each in expect.tasks)
+    found: Counter[tuple[str, str]] = Counter((each.department, each.role) for each in tasks)
+    for department, role in (wanted - found).elements():
+        yield f"a task for {department} ({role}) expected, there is none"
+    for department, role in (found - wanted).elements():
+        yield f"a task for {department} ({role}) is not expected"
+
+
 def as_text(report: Report) -> str:
     """A line a failure, then the sum."""
     lines = [str(error) for error in report.errors]
     for result in report.failed:
         lines.extend(f"{result.path}:{result.line}: {result.rule}: {result.name}: {why}" for why in result.failures)
-    lines.extend(f"{rule}: has no tests" for rule in report.untested)
+    lines.extend(f"{rule}: {why}" for rule, why in report.incomplete.items())
     passed = len(report.results) - len(report.failed)
-    lines.append(f"{passed} passed, {len(report.failed)} failed, {len(report.untested)} rules without tests")
+    lines.append(f"{passed} passed, {len(report.failed)} failed, {len(report.incomplete)} rules without enough tests")
     return "\n".join(lines) + "\n"
 
 
 def as_junit(report: Report) -> str:
-    """JUnit XML, a test suite a rule."""
+    """JUnit XML, a test suite a rule. What the tests of a rule leave open is a failure of its suite."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     by_rule: dict[str, list[CaseResult]] = {}
     for result in report.results:
         by_rule.setdefault(result.rule, []).append(result)
+    for rule, why in report.incomplete.items():
+        found = CaseResult(rule, "has a case that raises an alert and one that does not", "", 0, (why,))
+        by_rule.setdefault(rule, []).append(found)
     for rule, results in by_rule.items():
         failed = sum(1 for result in results if result.failures)
         lines.append(f'  <testsuite name={_attribute(rule)} tests="{len(results)}" failures="{failed}">')
         for result in results:
             head = f"    <testcase classname={_attribute(rule)} name={_attribute(result.name)}"
-            head += f' file={_attribute(result.path)} line="{result.line}"'
+            head += f' file={_attribute(result.path)} line="{result.line}"' if result.path else ""
             if result.failures:
                 message = _attribute("; ".join(result.failures))
                 lines.extend([f"{head}>", f"      <failure message={message}/>", "    </testcase>"])

@@ -143,6 +143,12 @@ class Sweep:
         self._move()
         return self._distinct() >= rule.distinct and self._total >= rule.sum
 
+    def look(self, time: int) -> bool:
+        """As `holds`, but with figures for `values` also where too few facts decide."""
+        held = self.holds(time)
+        self._move()
+        return held
+
     def values(self) -> dict[str, float]:
         """The figures behind the last answer, for the clauses that the rule has."""
         found: dict[str, float] = {}

@@ -6,7 +6,7 @@ Blocking: call it in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -14,14 +14,18 @@ from jianguan.clock import Clock
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.event import OUTCOMES
+from jianguan.domain.event import OUTCOMES, Event
 from jianguan.domain.fact import Fact
+from jianguan.domain.filters import Filter
 from jianguan.domain.masking import redact
-from jianguan.domain.trace import Quarantined
+from jianguan.domain.trace import Quarantined, Step
+from jianguan.domain.versions import SUBJECT, WHATS
 from jianguan.ports import History, Overview
+from sinks.archive_hindsight import Hindsight
 from sinks.archive_history import Historian
 from sinks.archive_overview import Figures
 from sinks.archive_restart import Restart, with_tasks
+from sinks.rows import SHAPES, records_of
 from sinks.select import Where, at, by_ids, checked_limit, pick
 from sinks.store import BlockStore
 
@@ -40,6 +44,7 @@ class SqlArchive:
         self._store = store
         self._historian = Historian(store, mask)
         self._restart = Restart(store)
+        self._hindsight = Hindsight(store)
         self._figures = Figures(store, clock, lambda most: self.alerts(limit=most))
 
     def overview(self, now_ms: int, newest: int = 20) -> Overview:
@@ -158,6 +163,25 @@ class SqlArchive:
             {"submission": submission, "outcomes": list(OUTCOMES)},
         )
         return dict.fromkeys(OUTCOMES, 0) | {str(what): int(count) for what, count in rows}
+
+    def events_to_judge(
+        self, wanted: Filter, fields: Collection[str], since: int, until: int, max_age: int
+    ) -> Iterator[list[Event]]:
+        """Events that pass the filter, or more, and whose fact would be of [since, until) ms, in order of arrival."""
+        return self._hindsight.events_to_judge(wanted, fields, since, until, max_age)
+
+    def count_to_judge(self, wanted: Filter, since: int, until: int, max_age: int) -> int:
+        """How many events `events_to_judge` gives; one that is stored twice may count twice."""
+        return self._hindsight.count_to_judge(wanted, since, until, max_age)
+
+    def rule_steps(self) -> list[Step]:
+        """Every activation, approval and withdrawal of a rule, oldest first."""
+        sql = (
+            f"SELECT {SHAPES['trace'].select_list()} FROM trace"  # noqa: S608
+            " WHERE startsWith(subject, {prefix:String}) AND what IN {whats:Array(String)}"
+            " ORDER BY at, id LIMIT 1 BY id"
+        )
+        return records_of("trace", self._store.query(sql, {"prefix": SUBJECT, "whats": list(WHATS)}))
 
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
         """(event id, content hash, receipt of the acceptance) of the last received events, oldest first."""

@@ -10,12 +10,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.trace import Step
+from jianguan.domain.versions import Ledger
 from jianguan.errors import JianguanError
 from jianguan.metrics import Metrics
+from rules.activation import Activation, Waiting, activate
 from rules.facts import Matcher
 from rules.reference import Reference
+from rules.rule import Rule
 from rules.ruleset import RuleSet, rule_files
 
 log = logging.getLogger(__name__)
@@ -23,10 +28,40 @@ log = logging.getLogger(__name__)
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
-class RuleBook:
-    """Holds one rule set and its matcher."""
+class RuleRecord(Protocol):
+    """Where activations of rules are kept. Blocking; may raise UnavailableError."""
 
-    def __init__(self, folders: Sequence[Path], reference: Reference, clock: Clock, metrics: Metrics) -> None:
+    def ledger(self) -> Ledger:
+        """All that is recorded."""
+
+    def record(self, steps: Sequence[Step]) -> None:
+        """Record activations."""
+
+
+def owner_of(rule: Rule) -> str:
+    """Who the file of a rule belongs to."""
+    try:
+        return Path(rule.path).owner()
+    except (OSError, KeyError, NotImplementedError):
+        return "unknown"
+
+
+class RuleBook:
+    """Holds one rule set and its matcher. With a record, each activation is written down, and `people` must have
+    approved a change before it runs."""
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        reference: Reference,
+        clock: Clock,
+        metrics: Metrics,
+        record: RuleRecord | None = None,
+        people: int = 0,
+    ) -> None:
+        self._record = record
+        self._people = people
+        self._activation = Activation(RuleSet([]))
         self._folders = tuple(folders)
         self._reference = reference
         self._clock = clock
@@ -48,38 +83,67 @@ class RuleBook:
         assert self._matcher is not None
         return self._matcher
 
+    @property
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Content of rules that wait for approval."""
+        return self._activation.waiting
+
+    def activated_at(self, rule: str) -> int | None:
+        """When the content of a running rule was activated, ms; None without a record."""
+        return self._activation.since.get(rule)
+
     def load(self) -> None:
         """Load for the first time; every fault is raised. Blocking."""
         self._seen = self._fingerprint()
         self._take(*self._read())
 
-    async def watch(self, interval: float, changed: Callable[[RuleSet], Awaitable[None]]) -> None:
-        """Look at the folders every `interval` seconds, until cancelled; `changed` is told of a new set."""
+    async def watch(
+        self,
+        interval: float,
+        changed: Callable[[RuleSet], Awaitable[None]],
+        settled: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Look at the folders every `interval` seconds, until cancelled; `changed` is told of a new set before it runs,
+        `settled` when it does."""
         while True:
             await asyncio.sleep(interval)
             found = await asyncio.to_thread(self._fingerprint)
-            if found == self._seen:
+            if found == self._seen and not self.waiting:
                 continue
+            changes = found != self._seen
             self._seen = found
             try:
-                ruleset, matcher = await asyncio.to_thread(self._read)
+                activation, matcher = await asyncio.to_thread(self._read)
             except JianguanError as error:
                 self.error = str(error)
                 self._metrics.rule_reloads.labels("failed").inc()
                 log.error("the rules were not reloaded, the old ones go on: %s", error)
                 continue
+            self._activation = activation  # the windows ask when their rules were activated
+            if not changes and activation.ruleset.digest == self.ruleset.digest:
+                continue  # somebody else approved, and others are still asked for
             # The windows first: a fact of a rule that they do not know would be lost.
-            await changed(ruleset)
-            self._take(ruleset, matcher)
+            await changed(activation.ruleset)
+            self._take(activation, matcher)
             self._metrics.rule_reloads.labels("done").inc()
-            log.info("%d rules were reloaded", len(ruleset.running))
+            log.info("%d rules were reloaded", len(activation.ruleset.running))
+            if settled is not None:
+                await settled()
 
-    def _read(self) -> tuple[RuleSet, Matcher]:
+    def _read(self) -> tuple[Activation, Matcher]:
         ruleset = RuleSet.load(self._folders, self._reference)
-        return ruleset, Matcher(ruleset, self._reference)
+        activation = Activation(ruleset)
+        if self._record is not None:
+            texts = {rule.id: Path(rule.path).read_text(encoding="utf-8-sig") for rule in ruleset}
+            now = to_millis(self._clock.now())
+            ledger = self._record.ledger()
+            activation = activate(ruleset, texts, owner_of, ledger, self._people, self._reference, now)
+            self._record.record(activation.steps)
+        return activation, Matcher(activation.ruleset, self._reference)
 
-    def _take(self, ruleset: RuleSet, matcher: Matcher) -> None:
-        self._ruleset, self._matcher = ruleset, matcher
+    def _take(self, activation: Activation, matcher: Matcher) -> None:
+        self._activation = activation
+        self._ruleset, self._matcher = activation.ruleset, matcher
         self.error = ""
         self.loaded_at = to_millis(self._clock.now())
 

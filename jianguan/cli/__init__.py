@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "ingest": "Send the rows of CSV or NDJSON files and account for every one.",
     "trace": "Show the whole history of any id.",
     "quarantine": "List, show and retry records that could not be used.",
-    "rules": "Check rules and run their tests.",
+    "rules": "Check, test, explain and try rules.",
     "doctor": "Say what is wrong with this machine or this installation.",
     "worker": "Run stages against a Kafka and ClickHouse cluster.",
     "dashboards": "Serve the pages and the API of a cluster.",

@@ -122,13 +122,19 @@ class Client:
         """The JSON of an answer; parameters that are None are left out. JianguanError."""
         return self._ask("GET", path, {name: value for name, value in parameters.items() if value is not None})
 
-    def post(self, path: str) -> Any:
-        """The JSON of the answer to a POST without a body. JianguanError."""
-        return self._ask("POST", path, {})
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON of the answer to a POST, without a body unless one is given. JianguanError."""
+        return self._ask("POST", path, {}, body)
 
-    def _ask(self, method: str, path: str, parameters: Mapping[str, str | int]) -> Any:
+    def delete(self, path: str) -> Any:
+        """The JSON of the answer to a DELETE. JianguanError."""
+        return self._ask("DELETE", path, {})
+
+    def _ask(
+        self, method: str, path: str, parameters: Mapping[str, str | int], body: Mapping[str, Any] | None = None
+    ) -> Any:
         try:
-            response = self._http.request(method, path, params=parameters)
+            response = self._http.request(method, path, params=parameters, json=body)
         except httpx.ConnectError:
             raise not_running(self._address) from None
         except httpx.HTTPError as error:

@@ -289,6 +289,15 @@ class CodeTree:
         row = self._unlisted(child)
         return child == ancestor or (row is not None and self.within(row.parent, ancestor))
 
+    def inside(self, ancestor: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What `within` says yes to: the listed codes, with `ancestor` itself, and how the unlisted ones begin;
+        others may begin so too."""
+        listed = tuple(code for code in self._sorted if ancestor in self._lineage[code])
+        opened = tuple(
+            f"{tree}:" for tree, row in sorted(self._open.items()) if ancestor in self._lineage.get(row.parent, ())
+        )
+        return listed if ancestor in self._lineage else (ancestor, *listed), opened
+
     def at_level(self, code: str, level: str) -> str | None:
         """The code or that ancestor of it that stands at a level; None if there is none."""
         for each in self.lineage(code):

@@ -16,6 +16,7 @@ from jianguan.domain.codes import Code, CodeTree, codes_from, packaged_codes
 
 PACKAGED = ("industries_cn.csv", "industries_us_chi.csv")
 _DEEPER = re.compile(r"cn:[A-T][0-9]{3,4}")
+_HAS_DEEPER = re.compile(r"cn:[A-T][0-9]{2,3}")
 _WRITTEN = re.compile(r"([A-T]?)([0-9]{2,4})|([A-T])")
 
 
@@ -52,3 +53,8 @@ class Industries(CodeTree):
         return above and Code(
             code, above.code, "group" if above.level == "division" else "class", above.name_zh, above.name_en
         )
+
+    def inside(self, ancestor: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As for every tree; groups and classes that no list has begin like what they are in."""
+        listed, opened = super().inside(ancestor)
+        return listed, (*opened, *(code for code in listed if _HAS_DEEPER.fullmatch(code)))

@@ -25,7 +25,8 @@ from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
-from jianguan.wiring.restore import rules_changed
+from jianguan.wiring.restore import RuleChanges
+from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import load_tables
 from jianguan.wiring.web import build_web, health_of
@@ -103,9 +104,10 @@ class Worker:
         """Connect, create or check the topics, join the group."""
         settings, clock = self._settings, self._clock
         tables = await asyncio.to_thread(load_tables, settings, clock)
-        rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics)
-        await asyncio.to_thread(rulebook.load)
         await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
+        record = StoredRuleRecord(self._store, self._archive)
+        rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics, record, settings.rules_people)
+        await asyncio.to_thread(rulebook.load)
         topics = all_topics(settings.topic_prefix, self._partitions, settings.replication)
         await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics))
         parts = self._parts = build_parts(
@@ -133,15 +135,11 @@ class Worker:
         await self._app.start()
         watchdog = Watchdog(self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
         interval = settings.rules_reload / timedelta(seconds=1)
+        changes = RuleChanges(parts.pipeline, parts.correlate, parts.restorer)
         self._tasks = [
             asyncio.create_task(watchdog.run(), name="watchdog"),
             asyncio.create_task(parts.desk.run(), name="deliveries"),
-            asyncio.create_task(
-                rulebook.watch(
-                    interval, lambda rules: rules_changed(parts.pipeline, parts.correlate, parts.restorer, rules)
-                ),
-                name="rules",
-            ),
+            asyncio.create_task(rulebook.watch(interval, changes.changed, changes.settled), name="rules"),
             asyncio.create_task(self._maintain(), name="maintenance"),
         ]
         collect_less()
@@ -246,6 +244,7 @@ class DashboardsProcess:
         self._live = LiveFeed(clock)
         self._web = WebServer(settings.host, settings.port)
         self._producer: _PlainProducer | None = None
+        self._tools: StoredRuleTools | None = None
         self._outbox = Outbox(settings.topic_prefix, self._partitions)
         self._tasks: list[asyncio.Task[None]] = []
         self._failure = ""
@@ -260,9 +259,10 @@ class DashboardsProcess:
         settings, clock = self._settings, self._clock
         self._web.bind()
         tables = await asyncio.to_thread(load_tables, settings, clock)
-        rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics)
-        await asyncio.to_thread(rulebook.load)
         await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
+        record = StoredRuleRecord(self._store, self._archive)
+        rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics, record, settings.rules_people)
+        await asyncio.to_thread(rulebook.load)
         topics = all_topics(settings.topic_prefix, self._partitions, settings.replication)
         await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics))
         self._producer = _PlainProducer(self._broker)
@@ -270,6 +270,10 @@ class DashboardsProcess:
         self._outbox.attach(self._producer)
         gateway = StreamGateway(self._outbox, clock, self._partitions, secrets.token_hex(8))
         gateway.open()
+        max_age = int(settings.max_age / timedelta(milliseconds=1))
+        tools = self._tools = StoredRuleTools(
+            self._archive, record, rulebook, tables.rules, clock, max_age, settings.rules_people
+        )
         app = build_web(
             settings,
             clock,
@@ -282,6 +286,7 @@ class DashboardsProcess:
             self._health,
             self._redeliver,
             self._outbox.emit,
+            tools,
         )
         await self._web.start(app)
         interval = settings.rules_reload / timedelta(seconds=1)
@@ -293,6 +298,8 @@ class DashboardsProcess:
     async def stop(self) -> None:
         """Stop serving."""
         self._live.close()
+        if self._tools is not None:
+            self._tools.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -27,11 +27,11 @@ from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
-from jianguan.wiring.restore import Recovered, rules_changed
+from jianguan.wiring.restore import Recovered, RuleChanges
+from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import Tables, load_tables
 from jianguan.wiring.web import build_web, health_of, raw_event, redeliverer
-from rules.ruleset import RuleSet
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from sinks.webhooks.signing import generate_secret
@@ -67,6 +67,7 @@ class EmbeddedApplication:
         self._stored = False
         self._recovered = Recovered([], [])
         self._parts: Parts | None = None
+        self._tools: StoredRuleTools | None = None
         self._system: EmbeddedSystem | None = None
 
     @property
@@ -91,8 +92,14 @@ class EmbeddedApplication:
         settings = self._settings
         self._web.bind()
         tables = await asyncio.to_thread(load_tables, settings, self._clock)
-        rulebook = RuleBook(tables.folders, tables.rules, self._clock, self._metrics)
-        await asyncio.gather(asyncio.to_thread(rulebook.load), asyncio.to_thread(self._open_store))
+        await asyncio.to_thread(self._open_store)
+        record = StoredRuleRecord(self._store, self._archive)
+        rulebook = RuleBook(tables.folders, tables.rules, self._clock, self._metrics, record, settings.rules_people)
+        await asyncio.to_thread(rulebook.load)
+        max_age = int(settings.max_age / timedelta(milliseconds=1))
+        tools = self._tools = StoredRuleTools(
+            self._archive, record, rulebook, tables.rules, self._clock, max_age, settings.rules_people
+        )
         receivers = receivers_of(settings)
         if self._demo and not receivers:
             await self._inbox.start()
@@ -126,16 +133,15 @@ class EmbeddedApplication:
             rebuild=lambda: self._rebuild(parts),
             resume=lambda: self._resume(parts),
         )
-        await self._serve(tables, gateway, parts, system)
+        await self._serve(tables, gateway, parts, system, tools)
         await self._restore(parts)
         parts.pipeline.start()
         await system.start()
         self._spawn(parts.desk.run(), "deliveries")
         self._spawn(self._maintain(), "maintenance")
-        self._spawn(
-            rulebook.watch(settings.rules_reload / timedelta(seconds=1), self._rules_changed),
-            "rules",
-        )
+        changes = RuleChanges(parts.pipeline, parts.correlate, parts.restorer)
+        interval = settings.rules_reload / timedelta(seconds=1)
+        self._spawn(rulebook.watch(interval, changes.changed, changes.settled), "rules")
         if self._demo:
             self._spawn(self._feed(gateway), "demo")
         collect_less()
@@ -146,6 +152,8 @@ class EmbeddedApplication:
         A part that does not end in its time is named and left behind: what was acknowledged is on disk.
         """
         self._live.close()
+        if self._tools is not None:
+            self._tools.stop()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -174,7 +182,9 @@ class EmbeddedApplication:
         self._stored = True
         self._journal.open()
 
-    async def _serve(self, tables: Tables, gateway: StreamGateway, parts: Parts, system: EmbeddedSystem) -> None:
+    async def _serve(
+        self, tables: Tables, gateway: StreamGateway, parts: Parts, system: EmbeddedSystem, tools: StoredRuleTools
+    ) -> None:
         app = build_web(
             self._settings,
             self._clock,
@@ -187,6 +197,7 @@ class EmbeddedApplication:
             lambda: self._health(parts, system),
             redeliverer(self._archive, parts.desk),
             parts.outbox.emit,
+            tools,
         )
         await self._web.start(app)
         server = {"url": self._web.url, "pid": os.getpid()}
@@ -220,10 +231,6 @@ class EmbeddedApplication:
 
     def _observe(self, records: Records | Columns) -> None:
         self._live.observe(records)
-
-    async def _rules_changed(self, ruleset: RuleSet) -> None:
-        assert self._parts is not None
-        await rules_changed(self._parts.pipeline, self._parts.correlate, self._parts.restorer, ruleset)
 
     def _health(self, parts: Parts, system: EmbeddedSystem) -> Health:
         ended = [

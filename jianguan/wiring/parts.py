@@ -92,7 +92,10 @@ def build_parts(
         max_age_ms=int(settings.max_age / timedelta(milliseconds=1)),
         prefix=settings.topic_prefix,
     )
-    restorer = Restorer(archive, rulebook, tables, clock, partitions, fold_topic)
+    max_age = int(settings.max_age / timedelta(milliseconds=1))
+    restorer = Restorer(
+        archive, rulebook, tables, clock, partitions, fold_topic, max_age=max_age, warm=settings.rules_warm
+    )
     correlate = Owned(restorer.correlate)
     handle = Owned(restorer.handle)
     recorder = Recorder(

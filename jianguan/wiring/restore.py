@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.fact import Fact
+from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.ports import Archive
-from jianguan.wiring.tables import Tables, deadlines
+from jianguan.wiring.tables import Tables
 from rules.engine import Engine
+from rules.facts import Matcher
+from rules.pushdown import fields_of_rule, filter_of_rule
+from rules.reference import deadlines
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 from streams.correlate import Correlate
@@ -24,6 +28,10 @@ from streams.rulebook import RuleBook
 from streams.topology import Pipeline
 
 log = logging.getLogger(__name__)
+
+FOREVER: Final = 2**52  # ms
+# What was received before a rule was activated may be stored, or be judged, a moment later.
+SETTLED_MS: Final = 3_000
 
 
 class Recovered(NamedTuple):
@@ -44,7 +52,12 @@ class Restorer:
         clock: Clock,
         partitions: int,
         fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+        *,
+        max_age: int = FOREVER,
+        warm: bool = True,
     ) -> None:
+        self._max_age = max_age
+        self._warm = warm
         self._archive = archive
         self._rulebook = rulebook
         self._tables = tables
@@ -65,8 +78,9 @@ class Restorer:
         return await asyncio.to_thread(self._handle, partition)
 
     def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
-        """Fold the stored facts of `rules` into `engine`; how many there were. Blocking."""
-        folded = 0
+        """Fold the stored facts of `rules` into `engine`, after those of the events that came before a rule was
+        activated; how many there were. Blocking."""
+        folded = self._fold_history(engine, partition, rules) if self._warm else 0
 
         def counted(facts: Iterator[Fact]) -> Iterator[Fact]:
             nonlocal folded
@@ -77,6 +91,43 @@ class Restorer:
 
         for rule in rules:
             engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
+        return folded
+
+    def _fold_history(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
+        """Fill windows from the events that came before their rules: there are no facts of those. All of them in one
+        pass over the store; what it implies has raised nothing, and must not keep quiet what comes. An alert of the
+        first SETTLED_MS may be raised again for that, under the same id."""
+        now = to_millis(self._clock.now())
+        new: dict[str, int] = {}
+        for rule in rules:
+            activated = self._rulebook.activated_at(rule.id)
+            if activated is not None and activated > now - rule.retention:
+                new[rule.id] = activated
+        fresh = [rule for rule in rules if rule.id in new]
+        if not fresh:
+            return 0
+        matcher = Matcher(RuleSet(fresh), self._tables.rules)
+        latest = max(new.values()) + SETTLED_MS
+        wanted = all_of(
+            [
+                some_of([filter_of_rule(rule, self._tables.rules) for rule in fresh]),
+                Test("received_at", "<", (latest,)),
+            ]
+        )
+        fields = frozenset().union(*(fields_of_rule(rule) for rule in fresh))
+        since = min(new[rule.id] - rule.retention for rule in fresh)
+        folded = 0
+        for events in self._archive.events_to_judge(wanted, fields, max(0, since), FOREVER, self._max_age):
+            facts = [
+                fact
+                for event in events
+                for fact in matcher.facts(event)
+                if event.received_at < new[fact.rule] + SETTLED_MS
+                and partition_of(fact.rule + fact.key, self._partitions) == partition
+            ]
+            folded += len(facts)
+            engine.fold(facts)
+        engine.forget_alerts(new)
         return folded
 
     def recover(self, since: int) -> Recovered:
@@ -116,12 +167,33 @@ class Restorer:
         return Handle(desk, self._clock, partitions=self._partitions)
 
 
-async def rules_changed(pipeline: Pipeline, correlate: Owned[Correlate], restorer: Restorer, ruleset: RuleSet) -> None:
-    """Give the windows of every partition the new rules; those that are new start from the facts that are stored."""
-    async with pipeline.exclusive:
-        for partition, state in correlate:
-            engine = state.engine
-            assert isinstance(engine, Engine)
-            fresh = engine.swap(ruleset)
-            if fresh:
-                await asyncio.to_thread(restorer.fold, engine, partition, fresh)
+class RuleChanges:
+    """Gives the windows of every partition new rules, and fills those that are new from history."""
+
+    def __init__(self, pipeline: Pipeline, correlate: Owned[Correlate], restorer: Restorer) -> None:
+        self._pipeline = pipeline
+        self._correlate = correlate
+        self._restorer = restorer
+        self._fresh: tuple[Rule, ...] = ()
+
+    async def changed(self, ruleset: RuleSet) -> None:
+        """The windows of every partition, before the conditions are swapped."""
+        async with self._pipeline.exclusive:
+            for partition, state in self._correlate:
+                engine = state.engine
+                assert isinstance(engine, Engine)
+                self._fresh = engine.swap(ruleset)
+                if self._fresh:
+                    await asyncio.to_thread(self._restorer.fold, engine, partition, self._fresh)
+
+    async def settled(self) -> None:
+        """Fold again what came while the rules were swapped: judged by the old conditions, and stored since."""
+        fresh, self._fresh = self._fresh, ()
+        if not fresh:
+            return
+        await asyncio.sleep(SETTLED_MS / 1_000)
+        async with self._pipeline.exclusive:
+            for partition, state in self._correlate:
+                assert isinstance(state.engine, Engine)
+                count = await asyncio.to_thread(self._restorer.fold, state.engine, partition, fresh)
+                log.info("partition %d: %d new rules begin with %d facts of history", partition, len(fresh), count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from contextlib import suppress
@@ -10,20 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jianguan.clock import Clock, from_millis, to_millis
+from jianguan.clock import Clock
 from jianguan.domain.admission import Reference as Codes
-from jianguan.domain.casework import Deadline
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
-from jianguan.domain.statutory import SHANGHAI, StatutoryClocks, due_at
+from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError
 from jianguan.settings import Settings
 from rules.departments import Departments
 from rules.reference import Reference
 from rules.ruleset import RuleSet
-
-log = logging.getLogger(__name__)
 
 _KEY_BYTES: Final = 32
 
@@ -91,19 +87,3 @@ def _make_key(path: Path) -> None:
             os.link(temporary, path)
     finally:
         Path(temporary).unlink()
-
-
-def deadlines(reference: Reference) -> Deadline:
-    """Statutory clocks as the desk asks for them."""
-
-    def deadline(clock_id: str, start: int) -> tuple[int | None, str]:
-        started = from_millis(start)
-        try:
-            # The law counts the day of the place, which begins eight hours before that of UTC.
-            definition = reference.clocks.in_force(clock_id, started.astimezone(SHANGHAI).date())
-            return to_millis(due_at(definition, started, reference.working_days)), definition.source
-        except ConfigurationError as error:
-            log.error("a case has no deadline: %s", error)
-            return None, str(error)
-
-    return deadline

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, create_app
+from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, WaitingRule, create_app
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import admit, decode
 from jianguan.domain.contract import TOPIC_OF_KIND
@@ -22,7 +22,7 @@ from jianguan.domain.regions import Regions
 from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
-from jianguan.ports import Archive, Gateway, RawEvent
+from jianguan.ports import Archive, Gateway, RawEvent, RuleTools
 from jianguan.settings import Settings
 from jianguan.wiring.tables import Tables
 from rules.rule import Rule
@@ -43,6 +43,7 @@ def build_web(
     health: Callable[[], Health],
     redeliver: Callable[[str], Awaitable[bool]],
     emit: Callable[[Records], Awaitable[None]],
+    tools: RuleTools,
 ) -> FastAPI:
     """The web app over these parts."""
 
@@ -82,6 +83,7 @@ def build_web(
             clock_name=clock_titles(tables.rules.clocks).get,
             redeliver=redeliver,
             retried=retried,
+            tools=tools,
             api_token=settings.api_token.get_secret_value() if settings.api_token else None,
             loopback=settings.host in ("127.0.0.1", "::1", "localhost"),
         )
@@ -91,7 +93,11 @@ def build_web(
 def rules_info(rulebook: RuleBook) -> RulesInfo:
     """The running rules as the pages show them."""
     rules = tuple(_rule_info(rule) for rule in rulebook.ruleset.running)
-    return RulesInfo(rules, loaded_at=rulebook.loaded_at, error=rulebook.error or None)
+    waiting = tuple(
+        WaitingRule(each.rule.id, each.rule.version, tuple(said.person for said in each.approvals), each.needed)
+        for each in rulebook.waiting
+    )
+    return RulesInfo(rules, loaded_at=rulebook.loaded_at, error=rulebook.error or None, waiting=waiting)
 
 
 def _rule_info(rule: Rule) -> RuleInfo:

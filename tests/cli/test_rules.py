@@ -11,7 +11,12 @@ from click.testing import CliRunner, Result
 from jianguan.cli import main
 from tests.rules.support import rule_file
 
-CASES = {"cases": [{"name": "three", "events": [{"at": "0s", "repeat": 3}], "expect": {"alerts": 1}}]}
+CASES = {
+    "cases": [
+        {"name": "three", "events": [{"at": "0s", "repeat": 3}], "expect": {"alerts": 1}},
+        {"name": "one", "events": [{"at": "0s"}], "expect": {"alerts": 0}},
+    ]
+}
 DEFAULTS = {"category": "food-safety", "enterprise": "x:1"}
 
 
@@ -31,7 +36,7 @@ def test_the_library_is_clean_and_its_tests_pass() -> None:
     assert (linted.exit_code, linted.output) == (0, "0 errors, 0 warnings, 0 infos\n")
     tested = run("test")
     assert tested.exit_code == 0
-    assert " passed, 0 failed, 0 rules without tests" in tested.output
+    assert " passed, 0 failed, 0 rules without enough tests" in tested.output
 
 
 def test_warnings_are_shown_and_end_with_zero(folder: Path) -> None:
@@ -39,6 +44,13 @@ def test_warnings_are_shown_and_end_with_zero(folder: Path) -> None:
     assert result.exit_code == 0
     assert "[no-runbook]" in result.output
     assert "[no-runbook]" not in run("lint", folder, "--level", "error").output
+    assert run("lint", folder, "--strict").exit_code == 1
+
+
+def test_findings_are_told_as_sarif_too(folder: Path) -> None:
+    result = run("lint", folder, "--format", "sarif")
+    assert result.exit_code == 0
+    assert "no-runbook" in [each["ruleId"] for each in json.loads(result.output)["runs"][0]["results"]]
 
 
 def test_an_error_ends_lint_with_one(folder: Path) -> None:
@@ -51,7 +63,7 @@ def test_a_broken_file_ends_both_with_four(folder: Path) -> None:
     (folder / "b-rule.yaml").write_text("id: [", encoding="utf-8")
     linted = run("lint", folder, "--format", "json")
     assert linted.exit_code == 4
-    assert [row["code"] for row in json.loads(linted.output)] == ["broken-file"]
+    assert {"broken-file", "no-runbook"} <= {row["code"] for row in json.loads(linted.output)}
     tested = run("test", folder)
     assert tested.exit_code == 4
     assert "b-rule.yaml:1" in tested.output
@@ -65,11 +77,18 @@ def test_a_failed_test_ends_with_one(folder: Path) -> None:
     assert "2 alerts expected, 1 raised" in result.output
 
 
-def test_junit_goes_to_a_file(folder: Path) -> None:
-    result = run("test", folder, "--format", "junit", "--output", folder / "report.xml")
+def test_junit_goes_to_a_file_and_the_text_to_the_screen(folder: Path) -> None:
+    result = run("test", folder, "--junit", folder / "report.xml")
     assert result.exit_code == 0
-    assert "<testsuite " in (folder / "report.xml").read_text(encoding="utf-8")
-    assert result.output == "1 passed, 0 failed, 0 rules without tests\n"
+    assert '<testsuite name="a-rule" tests="2" failures="0">' in (folder / "report.xml").read_text(encoding="utf-8")
+    assert result.output == "2 passed, 0 failed, 0 rules without enough tests\n"
+
+
+def test_a_rule_without_tests_ends_with_one(folder: Path) -> None:
+    (folder / "a-rule.test.yaml").unlink()
+    result = run("test", folder)
+    assert result.exit_code == 1
+    assert "a-rule: has no tests" in result.output
 
 
 def test_wrong_calls_end_with_two(folder: Path) -> None:

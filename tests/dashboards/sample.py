@@ -15,6 +15,7 @@ from jianguan.clock import Clock, VirtualClock, from_millis
 from jianguan.domain.trace import Quarantined
 from jianguan.ports import Archive, RawEvent
 from tests.dashboards.fakes import CLUSTER, DAY, GRAVE, World, reference
+from tests.dashboards.rule_fakes import FakeTools
 
 DEPARTMENTS = {
     "market-regulation": ("市场监督管理局", "Market Regulation"),
@@ -98,6 +99,7 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
         clock_name={"complaint-acceptance": ("投诉：决定是否受理", "Complaint: decide on acceptance")}.get,
         redeliver=redeliver,
         retried=retried,
+        tools=FakeTools(),
     )  # fmt: skip
     return replace(deps, **changes)
 

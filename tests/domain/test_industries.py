@@ -73,3 +73,17 @@ def test_chicagos_types_are_businesses_in_chicago() -> None:
     for code in ("us-chi:restaurant", "us-chi:1006", "us-chi:never-seen"):
         assert INDUSTRIES.within(code, "us-chi:business")
         assert not INDUSTRIES.within(code, "cn:ALL")
+
+
+@given(
+    st.sampled_from(["cn:P", "cn:P83", "cn:P8336", "cn:F52", "cn:F521", "us-chi:business", "us-chi:restaurant"]),
+    st.one_of(
+        st.sampled_from(list(INDUSTRIES.codes())),
+        st.from_regex(r"(cn:[FP][0-9]{2,4}|us-chi:[a-z]{1,5})", fullmatch=True),
+    ),
+)
+def test_what_is_within_a_code_is_listed_inside_it_or_begins_so(ancestor: str, code: str) -> None:
+    listed, beginnings = INDUSTRIES.inside(ancestor)
+    told = code in listed or code.startswith(beginnings)
+    assert told or not INDUSTRIES.within(code, ancestor)
+    assert all(INDUSTRIES.within(each, ancestor) for each in listed)

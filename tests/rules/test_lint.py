@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from rules.lint import CHECKS, as_json, as_text, lint, of_errors, worst
-from rules.ruleset import RuleErrors, RuleSet
+from rules.finding import worst
+from rules.lint import CHECKS, descriptions, lint, lint_folders
+from rules.lint_output import as_json, as_sarif, as_text
+from rules.ruleset import RuleSet
 from tests.rules.support import reference, rule_file
 
 FINE: dict[str, Any] = {
@@ -44,6 +47,12 @@ def test_a_rule_with_everything_has_no_finding(tmp_path: Path) -> None:
         ({"trigger": {"count": {"at_least": 11}}, "limits": {"facts_per_key": 10}}, "error", "never-true"),
         ({"trigger": {"count": {"at_least": 10_001}}}, "error", "never-true"),
         ({"trigger": {"distinct": {"of": "enterprise", "at_least": 2}}}, "error", "never-true"),
+        ({"trigger": {"distinct": {"of": "region.city", "at_least": 2}}, "group_by": ["region.county", "enterprise"]},
+         "error", "never-true"),
+        ({"condition": 'category == "price" && category == "food-safety"'}, "error", "never-true"),
+        ({"condition": 'category == "price" && (severity > 2 || category == "other")'}, "warning", "dead-alternative"),
+        ({"condition": "present(enterprise)", "window": {"size": "1100d"}}, "warning", "unbounded-state"),
+        ({"limits": {"facts_per_key": 50_000}}, "warning", "unbounded-state"),
         ({"condition": 'kind == "violation"'}, "error", "kind-not-in-on"),
         ({"condition": "1 == 1"}, "warning", "constant-condition"),
         ({"condition": 'category == "food-saftey"'}, "warning", "unknown-category"),
@@ -100,10 +109,175 @@ def test_findings_point_at_the_key_and_are_told_as_text_and_json(tmp_path: Path)
     assert worst([]) is None
 
 
-def test_rules_that_do_not_load_are_findings_too(tmp_path: Path) -> None:
-    (tmp_path / "a-rule.yaml").write_text("id: x", encoding="utf-8")
-    with pytest.raises(RuleErrors) as caught:
-        RuleSet.load([tmp_path], reference())
-    findings = of_errors(caught.value)
+def test_rules_that_do_not_load_are_findings_too_and_hide_no_others(tmp_path: Path) -> None:
+    found(tmp_path, runbook=None)
+    (tmp_path / "b-rule.yaml").write_text("id: x", encoding="utf-8")
+    findings = lint_folders([tmp_path], reference())
     assert worst(findings) == "error"
-    assert {finding.code for finding in findings} == {"broken-file"}
+    assert {finding.code for finding in findings} == {"broken-file", "no-runbook"}
+    assert {(each.code, Path(each.path).name) for each in findings} == {
+        ("broken-file", "b-rule.yaml"),
+        ("no-runbook", "a-rule.yaml"),
+    }
+
+
+def shadows(folder: Path, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The rules that are said to be shadowed, of two that differ in these changes."""
+    for name, changes in (("a-rule", one), ("b-rule", other)):
+        text = json.dumps(rule_file(**{**FINE, "id": name, **changes}))
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return [each.rule for each in lint_folders([folder], reference()) if each.code == "shadowed"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shadowed"),
+    [
+        ({}, {}, ["b-rule"]),
+        ({"trigger": {"count": {"at_least": 5}}}, {}, ["a-rule"]),
+        ({"condition": 'category == "food-safety" && severity > 2'}, {}, ["a-rule"]),
+        ({"trigger": {"distinct": {"of": "reporter", "at_least": 3}}}, {}, ["a-rule"]),
+        ({"trigger": {"distinct": {"of": "reporter", "at_least": 2}}}, {}, []),
+        ({"trigger": {"count": {"at_least": 5}}, "severity": "critical"}, {}, []),
+        ({"trigger": {"count": {"at_least": 5}}}, {"status": "shadow"}, []),
+        ({"trigger": {"count": {"at_least": 5}}, "window": {"size": "2h"}}, {}, []),
+        ({"condition": 'category == "price"'}, {}, []),
+        ({"group_by": "region", "case": None, "lead": None}, {}, []),
+        ({"on": ["complaint", "violation"]}, {}, ["b-rule"]),
+    ],
+)
+def test_a_rule_that_says_nothing_new_is_found(
+    tmp_path: Path, one: dict[str, Any], other: dict[str, Any], shadowed: list[str]
+) -> None:
+    assert shadows(tmp_path, one, other) == shadowed
+
+
+# The properties that SARIF 2.1.0 requires of what is written (OASIS, sections 3.13, 3.14, 3.18, 3.19, 3.27-3.30, 3.49),
+# and the values that it allows. The published schema says the same and much more; it ships with no package.
+SARIF: dict[str, Any] = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "version": {"const": "2.1.0"},
+        "$schema": {"type": "string", "format": "uri"},
+        "runs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tool", "results"],
+                "additionalProperties": False,
+                "properties": {
+                    "tool": {
+                        "type": "object",
+                        "required": ["driver"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "driver": {
+                                "type": "object",
+                                "required": ["name"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "version": {"type": "string"},
+                                    "rules": {
+                                        "type": "array",
+                                        "uniqueItems": True,
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["id", "shortDescription"],
+                                            "additionalProperties": False,
+                                            "properties": {
+                                                "id": {"type": "string"},
+                                                "shortDescription": {"$ref": "#/definitions/message"},
+                                            },
+                                        },
+                                    },
+                                },
+                            }
+                        },
+                    },
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "originalUriBaseIds": {
+                        "type": "object",
+                        "additionalProperties": {
+                            "type": "object",
+                            "properties": {"uri": {"type": "string", "pattern": "^file:///.*/$"}},
+                        },
+                    },
+                    "results": {"type": "array", "items": {"$ref": "#/definitions/result"}},
+                },
+            },
+        },
+    },
+    "definitions": {
+        "message": {
+            "type": "object",
+            "required": ["text"],
+            "additionalProperties": False,
+            "properties": {"text": {"type": "string", "minLength": 1}},
+        },
+        "result": {
+            "type": "object",
+            "required": ["message", "ruleId", "ruleIndex", "level", "locations"],
+            "additionalProperties": False,
+            "properties": {
+                "ruleId": {"type": "string"},
+                "ruleIndex": {"type": "integer", "minimum": 0},
+                "level": {"enum": ["none", "note", "warning", "error"]},
+                "message": {"$ref": "#/definitions/message"},
+                "locations": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["physicalLocation"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "physicalLocation": {
+                                "type": "object",
+                                "required": ["artifactLocation"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "artifactLocation": {
+                                        "type": "object",
+                                        "required": ["uri"],
+                                        "additionalProperties": False,
+                                        "properties": {
+                                            "uri": {"type": "string", "format": "uri-reference"},
+                                            "uriBaseId": {"type": "string"},
+                                        },
+                                    },
+                                    "region": {
+                                        "type": "object",
+                                        "required": ["startLine", "startColumn"],
+                                        "additionalProperties": False,
+                                        "properties": {
+                                            "startLine": {"type": "integer", "minimum": 1},
+                                            "startColumn": {"type": "integer", "minimum": 1},
+                                        },
+                                    },
+                                },
+                            }
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+def test_findings_as_sarif_have_what_the_standard_requires(tmp_path: Path) -> None:
+    found(tmp_path, runbook=None, status="shadow", trigger={"count": {"at_least": 999_999}})
+    (tmp_path / "b rule.yaml").write_text("id: [", encoding="utf-8")
+    findings = lint_folders([tmp_path], reference())
+    log = json.loads(as_sarif(findings, descriptions(), tmp_path))
+    jsonschema.Draft7Validator(SARIF, format_checker=jsonschema.FormatChecker()).validate(log)
+    run = log["runs"][0]
+    rules = [each["id"] for each in run["tool"]["driver"]["rules"]]
+    assert {check.code for check in CHECKS} <= set(rules)
+    assert [rules[each["ruleIndex"]] for each in run["results"]] == [each["ruleId"] for each in run["results"]]
+    assert {each["level"] for each in run["results"]} == {"error", "warning", "note"}
+    places = [each["locations"][0]["physicalLocation"] for each in run["results"]]
+    assert {each["artifactLocation"]["uri"] for each in places} == {"a-rule.yaml", "b%20rule.yaml"}
+    elsewhere = json.loads(as_sarif(findings, {}, tmp_path / "deeper"))["runs"][0]["results"][0]
+    uri = elsewhere["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == (tmp_path / "a-rule.yaml").as_uri()

@@ -28,6 +28,22 @@ def case(expect: dict[str, Any], *events: dict[str, Any], **more: Any) -> dict[s
     return {"name": "a case", "events": list(events) or [{"at": "0s", "repeat": 3}], "expect": expect, **more}
 
 
+SILENT = case({"alerts": 0, "tasks": [], "cases": 0}, {"at": "0s"})
+
+
+def test_alerts_of_one_case_give_each_department_one_task(tmp_path: Path) -> None:
+    twice = case(
+        {"alerts": 2, "cases": 1, "tasks": [{"department": "market-regulation", "role": "lead"}]},
+        {"at": "0s", "repeat": 3},
+        {"at": "1d", "repeat": 3},
+    )
+    assert report(tmp_path, twice).failed == []
+
+
+def test_a_rule_in_the_shadow_gives_nobody_a_task(tmp_path: Path) -> None:
+    assert report(tmp_path, case({"alerts": 1, "cases": 0, "tasks": []}), status="shadow").failed == []
+
+
 def test_a_right_expectation_passes(tmp_path: Path) -> None:
     expected = {
         "alerts": 1,
@@ -38,11 +54,13 @@ def test_a_right_expectation_passes(tmp_path: Path) -> None:
         "joint": [],
         "keys": ["x:1"],
         "case_keys": ["market-regulation|enterprise|x:1"],
+        "cases": 1,
+        "tasks": [{"department": "market-regulation", "role": "lead"}, {"department": "commerce", "role": "assist"}],
     }
-    done = report(tmp_path, case(expected))
+    done = report(tmp_path, case({**expected, "joint": ["commerce"]}), SILENT, joint=["commerce"])
     assert done.failed == []
     assert done.exit_code == 0
-    assert as_text(done) == "1 passed, 0 failed, 0 rules without tests\n"
+    assert as_text(done) == "2 passed, 0 failed, 0 rules without enough tests\n"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +75,12 @@ def test_a_right_expectation_passes(tmp_path: Path) -> None:
         ({"joint": ["commerce"]}, "joint ['commerce'] expected, an alert has []"),
         ({"keys": ["x:2"]}, "keys ['x:2'] expected, the alerts have ['x:1']"),
         ({"case_keys": []}, "case_keys [] expected"),
+        ({"cases": 2}, "2 cases expected, there are 1"),
+        ({"tasks": []}, "a task for market-regulation (lead) is not expected"),
+        (
+            {"tasks": [{"department": "market-regulation", "role": "assist"}]},
+            "a task for market-regulation (assist) expected, there is none",
+        ),
     ],
 )
 def test_a_wrong_expectation_fails_and_says_why(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
@@ -113,9 +137,14 @@ def test_a_broken_test_file_ends_with_code_four_and_the_rest_is_run(tmp_path: Pa
     assert "errors" in as_junit(done)
 
 
-def test_rules_without_tests_are_named(tmp_path: Path) -> None:
+def test_a_rule_needs_a_case_that_raises_an_alert_and_one_that_does_not(tmp_path: Path) -> None:
     (tmp_path / "b-rule.yaml").write_text(json.dumps(rule_file(id="b-rule")), encoding="utf-8")
-    assert report(tmp_path, case({"alerts": 1})).untested == ["b-rule"]
+    raised = report(tmp_path, case({"alerts": 1}))
+    assert raised.incomplete == {"a-rule": "no test shows when there is no alert", "b-rule": "has no tests"}
+    assert raised.exit_code == 1
+    assert "b-rule: has no tests\n" in as_text(raised)
+    assert report(tmp_path, SILENT).incomplete["a-rule"] == "no test raises an alert"
+    assert report(tmp_path, case({"alerts": 1}), SILENT).incomplete == {"b-rule": "has no tests"}
 
 
 def test_junit_counts_and_escapes(tmp_path: Path) -> None:
@@ -127,6 +156,9 @@ def test_junit_counts_and_escapes(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert [each.get("name") for each in suite.iter("testcase")] == ["a case", 'a "<&> name']
     assert len(list(suite.iter("failure"))) == 1
+    lone = ElementTree.fromstring(as_junit(report(tmp_path, case({"alerts": 1})))).find("testsuite")
+    assert lone is not None
+    assert [each.get("message") for each in lone.iter("failure")] == ["no test shows when there is no alert"]
 
 
 def test_offsets_are_sums() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from jianguan.clock import to_millis
 from jianguan.errors import ConfigurationError
-from jianguan.wiring.tables import deadlines, hash_key
+from jianguan.wiring.tables import hash_key
+from rules.reference import deadlines
 from tests.rules.support import reference
 
 

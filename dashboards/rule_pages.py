@@ -1,0 +1,120 @@
+"""The pages about rules: why one fired or did not, what it would have done, and its versions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import ValidationError
+
+from dashboards.actions import ActionBody
+from dashboards.backtests import Backtests, asked
+from dashboards.pages import Pages, fields_of, given
+from dashboards.problems import ProblemError
+from dashboards.wording import SHANGHAI
+from jianguan.clock import from_millis, to_millis
+from jianguan.domain.hindsight import BacktestRequest
+
+_DAYS: Final = 90
+
+
+def _version(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and 0 < len(text) < 7 else None
+
+
+def _day(text: str, *, after: bool = False) -> int:
+    """Midnight in Shanghai that begins a day (2026-01-31), or that ends it, ms."""
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=SHANGHAI)
+    except ValueError:
+        raise ProblemError(422, "form", "a day is written 2026-01-31") from None
+    return to_millis(day + timedelta(days=int(after)))
+
+
+def router(pages: Pages, backtests: Backtests) -> APIRouter:
+    """All pages about rules."""
+    routes = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    _reading(routes, pages, backtests)
+    _forms(routes, pages, backtests)
+    return routes
+
+
+def _reading(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
+    tools = pages.deps.tools
+
+    @routes.get("/explain")
+    async def explain(request: Request) -> Response:
+        rule, event = given(request, "rule"), given(request, "event")
+        found = None
+        if rule and event:
+            found = await asked(pages.reads(tools.explain, rule, event, _version(given(request, "version"))))
+        rules = sorted(each.id for each in pages.deps.rules_info().rules)
+        return pages.show(request, "explain.html", found=found, rule=rule or "", event=event or "", rules=rules)
+
+    @routes.get("/rules/{rule}/versions")
+    async def versions(request: Request, rule: str) -> Response:
+        return pages.show(request, "versions.html", history=await asked(pages.reads(tools.history, rule)))
+
+    @routes.get("/rules/{rule}/backtest")
+    async def form(request: Request, rule: str) -> Response:
+        history = await asked(pages.reads(tools.history, rule))
+        today = from_millis(to_millis(pages.deps.clock.now())).astimezone(SHANGHAI).date()
+        return pages.show(
+            request,
+            "backtest_form.html",
+            rule=rule,
+            text=history.waiting or (history.running.text if history.running else ""),
+            versions=sorted({each.version for each in history.versions}, reverse=True),
+            since=str(today - timedelta(days=_DAYS)),
+            until=str(today),
+            jobs=backtests.of_rule(rule),
+        )
+
+    @routes.get("/backtests/{identifier}")
+    async def backtest(request: Request, identifier: str) -> Response:
+        job = backtests.find(identifier)
+        return pages.show(request, "backtest.html", job=job, report=job.report)
+
+
+def _forms(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
+    tools = pages.deps.tools
+
+    @routes.post("/rules/{rule}/backtest")
+    async def start(request: Request, rule: str) -> Response:
+        fields = await fields_of(request)
+        text = fields.get("text", "").replace("\r\n", "\n")
+        history = await asked(pages.reads(tools.history, rule))
+        same = history.running is not None and text.strip() == history.running.text.strip()
+        job = await backtests.start(
+            BacktestRequest(
+                rule=rule,
+                since=_day(fields.get("since", "")),
+                until=_day(fields.get("until", ""), after=True),
+                text="" if same or not text.strip() else text,
+                against=_version(fields.get("against")),
+            )
+        )
+        return RedirectResponse(f"/backtests/{job.id}", status_code=303)
+
+    @routes.post("/backtests/{identifier}/cancel")
+    async def cancel(identifier: str) -> Response:
+        return RedirectResponse(f"/backtests/{backtests.cancel(identifier).id}", status_code=303)
+
+    @routes.post("/rules/{rule}/approvals")
+    async def approve(request: Request, rule: str) -> Response:
+        fields = await fields_of(request)
+        try:
+            body = ActionBody(actor=fields.get("actor", ""), note=fields.get("note", ""))
+        except ValidationError:
+            raise ProblemError(422, "form", "actor or note is missing, too long or not printable") from None
+        await asked(pages.reads(tools.approve, rule, body.actor, body.note))
+        return RedirectResponse(f"/rules/{quote(rule)}/versions", status_code=303)
+
+
+def explain_href(rule: str, event: str, version: int | None = None) -> str:
+    """The page that explains a rule on an event."""
+    given = {"rule": rule, "event": event, **({} if version is None else {"version": str(version)})}
+    return f"/explain?{urlencode(given)}"

@@ -1,0 +1,185 @@
+"""What a rule would have done: history goes through the same matcher and engine as live events, in order of arrival.
+
+Pure: the events are handed in, a run at a time, and the answer is asked for at the end. Memory is bounded by the rule's
+own limits and by MOST_ALERTS. It must not know where events are stored.
+
+*Load.* Nobody works on the cases of a backtest. A case is taken to be closed when its statutory clock runs out, or
+after 30 days where it has none; an alert of the same case key opens another one afterwards, with its tasks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.casework import Deadline
+from jianguan.domain.event import Event
+from jianguan.domain.filters import Filter, some_of
+from jianguan.domain.hindsight import BacktestReport, Bucket, Load, Raised, RuleLabel
+from rules.engine import Engine
+from rules.explain import PERSONAL
+from rules.facts import Matcher
+from rules.model import DAY
+from rules.pushdown import fields_of_rule, filter_of_rule
+from rules.reference import Reference, deadlines
+from rules.rule import Grid, Rule
+from rules.ruleset import RuleSet
+
+MOST_ALERTS: Final = 200_000
+MOST_LISTED: Final = 100
+_EVENTS_LISTED: Final = 5
+_MOST_BUCKETS: Final = 60
+_BUCKETS: Final = (DAY // 24, DAY // 4, DAY, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY)
+_CASE_LASTS: Final = 30 * DAY
+_WEEK: Final = 7 * DAY
+_MANY_KEYS: Final = 200_000  # beyond, keys that are long past are forgotten, and no longer know what is late
+_FORGET: Final = 20_000  # keys looked at after each run
+
+
+class Backtest:
+    """One rule over one time, and another one beside it if it is to be compared."""
+
+    def __init__(self, candidate: Rule, against: Rule | None, reference: Reference, since: int, until: int) -> None:
+        self.since = since
+        self.until = until
+        rules = [candidate, *([against] if against is not None else [])]
+        self.filter: Filter = some_of([filter_of_rule(rule, reference) for rule in rules])
+        self.fields: frozenset[str] = frozenset().union(*(fields_of_rule(rule) for rule in rules))
+        # What the windows and episodes at the beginning reach back to.
+        self.from_: int = since - max(rule.retention + rule.episodes.size for rule in rules)
+        deadline = deadlines(reference)
+        self._candidate = _Trial(candidate, reference, deadline, since, until)
+        self._against = None if against is None else _Trial(against, reference, deadline, since, until)
+        self._events = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many alerts that more make no sense."""
+        trials = [self._candidate, *([self._against] if self._against is not None else [])]
+        return any(len(trial.alerts) >= MOST_ALERTS for trial in trials)
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in the next events, in order of arrival."""
+        run = list(events)
+        self._events += len(run)
+        self._candidate.add(run)
+        if self._against is not None:
+            self._against.add(run)
+
+    def report(self) -> BacktestReport:
+        """What came of all that was taken in."""
+        ours, theirs = self._candidate, self._against
+        others = theirs.alerts if theirs is not None else {}
+        common = ours.alerts.keys() & others.keys()
+        size = _bucket_size(self.until - self.since)
+        return BacktestReport(
+            candidate=_label(ours.rule),
+            against=None if theirs is None else _label(theirs.rule),
+            since=self.since,
+            until=self.until,
+            events=self._events,
+            facts=ours.facts,
+            late=ours.late,
+            limited=ours.limited,
+            groups=len({key for key, _ in ours.alerts}),
+            alerts=len(ours.alerts),
+            against_alerts=len(others),
+            common=len(common),
+            bucket_ms=size,
+            buckets=self._buckets(size),
+            loads=self._loads(),
+            added=ours.listed(others),
+            removed=() if theirs is None else theirs.listed(ours.alerts),
+            complete=not self.full,
+        )
+
+    def _buckets(self, size: int) -> tuple[Bucket, ...]:
+        grid = Grid.of(size)
+        ours = Counter(grid.start(each.time) for each in self._candidate.alerts.values())
+        theirs: Counter[int] = Counter()
+        if self._against is not None:
+            theirs.update(grid.start(each.time) for each in self._against.alerts.values())
+        starts = range(grid.start(self.since), self.until, size)
+        return tuple(Bucket(start, ours[start], theirs[start]) for start in starts)
+
+    def _loads(self) -> tuple[Load, ...]:
+        weeks = (self.until - self.since) / _WEEK
+        theirs = self._against.tasks if self._against is not None else Counter[str]()
+        departments = sorted(
+            {*self._candidate.tasks, *theirs}, key=lambda each: (-self._candidate.tasks[each], -theirs[each], each)
+        )
+        return tuple(
+            Load(
+                department,
+                tasks := self._candidate.tasks[department],
+                before := theirs[department],
+                tasks / weeks,
+                before / weeks,
+            )
+            for department in departments
+        )
+
+
+class _Trial:
+    """One rule, with windows of its own."""
+
+    def __init__(self, rule: Rule, reference: Reference, deadline: Deadline, since: int, until: int) -> None:
+        self.rule = replace(rule, status="active")
+        ruleset = RuleSet([self.rule])
+        self._matcher = Matcher(ruleset, reference)
+        self._engine = Engine(ruleset)
+        self._deadline = deadline
+        self._since, self._until = since, until
+        self._open: dict[str, int] = {}  # case key -> when the case is taken to be closed
+        self.alerts: dict[tuple[str, int], Raised] = {}
+        self.tasks: Counter[str] = Counter()
+        self.facts = self.late = self.limited = 0
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Judge events, in order of arrival."""
+        for event in events:
+            for fact in self._matcher.facts(event):
+                decision = self._engine.add(fact, fact.received_at)
+                if decision.duplicate:
+                    continue  # the store may tell an event twice
+                inside = self._since <= fact.time < self._until
+                self.facts += inside
+                self.late += inside and decision.late
+                self.limited += inside and decision.limited
+                for alert in decision.alerts:
+                    self._raised(alert)
+        if len(self._engine) > _MANY_KEYS:
+            self._engine.forget(_FORGET)
+
+    def listed(self, others: dict[tuple[str, int], Raised]) -> tuple[Raised, ...]:
+        """The first alerts that `others` lack."""
+        alone = [raised for place, raised in self.alerts.items() if place not in others]
+        return tuple(sorted(alone, key=lambda raised: (raised.time, raised.key or ""))[:MOST_LISTED])
+
+    def _raised(self, alert: Alert) -> None:
+        if not self._since <= alert.time < self._until or len(self.alerts) >= MOST_ALERTS:
+            return
+        personal = PERSONAL.intersection(self.rule.groups)
+        self.alerts[alert.key, alert.episode] = Raised(
+            key=None if personal else alert.key,
+            time=alert.time,
+            events=alert.events[-_EVENTS_LISTED:],
+            event_count=alert.event_count,
+            lead=alert.lead,
+        )
+        if alert.case_key is None or alert.lead is None or self._open.get(alert.case_key, 0) > alert.time:
+            return
+        due = self._deadline(alert.clock, alert.time)[0] if alert.clock is not None else None
+        self._open[alert.case_key] = alert.time + _CASE_LASTS if due is None else due
+        self.tasks.update((alert.lead, *alert.joint))
+
+
+def _label(rule: Rule) -> RuleLabel:
+    return RuleLabel(rule.id, rule.version, rule.content_hash, rule.title_zh, rule.title_en)
+
+
+def _bucket_size(length: int) -> int:
+    return next((size for size in _BUCKETS if length <= _MOST_BUCKETS * size), _BUCKETS[-1])

@@ -1,0 +1,56 @@
+"""What the linter says: one finding with its level and its place, and the shape of a check. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeAlias
+
+from rules.loader import Document, Place
+from rules.rule import Rule
+from rules.testfile import TestFile
+
+Level = Literal["error", "warning", "info"]
+LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "info")
+Found: TypeAlias = tuple[Place, str, str]
+"""Where, what, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to look at. Lines and columns count from 1."""
+
+    level: Level
+    code: str
+    rule: str
+    message: str
+    path: str
+    line: int
+    column: int
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A rule, its file, its tests if they can be read, and all rules that were loaded with it."""
+
+    rule: Rule
+    document: Document
+    tests: TestFile | None
+    every: Sequence[Rule] = ()
+
+
+class Check:
+    """One kind of finding. Its docstring says what the code means."""
+
+    code: ClassVar[str]
+    level: ClassVar[Level]
+
+    def look(self, subject: Subject) -> Iterator[Found]:
+        """The findings in one rule."""
+        raise AssertionError("each check has its own")  # pragma: no cover
+
+
+def worst(findings: Sequence[Finding]) -> Level | None:
+    """The gravest level among findings."""
+    return min((finding.level for finding in findings), key=LEVELS.index, default=None)

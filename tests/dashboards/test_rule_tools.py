@@ -1,0 +1,203 @@
+"""Explanations, backtests and versions over the API and on pages, in both languages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from dashboards import WaitingRule
+from tests.dashboards.conftest import Build, Site
+from tests.dashboards.fakes import CLUSTER, DAY
+from tests.dashboards.rule_fakes import NOW, FakeTools
+from tests.dashboards.test_pages import check
+
+EVENT = "ev-0123456789abcdef01234567"
+BODY = {"rule": CLUSTER, "since": NOW - 28 * DAY, "until": NOW}
+
+
+def tools(site: Site) -> FakeTools:
+    return cast(FakeTools, site.deps.tools)
+
+
+async def until(site: Site, identifier: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The backtest, once it is as wanted."""
+    async with asyncio.timeout(5):
+        while True:
+            found: dict[str, Any] = (await site.client.get(f"/v1/backtests/{identifier}")).json()
+            if wanted(found):
+                return found
+            await asyncio.sleep(0)
+
+
+async def started(site: Site, **changes: Any) -> httpx.Response:
+    return await site.client.post("/v1/backtests", json={**BODY, **changes})
+
+
+async def test_an_explanation_tells_each_clause_and_the_distance_to_each_threshold(site: Site) -> None:
+    answer = await site.client.get(f"/v1/rules/{CLUSTER}/explain/{EVENT}")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["verdict"], body["why"]) == ("below", "the event counts, and the thresholds are not reached")
+    assert [(each["name"], each["lacking"]) for each in body["measures"]] == [("count", 2.0), ("distinct", 0.0)]
+    assert body["clauses"][1] == {
+        "text": "text", "depth": 1, "value": "12", "hidden": True, "missing": [], "error": "",
+    }  # fmt: skip
+    assert body["group"][0] == {"field": "enterprise", "value": "licence:1"}
+    older = await site.client.get(f"/v1/rules/{CLUSTER}/explain/{EVENT}?version=1")
+    assert older.json()["version"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/rules/nobody/explain/ev-1", f"/v1/rules/{CLUSTER}/explain/x",
+                                  "/v1/rules/nobody/versions", "/v1/backtests/cm-1"])  # fmt: skip
+async def test_what_nobody_knows_is_not_found(site: Site, path: str) -> None:
+    assert (await site.client.get(path)).status_code == 404
+
+
+async def test_a_backtest_is_followed_to_its_end(site: Site) -> None:
+    tools(site).go.clear()
+    answer = await started(site)
+    assert answer.status_code == 202
+    running = await until(site, answer.json()["id"], lambda body: body["done"] == 500)
+    assert (running["state"], running["of"], running["report"]) == ("running", 1000, None)
+    assert (await site.client.get("/healthz")).status_code == 200  # the loop is not held up
+    tools(site).go.set()
+    done = await until(site, running["id"], lambda body: body["state"] == "done")
+    report = done["report"]
+    assert (report["alerts"], report["added_count"], report["removed_count"]) == (5, 2, 1)
+    assert report["loads"][0]["per_week"] == 1.25
+
+
+async def test_a_backtest_is_cancelled(site: Site) -> None:
+    tools(site).go.clear()
+    first, second = [(await started(site)).json()["id"] for _ in range(2)]
+    await until(site, first, lambda body: body["done"] == 500)
+    assert (await site.client.delete(f"/v1/backtests/{second}")).json()["state"] == "cancelled"
+    await site.client.delete(f"/v1/backtests/{first}")
+    await until(site, first, lambda body: body["state"] == "cancelled")
+    tools(site).go.set()
+    third = (await started(site)).json()["id"]
+    await until(site, third, lambda body: body["state"] == "done")
+    assert len(tools(site).asked) == 2
+
+
+async def test_what_cannot_be_tried_is_refused_with_its_place(site: Site) -> None:
+    broken = await started(site, text="broken")
+    assert (broken.status_code, broken.json()["detail"]) == (422, "1:1: the key id is missing")
+    assert (await started(site, rule="nobody")).status_code == 404
+    assert (await started(site, since=0, until=4_000 * DAY)).status_code == 422
+    assert (await started(site, since="soon")).status_code == 422
+
+
+async def test_too_many_backtests_are_refused_and_ended_ones_forgotten(build: Build) -> None:
+    from dashboards import Limits
+
+    site = build(limits=Limits(backtests_waiting=1, backtests_kept=2))
+    tools(site).go.clear()
+    ids = [(await started(site)).json()["id"] for _ in range(2)]
+    assert (await started(site)).status_code == 503
+    tools(site).go.set()
+    await until(site, ids[1], lambda body: body["state"] == "done")
+    for _ in range(3):
+        last = (await started(site)).json()["id"]
+        await until(site, last, lambda body: body["state"] == "done")
+    assert (await site.client.get(f"/v1/backtests/{ids[0]}")).status_code == 404
+
+
+async def test_versions_are_told_with_author_reason_and_text(site: Site) -> None:
+    body = (await site.client.get(f"/v1/rules/{CLUSTER}/versions")).json()
+    assert body["versions"][0]["author"] == "wang"
+    assert body["versions"][0]["people"] == ["wang", "li"]
+    assert body["versions"][0]["text"].startswith("id: food")
+
+
+async def test_content_that_waits_is_approved(site: Site) -> None:
+    path = f"/v1/rules/{CLUSTER}/approvals"
+    said = {"actor": "li", "note": "checked with a backtest"}
+    assert (await site.client.post(path, json=said)).status_code == 409
+    tools(site).waiting = True
+    body = (await site.client.post(path, json=said)).json()
+    assert body["approvals"][0] | {"at": ""} == {"person": "li", "reason": "checked with a backtest", "at": ""}
+    assert (await site.client.post(path, json={"actor": ""})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("zh", ("尚未达到阈值", "12 字，已隐藏", "缺少 severity", "已登记，已隐藏")),
+        ("en", ("the thresholds are not reached", "12 characters, hidden", "lacks severity", "On record, hidden")),
+    ],
+)
+async def test_the_page_explains_in_both_languages(site: Site, language: str, words: tuple[str, ...]) -> None:
+    page = await site.page(f"/explain?rule={CLUSTER}&event={EVENT}", language)
+    assert page.status_code == 200
+    check(page.text)
+    for each in words:
+        assert each in page.text
+    empty = await site.page("/explain", language)
+    check(empty.text)
+    assert (await site.page("/explain?rule=nobody&event=ev-1", language)).status_code == 404
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_pages_try_a_rule_without_scripts(site: Site, language: str) -> None:
+    form = await site.page(f"/rules/{CLUSTER}/backtest", language)
+    check(form.text)
+    assert "id: food" in form.text
+    fields = {"since": "2026-10-01", "until": "2026-10-31", "against": "2", "text": "id: food\r\nversion: 3\r\n"}
+    tools(site).go.clear()
+    sent = await site.client.post(f"/rules/{CLUSTER}/backtest", data=fields)
+    assert sent.status_code == 303
+    place = sent.headers["location"]
+    await until(site, place.rpartition("/")[2], lambda body: body["done"] == 500)
+    running = await site.page(place, language)
+    check(running.text)
+    assert 'http-equiv="refresh"' in running.text
+    tools(site).go.set()
+    await until(site, place.rpartition("/")[2], lambda body: body["state"] == "done")
+    done = await site.page(place, language)
+    check(done.text)
+    assert "refresh" not in done.text
+    assert 'class="bars"' in done.text
+    request = tools(site).asked[-1]
+    assert (request.text, request.against) == ("id: food\nversion: 3\n", 2)
+    assert request.until - request.since == 31 * DAY
+    listed = await site.page(f"/rules/{CLUSTER}/backtest", language)
+    assert place in listed.text
+    same = await site.client.post(f"/rules/{CLUSTER}/backtest", data={**fields, "text": "id: food\nversion: 2"})
+    await until(site, same.headers["location"].rpartition("/")[2], lambda body: body["state"] == "done")
+    assert tools(site).asked[-1].text == ""
+    wrong = await site.client.post(f"/rules/{CLUSTER}/backtest", data={**fields, "since": "soon"})
+    assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_the_page_of_versions_approves_what_waits(site: Site, language: str) -> None:
+    tools(site).waiting = True
+    page = await site.page(f"/rules/{CLUSTER}/versions", language)
+    check(page.text)
+    assert "太多误报" in page.text
+    sent = await site.client.post(f"/rules/{CLUSTER}/approvals", data={"actor": "li", "note": "ok"})
+    assert sent.headers["location"] == f"/rules/{CLUSTER}/versions"
+    assert "<b>li</b>" in (await site.page(f"/rules/{CLUSTER}/versions", language)).text
+
+
+async def test_the_pages_of_rules_events_and_alerts_lead_there(build: Build) -> None:
+    plain = build(filled=True)
+    info = plain.deps.rules_info()
+    waiting = replace(info, waiting=(WaitingRule(CLUSTER, 3, ("li",), 2),))
+    site = build(filled=True, rules_info=lambda: waiting)
+    rules = (await site.page("/rules", "en")).text
+    for path in (f"/explain?rule={CLUSTER}", f"/rules/{CLUSTER}/backtest", f"/rules/{CLUSTER}/versions"):
+        assert path in rules
+    assert f"{CLUSTER} v3 (1/2)" in rules
+    alert = next(each for each in site.world.alerts_.values() if each.rule == CLUSTER)
+    event = alert.events[-1]
+    assert f"/explain?rule={CLUSTER}&amp;event={event}" in (await site.page(f"/events/{event}")).text
+    shown = (await site.page(f"/alerts/{alert.id}")).text
+    assert f"/explain?rule={CLUSTER}&amp;event={event}&amp;version={alert.version}" in shown
+    assert f"/rules/{CLUSTER}/versions#{alert.rule_hash}" in shown

@@ -1,0 +1,134 @@
+"""A backtest raises the alerts that live would have raised, compares them, and counts the work they make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jianguan.domain.event import Event
+from rules import backtest as backtesting
+from rules.backtest import Backtest
+from rules.engine import Engine
+from rules.facts import Matcher
+from rules.rule import Rule
+from rules.ruleset import RuleSet
+from tests.rules.support import DAY, HOUR, NOW, event, reference
+from tests.rules.test_explain import RULES, checked_rule
+
+
+def made(rows: list[tuple[int, str, str]], received: int = 0) -> list[Event]:
+    """Events (ms after NOW, enterprise, reporter), received in this order."""
+    return [
+        event(number, occurred_at=NOW + at, received_at=max(NOW + at, received), enterprise=enterprise,
+              reporter=reporter, region="cn:310115")
+        for number, (at, enterprise, reporter) in enumerate(rows)
+    ]  # fmt: skip
+
+
+def tried(rule: Rule, events: list[Event], against: Rule | None = None, days: int = 7) -> Any:
+    trial = Backtest(rule, against, reference(), NOW, NOW + days * DAY)
+    trial.add(events)
+    return trial.report()
+
+
+def test_alerts_are_those_of_the_time_asked_for_with_the_windows_before_it() -> None:
+    trial = Backtest(checked_rule(), None, reference(), NOW, NOW + DAY)
+    before = [
+        event(90, occurred_at=NOW - 2, received_at=NOW - 2, enterprise="x:1"),
+        event(91, occurred_at=NOW - 1, received_at=NOW - 1, enterprise="x:1"),
+    ]
+    assert trial.from_ <= NOW - HOUR
+    trial.add([*before, *made([(0, "x:1", "p"), (2 * DAY, "x:1", "p")])])
+    report = trial.report()
+    assert (report.alerts, report.facts, report.events) == (1, 1, 4)
+    assert [each.time for each in report.added] == [NOW]
+
+
+def test_the_difference_to_another_version_is_told() -> None:
+    rows = [(hour * DAY + minute, "x:1", "p") for hour in range(3) for minute in range(3 + hour)]
+    narrow = checked_rule(version=2, trigger={"count": {"at_least": 4}})
+    report = tried(narrow, made(rows), checked_rule())
+    assert (report.alerts, report.against_alerts, report.common) == (2, 3, 2)
+    assert (report.added_count, report.removed_count) == (0, 1)
+    assert [each.time for each in report.removed] == [NOW + 2]
+    assert report.candidate.version == 2
+    assert report.against is not None
+    assert sum(bucket.alerts for bucket in report.buckets) == 2
+    assert sum(bucket.against for bucket in report.buckets) == 3
+
+
+def test_the_work_of_each_department_is_counted_in_tasks_a_week() -> None:
+    rule = checked_rule(joint=["commerce"])
+    rows = [(day * DAY + minute, f"x:{shop}", "p") for day in (0, 1, 40) for shop in (1, 2) for minute in range(3)]
+    report = tried(rule, made(rows), days=56)
+    assert report.alerts == 6
+    # The second day's alerts join the cases of the first; after thirty days there are new cases.
+    assert {load.department: (load.tasks, load.per_week) for load in report.loads} == {
+        "market-regulation": (4, 0.5),
+        "commerce": (4, 0.5),
+    }
+
+
+def test_a_rule_in_the_shadow_is_tried_as_if_it_were_active() -> None:
+    report = tried(checked_rule(status="shadow"), made([(minute, "x:1", "p") for minute in range(3)]))
+    assert report.loads[0].tasks == 1
+
+
+def test_an_event_that_the_store_tells_twice_counts_once() -> None:
+    events = made([(0, "x:1", "p"), (1, "x:1", "p")])
+    report = tried(checked_rule(), [*events, *events])
+    assert (report.facts, report.alerts) == (2, 0)
+
+
+def test_who_reports_is_not_told() -> None:
+    rule = checked_rule(group_by="reporter", case=None, lead=None)
+    report = tried(rule, made([(minute, "x:1", "a-secret-hash") for minute in range(3)]))
+    assert report.alerts == 1
+    assert "a-secret-hash" not in repr(report)
+
+
+def test_a_rule_that_always_fires_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backtesting, "MOST_ALERTS", 5)
+    rule = checked_rule(trigger={"count": {"at_least": 1}})
+    report = tried(rule, made([(hour * HOUR, "x:1", "p") for hour in range(9)]))
+    assert (report.alerts, report.complete) == (5, False)
+
+
+@pytest.mark.parametrize("days", [1, 7, 30, 365, 3650])
+def test_a_chart_has_few_buckets_that_cover_the_time(days: int) -> None:
+    report = tried(checked_rule(), [], days=days)
+    assert 1 <= len(report.buckets) <= 62
+    assert report.buckets[0].start <= NOW
+    assert report.buckets[-1].start + report.bucket_ms >= NOW + days * DAY
+
+
+_rows = st.lists(
+    st.tuples(
+        st.integers(0, 20).map(lambda each: each * HOUR // 2), st.sampled_from(["x:1", "x:2"]), st.sampled_from("pq")
+    ),
+    max_size=20,
+)
+
+
+@given(st.sampled_from(RULES), _rows, st.integers(1, 5), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_the_alerts_are_those_of_the_live_engine(
+    changes: dict[str, Any], rows: list[tuple[int, str, str]], run: int, late: bool
+) -> None:
+    rule = checked_rule(**changes)
+    events = made(rows, received=NOW + 11 * HOUR if late else 0)
+    if not late:
+        events.sort(key=lambda each: each.received_at)
+    trial = Backtest(rule, None, reference(), NOW, NOW + DAY)
+    for start in range(0, len(events), run):
+        trial.add(events[start : start + run])
+    matcher, engine = Matcher(RuleSet([rule]), reference()), Engine(RuleSet([rule]))
+    facts = [fact for each in events for fact in matcher.facts(each)]
+    raised = [alert for fact in facts for alert in engine.add(fact, 0).alerts]
+    report = trial.report()
+    assert report.alerts == len({alert.id for alert in raised})
+    assert sorted((each.key, each.time) for each in report.added) == sorted((each.key, each.time) for each in raised)
+    assert report.late == engine.stats()[rule.id].late

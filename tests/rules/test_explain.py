@@ -1,0 +1,210 @@
+"""Explanations say what the engine did, why, and nothing personal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jianguan.domain.event import Event
+from jianguan.domain.explanation import VERDICTS, Explanation
+from rules.checking import Checker
+from rules.engine import Engine
+from rules.explain import PERSONAL, clauses_of, explain, history_filter
+from rules.facts import Matcher
+from rules.loader import parse
+from rules.rule import Rule
+from rules.ruleset import RuleSet
+from tests.rules.support import DAY, HOUR, NOW, event, reference, rule_file
+
+
+def checked_rule(**changes: Any) -> Rule:
+    """A rule with a condition that can be evaluated."""
+    found, errors = Checker(reference()).rule(parse(json.dumps(rule_file(**changes))))
+    assert found is not None, errors
+    return found
+
+
+def given_events(*times: int, **fields: Any) -> list[Event]:
+    """Events of one enterprise, so many ms after NOW, received as they happen."""
+    return [
+        event(number, occurred_at=NOW + time, received_at=NOW + time, enterprise="x:1", **fields)
+        for number, time in enumerate(times)
+    ]
+
+
+def explained(rule: Rule, events: list[Event], **options: Any) -> Explanation:
+    """The explanation of the last event, after all others."""
+    return explain(rule, events[-1], events, reference(), **options)
+
+
+def test_an_event_that_fires_is_explained_with_its_window() -> None:
+    events = given_events(-2 * HOUR, 0, 60_000, 120_000)
+    found = explained(checked_rule(), events)
+    assert found.verdict == "fired"
+    assert [each.event for each in found.window] == [each.id for each in events[1:]]
+    assert (found.window_start, found.time, found.window_count) == (NOW + 120_000 - HOUR, NOW + 120_000, 3)
+    assert [(each.name, each.value, each.needed, each.lacking) for each in found.measures] == [("count", 3, 3, 0)]
+    assert len(found.alerts) == 1
+    assert found.group == (("enterprise", "x:1"),)
+
+
+def test_an_event_that_does_not_fire_is_told_its_distance_to_each_threshold() -> None:
+    rule = checked_rule(
+        trigger={
+            "count": {"at_least": 5},
+            "distinct": {"of": "reporter", "at_least": 3},
+            "sum": {"of": "amount_fen", "at_least": 1_000},
+        }
+    )
+    events = given_events(0, 1, reporter="p", amount_fen=300)
+    found = explained(rule, events)
+    assert found.verdict == "below"
+    assert {each.name: (each.of, each.value, each.lacking) for each in found.measures} == {
+        "count": (None, 2, 3),
+        "distinct": ("reporter", 1, 2),
+        "sum": ("amount_fen", 600, 400),
+    }
+    assert found.alerts == ()
+
+
+def test_an_episode_that_had_its_alert_is_named() -> None:
+    events = given_events(0, 1, 2, 3)
+    first = explained(checked_rule(), events[:3])
+    found = explained(checked_rule(), events)
+    assert (first.verdict, found.verdict) == ("fired", "already")
+    assert found.alerts == first.alerts
+
+
+def test_a_late_event_is_told_how_late_it_was() -> None:
+    events = given_events(3 * HOUR, 0)
+    found = explained(checked_rule(), events)
+    assert found.verdict == "late"
+    assert found.lateness_limit == NOW + 2 * HOUR
+    assert found.newest == NOW + 3 * HOUR
+
+
+def test_an_event_that_was_too_old_to_be_judged_is_called_so() -> None:
+    old = event(enterprise="x:1", occurred_at=NOW - DAY)
+    assert explain(checked_rule(), old, [], reference(), max_age=DAY - 1).verdict == "too-old"
+    assert explain(checked_rule(), old, [], reference(), max_age=DAY).verdict == "below"
+    again = old._replace(historical=True)
+    assert explain(checked_rule(), again, [], reference(), max_age=1).verdict == "below"
+
+
+def test_what_keeps_an_event_from_counting_is_named() -> None:
+    assert explain(checked_rule(), event(category="price", enterprise="x:1"), [], reference()).verdict == "condition"
+    lacking = explain(checked_rule(), event(), [], reference())
+    assert lacking.verdict == "no-group"
+    assert lacking.group == (("enterprise", None),)
+    assert explain(checked_rule(status="retired"), event(enterprise="x:1"), [], reference()).verdict == "retired"
+
+
+def test_every_part_of_a_condition_has_its_value() -> None:
+    rule = checked_rule(
+        on=["complaint", "violation", "consumer-rights"],
+        condition='category == "price" && (amount_fen * 2 > 100 || severity >= 3) && size(tags) < 2',
+    )
+    found = clauses_of(rule.checked, event(category="price", amount_fen=20, tags=("a",)))
+    assert [(each.depth, each.text, each.value, each.missing) for each in found] == [
+        (0, rule.condition, None, ("severity",)),
+        (1, 'category == "price" && (amount_fen * 2 > 100 || severity >= 3)', None, ("severity",)),
+        (2, 'category == "price"', "true", ()),
+        (3, "category", "price", ()),
+        (2, "amount_fen * 2 > 100 || severity >= 3", None, ("severity",)),
+        (3, "amount_fen * 2 > 100", "false", ()),
+        (4, "amount_fen * 2", "40", ()),
+        (5, "amount_fen", "20", ()),
+        (3, "severity >= 3", None, ("severity",)),
+        (4, "severity", None, ("severity",)),
+        (1, "size(tags) < 2", "true", ()),
+        (2, "size(tags)", "1", ()),
+        (3, "tags", "[a]", ()),
+    ]
+
+
+SECRET = "王小明 13812345678"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'text.contains("王")',
+        'contains_any(text, ["王小明"])',
+        'text + "x" == demand',
+        "size(text) > 3 && present(reporter)",
+        'text.startsWith("王") ? reporter == text : demand == reporter',
+        'int(text) > 3 || text in ["a"]',
+        'tags.exists(t, t == text) || text == ""',
+        'timestamp(text) < occurred_at',
+    ],
+)  # fmt: skip
+def test_nothing_personal_is_told(condition: str) -> None:
+    rule = checked_rule(condition=condition, group_by="reporter", case=None, lead=None)
+    secret = event(text=SECRET, demand=SECRET, reporter=SECRET, tags=("a",))
+    found = explain(rule, secret, [secret], reference())
+    told = repr(found).replace(repr(condition), "")
+    for text in (clause.text for clause in found.clauses):
+        told = told.replace(repr(text), "")
+    assert "1381234" not in told
+    assert "小明" not in told
+    assert any(each.hidden and each.value == str(len(SECRET)) for each in found.clauses)
+    assert found.group == (("reporter", str(len(SECRET))),)
+    assert found.key is None
+    assert set(PERSONAL) >= {"text", "reporter", "demand"}
+
+
+RULES = [
+    {},
+    {"window": {"kind": "tumbling", "size": "1h", "lateness": "30m"}},
+    {"trigger": {"distinct": {"of": "reporter", "at_least": 2}}, "window": {"size": "2h"}, "episode": "1h"},
+    {"group_by": "region.county", "case": None, "lead": None, "trigger": {"count": {"at_least": 2}}},
+]  # fmt: skip
+_events = st.lists(
+    st.tuples(
+        st.integers(0, 10).map(lambda each: each * 30 * 60_000),
+        st.sampled_from(["x:1", "x:2", None]),
+        st.sampled_from(["food-safety", "price"]),
+        st.sampled_from(["p", "q"]),
+        st.sampled_from(["cn:310115", "cn:310112"]),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@given(st.sampled_from(RULES), _events)
+@settings(max_examples=200, deadline=None)
+def test_the_verdict_is_what_the_engine_did(changes: dict[str, Any], rows: list[tuple[Any, ...]]) -> None:
+    rule = checked_rule(**changes)
+    ruleset = RuleSet([rule])
+    matcher, engine = Matcher(ruleset, reference()), Engine(ruleset)
+    events = [
+        event(number, occurred_at=NOW + at, received_at=NOW + 100 * HOUR + number, enterprise=enterprise,
+              category=category, reporter=reporter, region=region)
+        for number, (at, enterprise, category, reporter, region) in enumerate(rows)
+    ]  # fmt: skip
+    for number, each in enumerate(events):
+        found = explain(rule, each, events, reference())
+        facts = matcher.facts(each)
+        assert found.verdict in VERDICTS
+        if not facts:
+            assert found.verdict in ("condition", "no-group")
+            continue
+        decision = engine.add(facts[0], each.received_at)
+        assert (found.verdict == "late") == decision.late
+        assert (found.verdict == "fired") == bool(decision.alerts)
+        if decision.alerts:
+            assert found.alerts == tuple(alert.id for alert in decision.alerts)
+        assert [each.event for each in found.window if each.event == events[number].id] or decision.late
+        assert found.verdict != "below" or any(measure.lacking for measure in found.measures)
+
+
+def test_the_history_that_is_asked_for_is_that_of_the_group() -> None:
+    told = str(history_filter(checked_rule(group_by=["region.county", "product"], case=None, lead=None),
+                              event(region="cn:310115", product="p"), reference()))  # fmt: skip
+    assert "'cn:310115'" in told
+    assert "field='product', operator='=', values=('p',)" in told
