@@ -1,10 +1,16 @@
-"""The history of one id, both ways: what led to it, what followed from it, and every step of all of that, in order."""
+"""The history of one id, both ways: what led to it, what followed from it, and every step of all of that, in order.
+
+Most of what a question costs the engine is taking it in, a good part of that a column at a time, and hardly any of it
+finding the rows. So questions are few, wide rows are asked for by the ids that a narrow question found, and questions
+that do not need each other's answers are asked at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Any, Final
 
 from jianguan.domain.alert import Alert
@@ -16,9 +22,10 @@ from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.ports import EventSummary, History
 from sinks.rows import SHAPES, records_of
-from sinks.select import at, by_ids, checked_limit, chunks, once
+from sinks.select import at, by_ids, checked_limit, chunks
 from sinks.store import BlockStore
 
+_AT_ONCE: Final = 3  # questions
 _FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
 
 # Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence: what finds
@@ -62,6 +69,8 @@ class Historian:
     def __init__(self, store: BlockStore, mask: Callable[[str], str]) -> None:
         self._store = store
         self._mask = mask
+        # Only single questions and chains of them run in these threads, so that none waits for another's thread.
+        self._threads = ThreadPoolExecutor(_AT_ONCE - 1, thread_name_prefix="history")
 
     def history(self, identifier: str, limit: int = 1000) -> History | None:
         """Everything about one id; None when nothing is known by that name."""
@@ -134,33 +143,54 @@ class Historian:
         graph.cases.update((each.id, each) for each in by_ids(self._store, "cases", ids["case"][:limit]))
 
     def _follow(self, graph: _Graph, kind: str, limit: int) -> None:
-        """Close the graph: from events forward, from everything else both ways."""
-        if kind in _FORWARD:
-            self._forward_from_events(graph, kind, limit)
+        """The alerts, facts and cases: from events forward, from everything else both ways."""
+        forward = kind in _FORWARD
+        alerts = self._forward_from_events(graph, kind, limit) if forward else self._alerts_behind(graph)
+        known = list(dict.fromkeys([*graph.alerts, *alerts]))
+
+        def tell() -> None:
+            self._add(graph.alerts, "alerts", alerts)
+            if not forward:
+                self._back_from_alerts(graph, limit)
+
+        _, cases = self._at_once(tell, lambda: self._cases_of(known))
+        for case in cases:
+            graph.cases.setdefault(case.id, case)
+
+    def _alerts_behind(self, graph: _Graph) -> list[str]:
+        """The alerts of the cases of what was found; those cases are added."""
         owners = [task.case for task in graph.tasks.values()]
         owners += [each.case for each in graph.deliveries.values() if each.case]
         owners += [each.about for each in graph.deliveries.values() if kind_of(each.about) == "case"]
         self._add(graph.cases, "cases", owners)
         told_of = [each.about for each in graph.deliveries.values() if kind_of(each.about) == "alert"]
-        in_cases = [alert for case in graph.cases.values() for alert in case.alerts]
-        self._add(graph.alerts, "alerts", told_of if kind in _FORWARD else told_of + in_cases)
-        for case in chain.from_iterable(self._cases_of(chunk) for chunk in chunks(list(graph.alerts))):
-            graph.cases.setdefault(case.id, case)
-        if kind not in _FORWARD:
-            self._back_from_alerts(graph, limit)
-        self._tasks_and_deliveries(graph, limit)
+        return told_of + [alert for case in graph.cases.values() for alert in case.alerts]
 
-    def _forward_from_events(self, graph: _Graph, kind: str, limit: int) -> None:
+    def _forward_from_events(self, graph: _Graph, kind: str, limit: int) -> list[str]:
+        """The alerts that name the events; the facts are added."""
         events = list(graph.events)
         rules = {fact.rule for fact in graph.facts.values()}
-        facts = by_ids(self._store, "facts", events, column="event", limit=limit + 1)
+        facts, alerts = self._at_once(
+            lambda: by_ids(self._store, "facts", events, column="event", limit=limit + 1),
+            lambda: self._alerts_that_name(events, limit),
+        )
         graph.truncated |= len(facts) > limit
-        alerts = by_any(self._store, "alerts", "events", events, limit)
         if kind == "fact":
             facts = [each for each in facts if each.rule in rules]
-            alerts = [each for each in alerts if each.rule in rules]
+            alerts = {each: rule for each, rule in alerts.items() if rule in rules}
         graph.facts.update((fact.id, fact) for fact in facts[:limit])
-        graph.alerts.update((alert.id, alert) for alert in alerts)
+        return list(alerts)
+
+    def _alerts_that_name(self, events: list[str], limit: int) -> dict[str, str]:
+        """The rules of those alerts, by alert."""
+        found: dict[str, str] = {}
+        for chunk in chunks(events):
+            found |= self._store.query(
+                "SELECT DISTINCT id, rule FROM alerts WHERE hasAny(events, {ids:Array(String)})"
+                " ORDER BY id LIMIT {most:UInt32}",
+                {"ids": chunk, "most": limit},
+            )
+        return found
 
     def _back_from_alerts(self, graph: _Graph, limit: int) -> None:
         """The events that an alert names, and the facts of its rule and group in its episode."""
@@ -189,16 +219,29 @@ class Historian:
                     graph.facts[fact.id] = fact
                     graph.events[fact.event] = None
 
+    def _consequences(self, graph: _Graph, asked: str, kind: str, limit: int) -> list[Step]:
+        """The steps of all that was found; tasks and deliveries are added."""
+        while True:
+            self._tasks_and_deliveries(graph, limit)
+            names = [*graph.alerts, *graph.cases, *graph.tasks, *graph.deliveries, *graph.quarantine]
+            subjects = [*graph.events, *graph.facts, *names] or [asked.strip()]
+            steps = self._steps(subjects, [*names, *(graph.events if kind in _FORWARD else ())], limit + 1)
+            # A case itself names only so many alerts: that an alert joined it is then known by its steps alone.
+            joined = [step.subject for step in steps if step.subject not in graph.cases and _is_case(step.subject)]
+            known = len(graph.cases)
+            self._add(graph.cases, "cases", joined)
+            if len(graph.cases) == known:
+                return steps
+
     def _tasks_and_deliveries(self, graph: _Graph, limit: int) -> None:
         cases = list(graph.cases)
         graph.tasks.update((task.id, task) for task in by_ids(self._store, "tasks", cases, column="case"))
         about = [*graph.alerts, *graph.cases, *graph.tasks]
         for chunk in chunks(about):
             rows = self._store.query(
-                f"SELECT {SHAPES['deliveries'].select_list()} FROM deliveries FINAL WHERE id IN ("  # noqa: S608
-                "SELECT id FROM deliveries WHERE about IN {ids:Array(String)}"
-                " UNION ALL SELECT id FROM deliveries WHERE `case` IN {ids:Array(String)})"
-                " ORDER BY id LIMIT {most:UInt32}",
+                f"SELECT {SHAPES['deliveries'].select_list()} FROM deliveries"  # noqa: S608
+                " WHERE about IN {ids:Array(String)} OR `case` IN {ids:Array(String)}"
+                " ORDER BY id, revision DESC LIMIT 1 BY id LIMIT {most:UInt32}",
                 {"ids": chunk, "most": limit + 1},
             )
             graph.truncated |= len(rows) > limit
@@ -209,34 +252,35 @@ class Historian:
         known.update((record.id, record) for record in by_ids(self._store, table, missing))
 
     def _cases_of(self, alerts: list[str]) -> list[Case]:
-        """Cases that these alerts joined, by the record of it too: a case itself names only so many alerts."""
-        rows = self._store.query(
-            f"SELECT {SHAPES['cases'].select_list()} FROM cases FINAL WHERE id IN ("  # noqa: S608
-            "SELECT id FROM cases WHERE hasAny(alerts, {ids:Array(String)})"
-            " UNION ALL SELECT subject FROM trace WHERE hasAny(links, {ids:Array(String)})"
-            " AND startsWith(subject, 'ca-')"
-            " UNION ALL SELECT arrayJoin(links) AS link FROM trace"
-            " WHERE subject IN {ids:Array(String)} AND startsWith(link, 'ca-'))",
-            {"ids": alerts},
-        )
-        return records_of("cases", rows)
+        """Cases of which some revision names one of these alerts."""
+        found: dict[str, None] = {}
+        for chunk in chunks(alerts):
+            rows = self._store.query(
+                "SELECT DISTINCT id FROM cases WHERE hasAny(alerts, {ids:Array(String)})", {"ids": chunk}
+            )
+            found |= dict.fromkeys(row[0] for row in rows)
+        return by_ids(self._store, "cases", list(found))
 
     def _told(self, graph: _Graph, asked: str, kind: str, limit: int) -> History:
-        names = [*graph.alerts, *graph.cases, *graph.tasks, *graph.deliveries, *graph.quarantine]
-        subjects = [*graph.events, *graph.facts, *names]
-        if not subjects:
-            subjects = [asked.strip()]
-        linked = [*names, *(graph.events if kind in _FORWARD else ())]
-        steps = self._steps(subjects, linked, limit + 1)
+        """Everything that hangs on what was found, in order."""
         events = list(graph.events)
         rules = None
         if kind in ("event", "number") and not graph.truncated:
             rules = _rules_met((fact.event, fact.rule) for fact in graph.facts.values())
+
+        steps, rows, (lengths, rules) = self._at_once(
+            lambda: self._consequences(graph, asked, kind, limit),
+            lambda: by_ids(self._store, "events", events[:limit]),
+            lambda: self._of_events(events[:limit], rules),
+        )
+        # An event that came meanwhile: its step was there after it, but was asked for before it.
+        missing = {step.subject for step in steps}.intersection(events[:limit]).difference(row.id for row in rows)
+        rows += by_ids(self._store, "events", sorted(missing))
         return History(
             asked=asked,
             kind=kind,
             steps=steps[:limit],
-            events=self._summaries(events[:limit], rules),
+            events=self._summaries(rows, lengths, rules),
             facts=sorted(graph.facts.values(), key=lambda fact: (fact.time, fact.id)),
             alerts=sorted(graph.alerts.values(), key=lambda alert: (alert.raised_at, alert.id)),
             cases=sorted(graph.cases.values(), key=lambda case: (case.opened_at, case.id)),
@@ -247,48 +291,50 @@ class Historian:
         )
 
     def _steps(self, subjects: list[str], linked: list[str], limit: int) -> list[Step]:
-        """Steps of the subjects, and steps that mention the linked ids, in order."""
+        """Steps of the subjects, and steps that mention the linked ids, in order.
+
+        What happens to an event links to nothing but its facts, so that the steps of events, most of all, need not be
+        searched for links.
+        """
         found: dict[str, Step] = {}
         for of, mentioned in zip_longest(chunks(subjects), chunks(linked), fillvalue=None):
             parts: list[str] = []
             parameters: dict[str, Any] = {"most": limit}
             if of:
-                parts.append("SELECT * FROM trace WHERE subject IN {subjects:Array(String)}")
+                parts.append("subject IN {subjects:Array(String)}")
                 parameters["subjects"] = of
             if mentioned:
-                parts.append("SELECT * FROM trace WHERE hasAny(links, {linked:Array(String)})")
+                parts.append("hasAny(links, {linked:Array(String)}) AND NOT startsWith(subject, 'ev-')")
                 parameters["linked"] = mentioned
             rows = self._store.query(
-                f"SELECT {SHAPES['trace'].select_list()} FROM ({' UNION ALL '.join(parts)})"  # noqa: S608
+                f"SELECT {SHAPES['trace'].select_list()} FROM trace WHERE ({') OR ('.join(parts)})"  # noqa: S608
                 " ORDER BY at, stage, id LIMIT 1 BY id LIMIT {most:UInt32}",
                 parameters,
             )
             found.update((step.id, step) for step in records_of("trace", rows))
         return sorted(found.values(), key=lambda step: (step.at, step.stage, step.id))[:limit]
 
-    def _summaries(self, ids: list[str], known: dict[str, tuple[str, ...]] | None) -> list[EventSummary]:
-        """The events without what is personal, by event time, with the rules whose condition they met.
+    def _of_events(
+        self, ids: list[str], known: dict[str, tuple[str, ...]] | None
+    ) -> tuple[dict[str, int], dict[str, tuple[str, ...]]]:
+        """How long the free text of each event is, and nothing else of what is personal, and the rules that it met.
 
         `known` are those rules by event, when all their facts have been read already.
         """
-        if not ids:
-            return []
-        shape = SHAPES["events"]
-        rules = known or {}
-        rows: list[tuple[Any, ...]] = []
         lengths: dict[str, int] = {}
+        rules = known or {}
         for chunk in chunks(ids):
-            rows += self._store.query(
-                f"SELECT {shape.select_list()} FROM events WHERE id IN {{ids:Array(String)}} LIMIT 1 BY id",  # noqa: S608
-                {"ids": chunk},
-            )
-            # How long the free text is, and nothing else of what is personal.
             sql = "SELECT event, lengthUTF8(text) FROM personal WHERE event IN {ids:Array(String)} AND text IS NOT NULL"
             lengths |= dict(self._store.query(sql, {"ids": chunk}))
             if known is None:
                 sql = "SELECT DISTINCT event, rule FROM facts WHERE event IN {ids:Array(String)}"
                 rules |= _rules_met(self._store.query(sql, {"ids": chunk}))
-        events: list[Event] = records_of("events", rows)
+        return lengths, rules
+
+    def _summaries(
+        self, events: list[Event], lengths: dict[str, int], rules: dict[str, tuple[str, ...]]
+    ) -> list[EventSummary]:
+        """The events without what is personal, by event time, with the rules whose condition they met."""
         summaries = [
             EventSummary(
                 event if event.demand is None else event._replace(demand=self._mask(event.demand)),
@@ -299,19 +345,18 @@ class Historian:
         ]
         return sorted(summaries, key=lambda each: (each.event.occurred_at, each.event.id))
 
+    def _at_once(self, first: Callable[[], Any], *others: Callable[[], Any]) -> tuple[Any, ...]:
+        """What each question answers. The first is asked in this thread."""
+        waiting = [self._threads.submit(each) for each in others]
+        try:
+            answer = first()
+        finally:
+            wait(waiting)
+        return (answer, *(each.result() for each in waiting))
 
-def by_any(store: BlockStore, table: str, column: str, ids: list[str], limit: int) -> list[Any]:
-    """The records of a table whose array `column` has one of `ids`, once each."""
-    found: dict[str, Any] = {}
-    final, first = once(table)
-    for chunk in chunks(ids):
-        rows = store.query(
-            f"SELECT {SHAPES[table].select_list()} FROM {table} {final}"  # noqa: S608
-            f" WHERE hasAny(`{column}`, {{ids:Array(String)}}) ORDER BY id {first} LIMIT {{most:UInt32}}",
-            {"ids": chunk, "most": limit},
-        )
-        found.update((record.id, record) for record in records_of(table, rows))
-    return list(found.values())
+
+def _is_case(identifier: str) -> bool:
+    return kind_of(identifier) == "case"
 
 
 def _belongs(fact: Fact, alert: Alert) -> bool:

@@ -58,26 +58,21 @@ def pick(store: BlockStore, table: str, where: Where, order: str, limit: int) ->
     )
 
 
-def once(table: str) -> tuple[str, str]:
-    """What makes a look-up exact after replays: words after the table's name, and words after its ORDER BY.
-
-    A row with revisions needs the engine's FINAL, which reads whole ranges. Of rows that never change any copy will
-    do, and the indexes lead straight to it.
-    """
-    return ("FINAL", "") if "revision" in SHAPES[table].record._fields else ("", "LIMIT 1 BY id")
-
-
 def by_ids(store: BlockStore, table: str, ids: Sequence[str], column: str = "id", limit: int = MOST_ROWS) -> list[Any]:
-    """The records of a table whose `column` is one of `ids`, once each."""
+    """The records of a table whose `column` is one of `ids`, once each, by id.
+
+    Of rows that never change any copy will do, of others the highest revision: the indexes lead straight to them, where
+    the engine's FINAL would read whole ranges. `column` must be one that all revisions agree on.
+    """
     found: list[Any] = []
     shape = SHAPES[table]
-    final, first = once(table)
+    order = "id, revision DESC" if "revision" in shape.identity else "id"
     for chunk in chunks(ids):
         found += records_of(
             table,
             store.query(
-                f"SELECT {shape.select_list()} FROM {table} {final}"  # noqa: S608
-                f" WHERE `{column}` IN {{ids:Array(String)}} ORDER BY id {first} LIMIT {{most:UInt32}}",
+                f"SELECT {shape.select_list()} FROM {table} WHERE `{column}` IN {{ids:Array(String)}}"  # noqa: S608
+                f" ORDER BY {order} LIMIT 1 BY id LIMIT {{most:UInt32}}",
                 {"ids": chunk, "most": checked_limit(limit)},
             ),
         )

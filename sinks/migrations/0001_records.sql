@@ -229,7 +229,8 @@ ORDER BY id
 SETTINGS index_granularity = 128, min_bytes_for_wide_part = 1073741824,
     non_replicated_deduplication_window = 1000;
 
--- Ordered so that the history of one subject lies together.
+-- Ordered so that the history of one subject lies together. The steps of an event link to nothing but its facts: who
+-- looks for a step by its links skips them, most of the table, by their ids.
 CREATE TABLE IF NOT EXISTS trace (
     id String CODEC(ZSTD(1)),
     subject String CODEC(ZSTD(1)),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
+from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.trace import Records
 from jianguan.ports import History
 from sinks.archive import SqlArchive
@@ -64,6 +68,22 @@ def test_an_event_leads_forward_to_what_followed_and_not_to_its_neighbours(archi
         "quarantine": [],
     }
     assert [each.what for each in history.steps] == ["accepted", "raised", "opened", "assigned", "assigned", "pending"]
+
+
+def test_an_event_that_comes_between_two_questions_is_told_with_its_step(
+    store: BlockStore, told: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, asked = store.query, []
+
+    def before_it_came(sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        if " FROM events " in sql:
+            asked.append(sql)
+        return [] if len(asked) == 1 and " FROM events " in sql else ask(sql, parameters)
+
+    monkeypatch.setattr(store, "query", before_it_came)
+    history = SqlArchive(store, VirtualClock(from_millis(NOW))).history(told.events[0].id)
+    assert history is not None
+    assert [each.event.id for each in history.events] == [told.events[0].id]
 
 
 @pytest.mark.parametrize("table", ["alerts", "cases", "tasks", "deliveries"])
