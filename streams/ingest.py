@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 
 MAX_EVENT: Final = 256 * 1024  # bytes of a record that can be an event; a larger one is quarantined
 MAX_KEPT: Final = 2 * 1024 * 1024  # bytes of a record in quarantine: more than any door of ours takes
-POISON_SAMPLE: Final = 2_000
-POISON_RATIO: Final = 0.95
 _STAGE: Final = STAGES["ingest"]
 
 
@@ -304,31 +302,6 @@ class Ingest:
         step = (make_id("st", receipt), identifier, now, _STAGE, "quarantined", "system", receipt)
         work.places.append(one.place)
         result.records.trace.append(Step(*step, envelope.submission, (), detail))
-
-
-class PoisonGuard:
-    """Tells when nearly everything in a topic is invalid: then the stream stops and says so (DESIGN D9).
-
-    Only records that no door of ours has judged count: who posts rubbish to the API is told at once, and cannot stop
-    the stream for others.
-    """
-
-    def __init__(self, sample: int = POISON_SAMPLE, ratio: float = POISON_RATIO) -> None:
-        self._sample = sample
-        self._ratio = ratio
-        self._counts: dict[str, tuple[int, int]] = {}
-
-    def add(self, topic: str, records: int, bad: int) -> bool:
-        """Count a run; whether the topic is poisoned."""
-        seen, wrong = self._counts.get(topic, (0, 0))
-        seen, wrong = seen + records, wrong + bad
-        if seen >= self._sample:
-            poisoned = wrong / seen >= self._ratio
-            seen, wrong = seen // 2, wrong // 2
-        else:
-            poisoned = False
-        self._counts[topic] = (seen, wrong)
-        return poisoned
 
 
 def _decode(value: bytes, topic: str, envelope: Envelope, record: Record) -> Model:

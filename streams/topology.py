@@ -24,9 +24,10 @@ from jianguan.metrics import Metrics
 from streams.correlate import Correlate, Correlated
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
-from streams.ingest import Ingest, PoisonGuard
+from streams.ingest import Ingest
 from streams.outbox import Outbox
 from streams.owned import Owned
+from streams.poison import PoisonGuard
 from streams.record import Recorder
 from streams.topics import SOURCES, TopicName
 from streams.transport import App, batch_topic, each_run

@@ -19,7 +19,8 @@ from jianguan.domain.fact import Fact
 from jianguan.domain.ids import event_id, fact_id, partition_of
 from jianguan.domain.trace import Records
 from streams.frames import RECORDS
-from streams.ingest import MAX_EVENT, MAX_KEPT, Ingest, Ingested, PoisonGuard
+from streams.ingest import MAX_EVENT, MAX_KEPT, Ingest, Ingested
+from streams.poison import PoisonGuard
 from streams.seen import SeenEvents
 from streams.transport_run import PlainRecord, Run
 from tests.domain.support import DAY, NOW, encoded, reference
