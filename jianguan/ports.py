@@ -154,7 +154,7 @@ class Archive(Protocol):
         self, wanted: Filter, fields: Collection[str], since: int, until: int, max_age: int
     ) -> Iterator[list[Event]]:
         """Events that pass the filter, or more, and whose fact would be of [since, until) ms: those that were judged,
-        in the order in which they were received, in blocks. Of an event's fields, `fields` and what a fact needs are
+        in the order in which they were received, in blocks. Of an event's fields, `fields`, its id and its times are
         filled; `text` too if it is among them, which is personal."""
 
     def count_to_judge(self, wanted: Filter, since: int, until: int, max_age: int) -> int:

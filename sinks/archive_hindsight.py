@@ -10,18 +10,18 @@ from itertools import repeat
 from typing import Any, Final
 
 from jianguan.domain.event import Event
-from jianguan.domain.filters import All, Filter, all_of, fields_of
+from jianguan.domain.filters import All, Filter, all_of, asks_for_absence, fields_of
 from sinks.filtering import Conditions
 from sinks.rows import SHAPES
 from sinks.select import at
 from sinks.store import BlockStore
 
 _COLUMNS: Final = {column.name: column for column in SHAPES["events"].columns}
-_ALWAYS: Final = frozenset(
-    {"id", "kind", "category", "occurred_at", "received_at", "enterprise", "enterprise_name", "region", "industry",
-     "historical"}
-)  # fmt: skip
-_EMPTY: Final[dict[str, Any]] = {"source": "", "source_id": "", "tags": (), "content_hash": ""}
+# Each column costs a read of all events, so only what is asked for is told, and what orders and tells events apart.
+_ALWAYS: Final = frozenset({"id", "occurred_at", "received_at", "historical"})
+_EMPTY: Final[dict[str, Any]] = {
+    "source": "", "source_id": "", "kind": "", "category": "", "tags": (), "content_hash": ""
+}  # fmt: skip
 # What does not fit is put on disk: the answer may be most of the table.
 _SETTINGS: Final = (
     " SETTINGS max_bytes_before_external_sort = 268435456, join_algorithm = 'grace_hash', max_bytes_in_join = 536870912"
@@ -41,7 +41,7 @@ class Hindsight:
 
         A fact is of the moment that its event occurred, or was received if that was earlier. Those that came more
         than `max_age` ms after they had occurred were not judged and are left out, unless they are historical. Of an
-        event's fields, `fields` and what every fact needs are filled.
+        event's fields, `fields`, its id and its times are filled.
         """
         names = [name for name in Event._fields if name in _COLUMNS and name in _ALWAYS | set(fields)]
         with_text = "text" in fields
@@ -80,7 +80,8 @@ class Hindsight:
     def _words(wanted: Filter, conditions: Conditions) -> str:
         """The join with the free texts: all of them, or, if the filter needs words in them, those that hold some."""
         parts = wanted.parts if isinstance(wanted, All) else (wanted,)
-        needed = [part for part in parts if fields_of(part) == {"text"}]
+        # An event without a text has no row to join with: what may hold of it is asked afterwards.
+        needed = [part for part in parts if fields_of(part) == {"text"} and not asks_for_absence(part)]
         inner = Conditions(others={"text": "text"}, parameters=conditions.parameters)
         if not needed:
             return " LEFT ANY JOIN (SELECT event, text FROM personal) AS words ON words.event = events.id"

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from jianguan.cli import printable
 from jianguan.cli.render import cell, grid, listed, moment
+from jianguan.domain.statutory import SHANGHAI
 
 _BAR: Final = 50  # characters
 _VERDICT_STYLE: Final = {"fired": "bold red", "already": "red", "late": "yellow", "too-old": "yellow"}
@@ -67,7 +68,7 @@ def backtest(found: Mapping[str, Any]) -> Iterator[RenderableType]:
     """What a rule would have done: a chart, the difference, the load."""
     candidate, against = found["candidate"], found.get("against")
     yield cell(f"{candidate['id']} v{candidate['version']} · {candidate['title_zh']}", "bold")
-    yield cell(f"{moment(found.get('since'))} – {moment(found.get('until'))}")
+    yield cell(f"{moment(found.get('since'), SHANGHAI)} – {moment(found.get('until'), SHANGHAI)}")
     figures = f"{found['alerts']} alerts of {found['groups']} groups; {found['events']} events looked at, "
     figures += f"{found['facts']} facts, {found['late']} late, {found['limited']} beyond the limit"
     yield cell(figures)
@@ -114,7 +115,7 @@ def chart(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _start(value: Any, bucket: int) -> str:
-    local = datetime.fromisoformat(str(value)).astimezone()
+    local = datetime.fromisoformat(str(value)).astimezone(SHANGHAI)  # stretches of days begin at midnight there
     return local.strftime("%Y-%m-%d %H:%M" if bucket < timedelta(days=1) / timedelta(milliseconds=1) else "%Y-%m-%d")
 
 

@@ -77,6 +77,11 @@ def fields_of(filter_: Filter) -> set[str]:
     return {test.field for test in _tests(filter_)}
 
 
+def asks_for_absence(filter_: Filter) -> bool:
+    """Whether an event may pass because it lacks a field."""
+    return any(test.operator == "missing" for test in _tests(filter_))
+
+
 def _tests(filter_: Filter) -> Iterator[Test]:
     if isinstance(filter_, Test):
         yield filter_

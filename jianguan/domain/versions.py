@@ -17,6 +17,7 @@ from jianguan.domain.trace import STAGES, Step
 ACTIVATED: Final = "activated"
 APPROVED: Final = "approved"
 WITHDRAWN: Final = "withdrawn"
+TRIED: Final = "tried"  # on history, with a condition that reads what is personal
 WHATS: Final = (ACTIVATED, APPROVED, WITHDRAWN)
 SUBJECT: Final = "rule/"
 
@@ -117,6 +118,13 @@ def approved(approval: Approval) -> Step:
     """The step of an approval."""
     detail = {"hash": approval.hash, "reason": approval.reason}
     return _step(approval.rule, APPROVED, approval.at, approval.person, detail, approval.hash, approval.person)
+
+
+def tried(rule: str, content: str, at: int, fields: Iterable[str], text: str) -> Step:
+    """The step that says that a draft was tried whose condition reads personal fields: by its result, a condition may
+    tell of them."""
+    detail = {"hash": content, "fields": sorted(fields), "text": text}
+    return _step(rule, TRIED, at, "operator", detail, content, str(at))
 
 
 def _step(rule: str, what: str, at: int, actor: str, detail: Mapping[str, object], *parts: str) -> Step:

@@ -13,13 +13,13 @@ from jianguan.domain.explanation import Explanation
 from jianguan.domain.filters import Test
 from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel
 from jianguan.domain.trace import Records, Step
-from jianguan.domain.versions import Approval, Ledger, approved
+from jianguan.domain.versions import Approval, Ledger, approved, tried
 from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import Archive, RuleHistory, Store
 from jianguan.wiring.restore import FOREVER
 from rules.activation import rule_of
 from rules.backtest import Backtest
-from rules.explain import explain, fact_time, history_filter
+from rules.explain import PERSONAL, explain, fact_time, history_filter
 from rules.fields import FIELDS
 from rules.pushdown import fields_of_rule
 from rules.reference import Reference
@@ -91,6 +91,10 @@ class StoredRuleTools:
         """What the rule would have done; `progress(done, of)` may raise to end the work."""
         rule, against = self._rules(request)
         trial = Backtest(rule, against, self._reference, request.since, request.until)
+        personal = PERSONAL & trial.fields
+        if request.text and personal:
+            now = to_millis(self._clock.now())
+            self._record.record([tried(rule.id, rule.content_hash, now, personal, request.text)])
         since = max(0, trial.from_)
         total = self._archive.count_to_judge(trial.filter, since, request.until, self._max_age)
         done = 0

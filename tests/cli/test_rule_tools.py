@@ -122,7 +122,7 @@ def test_an_interrupted_backtest_is_cancelled(serve: Callable[[Answer], None], m
 def test_a_chart_has_a_line_for_each_stretch_of_time() -> None:
     lines = list(rule_output.chart(REPORT))
     assert len(lines) == 2
-    assert lines[0].endswith(f"{'█' * 38}{'░' * 12} 3 (4)")
+    assert lines[0] == f"2026-11-23 {'█' * 38}{'░' * 12} 3 (4)"
     assert lines[1].endswith(f"{'█' * 25} 2 (0)")
     empty = {**REPORT, "buckets": [{"start": "2026-01-01T00:00:00Z", "alerts": 0, "against": 0}], "against": None}
     assert [line.split()[-1] for line in rule_output.chart(empty)] == ["0"]

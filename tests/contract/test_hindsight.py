@@ -91,6 +91,17 @@ def test_words_are_looked_for_in_the_free_text(store: BlockStore, archive: SqlAr
     assert sorted(each.id for each in found) == sorted([events[0].id] if needed else [events[0].id, events[3].id])
 
 
+@pytest.mark.parametrize(
+    "wanted", [Test("text", "missing"), Some((Test("text", "missing"), Test("text", "=", ("b",))))]
+)
+def test_an_event_without_a_text_passes_where_none_is_asked_for(
+    store: BlockStore, archive: SqlArchive, wanted: Filter
+) -> None:
+    events = [event(1, text="a"), event(2)]
+    tell(store, events)
+    assert [each.id for each in asked(archive, wanted, fields=("text",))] == [events[1].id]
+
+
 def test_nothing_passes_the_filter_that_nothing_passes(store: BlockStore, archive: SqlArchive) -> None:
     tell(store, [event(1)])
     assert asked(archive, NOTHING) == []

@@ -153,6 +153,20 @@ def test_a_backtest_ends_when_it_is_told_to(place: Place) -> None:
         tools.backtest(request, lambda *_: None)
 
 
+def test_a_draft_that_reads_what_is_personal_is_recorded(place: Place) -> None:
+    place.write()
+    tools = place.tools(place.rulebook())
+    draft = json.dumps(rule_file(condition='text.startsWith("王")'), ensure_ascii=False)
+    tools.backtest(BacktestRequest("a-rule", NOW - DAY, NOW), lambda *_: None)
+    assert place.store.query("SELECT count() FROM trace WHERE what = 'tried'") == [(0,)]
+    tools.backtest(BacktestRequest("", NOW - DAY, NOW, draft), lambda *_: None)
+    ((subject, detail),) = place.store.query("SELECT subject, detail FROM trace WHERE what = 'tried'")
+    assert subject == "rule/a-rule"
+    assert json.loads(detail)["fields"] == ["text"]
+    assert json.loads(detail)["text"] == draft
+    assert place.record.ledger().versions("a-rule")[0].version == 1
+
+
 def test_what_cannot_be_tried_says_why(place: Place) -> None:
     place.write()
     tools = place.tools(place.rulebook())
