@@ -12,6 +12,7 @@ import json
 import random
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 from jianguan.clock import Clock, SystemClock, to_millis
@@ -27,6 +28,7 @@ from sinks.embedded import EmbeddedStore
 _FACT_EVERY = 5
 _ALERT_EVERY = 500
 _ENTERPRISES = 20_000
+_WATCHED_S = 15
 _KINDS = ("complaint", "violation", "consumer-rights")
 
 
@@ -203,6 +205,13 @@ def measure_look_ups(store: EmbeddedStore, clock: Clock, events: int) -> list[di
             ask()
             took.append(clock.monotonic() - before)
         results.append(_times(what, took) | {"events": events})
+    took = []
+    for _ in range(_WATCHED_S):
+        before = clock.monotonic()
+        archive.overview(start)
+        took.append(clock.monotonic() - before)
+        time.sleep(max(0.0, before + 1.0 - clock.monotonic()))
+    results.append(_times("overview once a second", took) | {"events": events})
     return results
 
 

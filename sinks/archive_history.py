@@ -8,7 +8,6 @@ that do not need each other's answers are asked at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
@@ -21,11 +20,11 @@ from jianguan.domain.fact import Fact
 from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.ports import EventSummary, History
+from sinks.at_once import AtOnce
 from sinks.rows import SHAPES, records_of
 from sinks.select import at, by_ids, checked_limit, chunks
 from sinks.store import BlockStore
 
-_AT_ONCE: Final = 3  # questions
 _FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
 
 # Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence: what finds
@@ -69,8 +68,7 @@ class Historian:
     def __init__(self, store: BlockStore, mask: Callable[[str], str]) -> None:
         self._store = store
         self._mask = mask
-        # Only single questions and chains of them run in these threads, so that none waits for another's thread.
-        self._threads = ThreadPoolExecutor(_AT_ONCE - 1, thread_name_prefix="history")
+        self._at_once = AtOnce()
 
     def history(self, identifier: str, limit: int = 1000) -> History | None:
         """Everything about one id; None when nothing is known by that name."""
@@ -344,15 +342,6 @@ class Historian:
             for event in events
         ]
         return sorted(summaries, key=lambda each: (each.event.occurred_at, each.event.id))
-
-    def _at_once(self, first: Callable[[], Any], *others: Callable[[], Any]) -> tuple[Any, ...]:
-        """What each question answers. The first is asked in this thread."""
-        waiting = [self._threads.submit(each) for each in others]
-        try:
-            answer = first()
-        finally:
-            wait(waiting)
-        return (answer, *(each.result() for each in waiting))
 
 
 def _is_case(identifier: str) -> bool:
