@@ -10,24 +10,24 @@
 -- what an insert and its merges cost is compressing small pieces.
 
 CREATE TABLE IF NOT EXISTS events (
-    id String CODEC(ZSTD(1)),
+    id String CODEC(LZ4),
     source LowCardinality(String),
-    source_id String CODEC(ZSTD(1)),
+    source_id String CODEC(LZ4),
     kind LowCardinality(String),
     nature LowCardinality(Nullable(String)),
-    number Nullable(String) CODEC(ZSTD(1)),
+    number Nullable(String) CODEC(LZ4),
     category LowCardinality(String),
     matter LowCardinality(Nullable(String)),
-    occurred_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
-    received_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
-    enterprise Nullable(String) CODEC(ZSTD(1)),
-    enterprise_name Nullable(String) CODEC(ZSTD(1)),
+    occurred_at DateTime64(3, 'UTC') CODEC(Delta, LZ4),
+    received_at DateTime64(3, 'UTC') CODEC(Delta, LZ4),
+    enterprise Nullable(String) CODEC(LZ4),
+    enterprise_name Nullable(String) CODEC(LZ4),
     region LowCardinality(Nullable(String)),
     industry LowCardinality(Nullable(String)),
     product LowCardinality(Nullable(String)),
     platform LowCardinality(Nullable(String)),
     channel LowCardinality(Nullable(String)),
-    address Nullable(String) CODEC(ZSTD(1)),
+    address Nullable(String) CODEC(LZ4),
     latitude Nullable(Float64),
     longitude Nullable(Float64),
     amount_fen Nullable(Int64),
@@ -37,16 +37,16 @@ CREATE TABLE IF NOT EXISTS events (
     serious_count Nullable(Int64),
     minor_count Nullable(Int64),
     penalty_fen Nullable(Int64),
-    inspection Nullable(String) CODEC(ZSTD(1)),
+    inspection Nullable(String) CODEC(LZ4),
     right LowCardinality(Nullable(String)),
     outcome LowCardinality(Nullable(String)),
     compensation_fen Nullable(Int64),
     status LowCardinality(Nullable(String)),
-    demand Nullable(String) CODEC(ZSTD(1)),
-    reporter Nullable(String) CODEC(ZSTD(1)),
+    demand Nullable(String) CODEC(LZ4),
+    reporter Nullable(String) CODEC(LZ4),
     tags Array(LowCardinality(String)),
     historical Bool,
-    content_hash String CODEC(ZSTD(1)),
+    content_hash String CODEC(LZ4),
     INDEX by_number number TYPE bloom_filter(0.001) GRANULARITY 16,
     INDEX by_source_id source_id TYPE bloom_filter(0.001) GRANULARITY 16,
     INDEX by_enterprise enterprise TYPE bloom_filter(0.01) GRANULARITY 4,
@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS events (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYear(received_at)
 ORDER BY id
-SETTINGS index_granularity = 1024, min_bytes_for_wide_part = 1073741824,
+SETTINGS index_granularity = 512, min_bytes_for_wide_part = 1073741824,
     non_replicated_deduplication_window = 1000;
 
 -- Personal fields, once and apart: whoever may read events may still not read these.
