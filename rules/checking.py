@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -14,10 +15,14 @@ from pydantic import BaseModel, ValidationError
 
 from jianguan.errors import SourceError
 from rules import model
+from rules.calendar import calendar_of
 from rules.cel.environment import Checked, Environment
 from rules.cel.tree import Call, Constant, walk
+from rules.judging import extra_conditions, judging_of, triggers
 from rules.loader import Document, Place, nearest
 from rules.model import LEVELLED_FIELDS, CaseSpec, JointTable, LeadTable, RuleFile
+from rules.model_base import CELLS, milliseconds, working_days
+from rules.model_trigger import Measure, Percentile, Rate, Ratio
 from rules.reference import Reference, spelled
 from rules.rule import Rule, build
 
@@ -30,6 +35,11 @@ _MODELS: Final[dict[Place, type[BaseModel]]] = {
     ("trigger", "count"): model.Count,
     ("trigger", "distinct"): model.Distinct,
     ("trigger", "sum"): model.Sum,
+    **dict.fromkeys([("trigger", name) for name in ("avg", "min", "max", "median")], Measure),
+    ("trigger", "percentile"): Percentile,
+    ("trigger", "ratio"): Ratio,
+    ("trigger", "rate"): Rate,
+    ("trigger", "not"): model.Trigger,
     ("case",): CaseSpec,
     ("lead",): LeadTable,
     ("joint",): JointTable,
@@ -66,22 +76,37 @@ class Checker:
             return None, errors
         checked, faults = self._condition(document, file)
         errors.extend(faults)
+        extras: list[Checked] = []
+        for place, text in extra_conditions(file):
+            extra, faults = self._checked(document, place, text)
+            errors.extend(faults)
+            extras += [extra] if extra is not None else []
         errors.extend(self._names(document, file))
+        errors.extend(_windows(document, file))
         stem = PurePath(document.path).stem
         if document.path and file.id != stem:
             errors.append(document.error(("id",), f"the id {file.id!r} is not the file's name", f"write {stem}"))
         if errors or checked is None:
             return None, errors
-        return build(file, document.path, checked), []
+        return build(file, document.path, checked, extras, self._calendar), []
+
+    @cached_property
+    def _calendar(self) -> tuple[int, ...]:
+        return calendar_of(self._reference.working_days)
 
     def _condition(self, document: Document, file: RuleFile) -> tuple[Checked | None, list[SourceError]]:
         """The checked condition, with the kinds of `on` as a part of it."""
-        line, column = document.text_position(("condition",))
+        alone, faults = self._checked(document, ("condition",), file.condition)
+        return None if alone is None else self._environment.check(with_kinds(file)), faults
+
+    def _checked(self, document: Document, place: Place, text: str) -> tuple[Checked | None, list[SourceError]]:
+        """A condition that stands somewhere in the file."""
+        line, column = document.text_position(place)
         try:
-            alone = self._environment.check(file.condition, path=document.path, line=line, column=column)
+            alone = self._environment.check(text, path=document.path, line=line, column=column)
         except SourceError as error:
             return None, [error]
-        return self._environment.check(with_kinds(file)), list(self._codes(document, alone, line, column))
+        return alone, list(self._codes(document, alone, line, column))
 
     def _codes(self, document: Document, checked: Checked, line: int, column: int) -> Iterator[SourceError]:
         """Codes in the condition that no list has."""
@@ -120,11 +145,14 @@ class Checker:
             (("group_by",) if isinstance(file.group_by, str) else ("group_by", number), field)
             for number, field in enumerate(file.groups)
         ]
-        if file.trigger.distinct is not None:
-            named.append((("trigger", "distinct", "of"), file.trigger.distinct.of))
+        named += [
+            ((*place, "distinct", "of"), trigger.distinct.of)
+            for place, trigger in triggers(file)
+            if trigger.distinct is not None
+        ]
         for place, field in named:
             tree, dot, level = field.partition(".")
-            if dot and level not in self._levels[tree]:
+            if dot and tree in self._levels and level not in self._levels[tree]:
                 yield document.error(place, f"{tree} has no level {level}", nearest(level, self._levels[tree]))
 
     def _table_codes(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
@@ -139,12 +167,14 @@ class Checker:
 
 
 def with_kinds(file: RuleFile) -> str:
-    """The condition with the kinds of `on` in front of it."""
+    """The condition with the kinds of `on`, and what else an event must have, in front of it."""
     kinds = sorted(set(file.on))
-    if len(kinds) == len(model.KINDS):
-        return file.condition
-    test = f'kind == "{kinds[0]}"' if len(kinds) == 1 else f"kind in {json.dumps(kinds)}"
-    return f"{test} && ({file.condition}\n)"
+    tests = [f"({file.condition}\n)"]
+    if file.window.within_m is not None:
+        tests.insert(0, "present(latitude) && present(longitude)")
+    if len(kinds) < len(model.KINDS):
+        tests.insert(0, f'kind == "{kinds[0]}"' if len(kinds) == 1 else f"kind in {json.dumps(kinds)}")
+    return file.condition if len(tests) == 1 else " && ".join(tests)
 
 
 def shape(document: Document) -> tuple[RuleFile | None, list[SourceError]]:
@@ -194,6 +224,22 @@ def _groups(document: Document, file: RuleFile) -> Iterator[SourceError]:
         yield document.error(("clock",), "a clock runs for a case, and this rule opens none", "add case", key=True)
 
 
+def _windows(document: Document, file: RuleFile) -> Iterator[SourceError]:
+    """Parts of a window that do not go together."""
+    window, working = file.window, working_days(file.window.size) is not None
+    at: Place = ("window",)
+    if working and window.kind != "sliding":
+        yield document.error((*at, "size"), "only a sliding window counts working days", "write days, as in 7d")
+    rates = [place for place, trigger in triggers(file) if trigger.rate is not None]
+    if rates and (working or window.kind == "session" or window.within_m is not None):
+        hint = "use a sliding or tumbling window of a fixed length"
+        yield document.error((*rates[0], "rate"), "a rate needs windows that can be laid one behind another", hint)
+    judging = judging_of(file, (), ())
+    if judging is not None and judging.settled and not milliseconds(window.lateness):
+        hint = "say in window.lateness how long after it happened an event may still come in, for example 1d"
+        yield document.error(at, "the clock settles this rule, and nothing would count: lateness is 0s", hint, key=True)
+
+
 def explain(document: Document, error: ValidationError) -> list[SourceError]:
     """One fault a place. Where a value may have several shapes, the one that got furthest speaks."""
     best: dict[Place, tuple[tuple[int, bool], Place, Any]] = {}
@@ -231,7 +277,8 @@ def _fault(document: Document, place: Place, problem: Any) -> SourceError:
 
 def _form(pattern: str, problem: Any) -> str:
     if pattern == model.FIELD_PATTERN:
-        known = [*model.PLAIN_FIELDS, "region.province", "region.city", "region.county", "industry.section"]
+        levels = ["region.province", "region.city", "region.county", "industry.section"]
+        known = [*model.PLAIN_FIELDS, *levels, *(f"cell.{side}" for side in CELLS)]
         return nearest(str(problem.get("input", "")), known)
     if "[a-z0-9]+" in pattern:
         return "a-z, 0-9 and single dashes"

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from jianguan.domain.codes import CodeTree
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from rules.cel.matching import OnError, compile_many
+from rules.cells import cell_of
+from rules.judging import Judging
+from rules.keys import HISTORICAL, carry
+from rules.model_base import CELLS
 from rules.reference import Reference
 from rules.rule import SEPARATOR, Rule
 from rules.ruleset import RuleSet
@@ -48,7 +52,7 @@ class Matcher:
         suffix = f"{len(name)}:{name}".encode("utf-8", "surrogatepass")
         shared = (event.enterprise, event.enterprise_name, event.region, event.industry, event.category)
         for index in indices:
-            digest_of_rule, rule, version, key_of, number_of, member_of = self._plans[index]
+            digest_of_rule, rule, version, key_of, number_of, member_of, carried_of = self._plans[index]
             key = key_of(event)
             if key is None:
                 continue
@@ -66,6 +70,7 @@ class Matcher:
                 None if number is None else float(number),
                 None if member_of is None else member_of(event),
                 *shared,
+                None if carried_of is None else carried_of(event),
             )
             found.append(tuple.__new__(Fact, values))  # a third quicker than Fact(...); tests hold the order
         return found
@@ -80,6 +85,7 @@ class _Plan(NamedTuple):
     key_of: Getter
     number_of: Callable[[Event], int | None] | None
     member_of: Getter | None
+    carried_of: Callable[[Event], str] | None
 
 
 def _plan(rule: Rule, reference: Reference) -> _Plan:
@@ -92,6 +98,7 @@ def _plan(rule: Rule, reference: Reference) -> _Plan:
         key_of=_key(rule, reference),
         number_of=attrgetter(rule.sum_of) if rule.sum_of else None,
         member_of=getter(rule.distinct_of, reference) if rule.distinct_of else None,
+        carried_of=carrier(rule.judging, reference) if rule.judging is not None else None,
     )
 
 
@@ -109,9 +116,29 @@ def _key(rule: Rule, reference: Reference) -> Getter:
     return key
 
 
+def carrier(judging: Judging, reference: Reference) -> Callable[[Event], str]:
+    """What the facts of a rule carry: which of its conditions the event meets, and the values that it asks for."""
+    met = compile_many([(str(bit), checked) for bit, checked in enumerate(judging.extras)])
+    reads: list[Callable[[Event], Any]] = [
+        getter(name, reference) if "." in name or name == "address" else attrgetter(name) for name in judging.carried
+    ]
+
+    def carried(event: Event) -> str:
+        mask = HISTORICAL if event.historical else 0
+        for place in met(event):
+            mask |= 2 << place
+        return carry(mask, [read(event) for read in reads])
+
+    return carried
+
+
 def getter(field: str, reference: Reference) -> Getter:
-    """Reads a field of an event, or a level of its region or industry; an empty text is a missing value."""
+    """Reads a field of an event, a level of its region or industry, or its square of the map; an empty text is a
+    missing value."""
     name, dot, level = field.partition(".")
+    if name == "cell":
+        side = CELLS[level]
+        return lambda event: cell_of(event.latitude, event.longitude, side)
     read: Getter = attrgetter(name)
     if not dot:
         if name == "address":  # the only one that may be an empty text

@@ -6,140 +6,46 @@ departments, or the checker of conditions, is checked in `ruleset.py`; what runs
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from jianguan.domain.alert import Severity
+from rules.model_base import DAY as DAY
+from rules.model_base import FIELD_PATTERN as FIELD_PATTERN
+from rules.model_base import LEVELLED_FIELDS as LEVELLED_FIELDS
+from rules.model_base import NUMBER_FIELDS as NUMBER_FIELDS
+from rules.model_base import PLAIN_FIELDS as PLAIN_FIELDS
+from rules.model_base import Condition, GroupField, Model, PositiveDuration, Prose
+from rules.model_base import Line as Line
+from rules.model_base import Slug as Slug
+from rules.model_base import milliseconds as milliseconds
+from rules.model_trigger import Count as Count
+from rules.model_trigger import Distinct as Distinct
+from rules.model_trigger import Sum as Sum
+from rules.model_trigger import Trigger as Trigger
+from rules.model_trigger import Window as Window
 
 Status = Literal["active", "shadow", "retired"]
 Kind = Literal["complaint", "violation", "consumer-rights"]
 KINDS: Final[tuple[Kind, ...]] = ("complaint", "violation", "consumer-rights")
 
-# Fields of an event that name something: what facts may be grouped by and what may be counted apart.
-PLAIN_FIELDS: Final = (
-    "enterprise", "region", "industry", "category", "matter", "product", "platform", "address", "reporter",
-    "channel", "source", "right",
-)  # fmt: skip
-LEVELLED_FIELDS: Final = ("region", "industry")
-# Whole numbers of at least 0: what may be summed.
-NUMBER_FIELDS: Final = (
-    "amount_fen",
-    "penalty_fen",
-    "compensation_fen",
-    "critical_count",
-    "serious_count",
-    "minor_count",
-)
 
-FIELD_PATTERN = r"^(" + "|".join(PLAIN_FIELDS) + r"|(region|industry)\.[a-z]+(-[a-z]+)*)$"
-_DURATION = re.compile(r"(0|[1-9][0-9]{0,5})(s|m|h|d)")
-_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-DAY: Final = _UNITS["d"]
-LONGEST: Final = 3660 * DAY
-
-
-def milliseconds(duration: str) -> int:
-    """`90s`, `30m`, `24h`, `7d` in milliseconds. ValueError for anything else."""
-    found = _DURATION.fullmatch(duration)
-    if not found:
-        raise ValueError(f"{duration!r} is not a duration")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _duration(value: object) -> object:
-    if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise PydanticCustomError("duration", "is a duration such as 90s, 30m, 24h or 7d")
-    if milliseconds(value) > LONGEST:
-        raise PydanticCustomError("duration", "is longer than 3660d")
-    return value
-
-
-def _positive(value: object) -> object:
-    value = _duration(value)
-    if isinstance(value, str) and not milliseconds(value):
-        raise PydanticCustomError("duration", "must be longer than nothing")
-    return value
-
-
-Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^(0|[1-9][0-9]{0,5})(s|m|h|d)$")]
-PositiveDuration = Annotated[str, BeforeValidator(_positive), Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d)$")]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-GroupField = Annotated[str, Field(pattern=FIELD_PATTERN, max_length=64)]
-Line = Annotated[str, Field(min_length=1, max_length=300)]
-Prose = Annotated[str, Field(min_length=1, max_length=4_000)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
-
-
-class Title(_Model):
+class Title(Model):
     """What the alert is called, in both languages."""
 
     zh: Annotated[str, Field(min_length=1, max_length=100, description="In Chinese.")]
     en: Annotated[str, Field(min_length=1, max_length=140, description="In English.")]
 
 
-class Runbook(_Model):
+class Runbook(Model):
     """What whoever gets the alert should do: a text, or a list of steps, in both languages."""
 
     zh: Prose | list[Line] = Field(description="In Chinese.")
     en: Prose | list[Line] = Field(description="In English.")
 
 
-class Window(_Model):
-    """How much time a trigger looks at."""
-
-    kind: Literal["sliding", "tumbling"] = Field(
-        default="sliding",
-        description="sliding: the `size` before each fact. tumbling: calendar-like periods of `size`.",
-    )
-    size: PositiveDuration = Field(description="Length of the window: 30m, 24h, 7d.")
-    lateness: Duration = Field(
-        default="0s", description="How much older than newest fact minus size a fact may be and still count."
-    )
-
-
-class Count(_Model):
-    """The number of facts in the window."""
-
-    at_least: Annotated[int, Field(ge=1, le=1_000_000, description="Holds from this number on.")]
-
-
-class Distinct(_Model):
-    """The number of different values of a field among the facts in the window; a missing value is not counted."""
-
-    of: GroupField = Field(description="The field whose values are told apart.")
-    at_least: Annotated[int, Field(ge=1, le=1_000_000, description="Holds from this number on.")]
-
-
-class Sum(_Model):
-    """The sum of a field over the facts in the window; a missing value counts as 0."""
-
-    of: Literal["amount_fen", "penalty_fen", "compensation_fen", "critical_count", "serious_count", "minor_count"] = (
-        Field(description="The field to add up: a whole number of at least 0; money in fen.")
-    )
-    at_least: Annotated[int, Field(ge=1, le=10**18, description="Holds from this sum on.")]
-
-
-class Trigger(_Model):
-    """When there is an alert: all clauses given must hold over the window."""
-
-    count: Count | None = Field(default=None, description="How many facts.")
-    distinct: Distinct | None = Field(default=None, description="How many different values.")
-    sum: Sum | None = Field(default=None, description="How much in total.")
-
-    @model_validator(mode="after")
-    def _some_clause(self) -> Self:
-        if self.count is None and self.distinct is None and self.sum is None:
-            raise PydanticCustomError("no-clause", "needs at least one of count, distinct, sum")
-        return self
-
-
-class CaseSpec(_Model):
+class CaseSpec(Model):
     """Which alerts belong to one case."""
 
     key: GroupField | Literal["group"] = Field(
@@ -147,7 +53,7 @@ class CaseSpec(_Model):
     )
 
 
-class LeadTable(_Model):
+class LeadTable(Model):
     """A lead department that depends on one of the group's fields."""
 
     by: GroupField = Field(description="One of the fields in group_by.")
@@ -155,7 +61,7 @@ class LeadTable(_Model):
     default: Slug = Field(description="The department for every other value.")
 
 
-class JointTable(_Model):
+class JointTable(Model):
     """Assisting departments that depend on one of the group's fields."""
 
     by: GroupField = Field(description="One of the fields in group_by.")
@@ -163,7 +69,7 @@ class JointTable(_Model):
     default: list[Slug] = Field(default=[], description="The departments for every other value.")
 
 
-class Limits(_Model):
+class Limits(Model):
     """What one rule may use."""
 
     facts_per_key: Annotated[int, Field(ge=10, le=200_000)] = Field(
@@ -171,7 +77,7 @@ class Limits(_Model):
     )
 
 
-class RuleFile(_Model):
+class RuleFile(Model):
     """A rule: which events matter, how they add up to an alert, and who has to act on it."""
 
     id: Slug = Field(description="Name of the rule and of its file. Ids never change meaning.")
@@ -192,7 +98,7 @@ class RuleFile(_Model):
         default=[], description="Codes of the supervised matters that the rule covers."
     )
     on: Annotated[list[Kind], Field(min_length=1)] = Field(description="The kinds of event it looks at.")
-    condition: Annotated[str, Field(min_length=1, max_length=8_000)] = Field(
+    condition: Condition = Field(
         description="A CEL expression over the event; true makes the event a fact of this rule."
     )
     group_by: GroupField | Annotated[list[GroupField], Field(min_length=1, max_length=4)] = Field(

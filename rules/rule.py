@@ -6,17 +6,17 @@ It must not know files, positions or conditions' syntax.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
+from rules.calendar import ZONE_OFFSET, Span, WorkingSpan, span_of
+from rules.judging import Judging, judging_of
 from rules.model import DAY, CaseSpec, JointTable, LeadTable, RuleFile, Runbook, milliseconds
 
 SEPARATOR: Final = "\x1f"
-# Days begin at midnight of China Standard Time; it has had no summer time since 1991, so a constant is exact.
-ZONE_OFFSET: Final = 8 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class Rule:
     clock: str | None
     notify: bool
     facts_per_key: int
+    span: Span | None = None  # of a sliding window that counts working days; `size` is then as long as it can get
+    judging: Judging | None = None  # of a rule that is judged over whole facts
     checked: Any = field(default=None, compare=False, repr=False)  # rules.cel's checked condition
 
     @property
@@ -106,10 +108,17 @@ class Rule:
         return f"{self.lead_of(values)}|{kind}|{value}"
 
 
-def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
-    """The rule in a file whose names have been checked."""
+def build(
+    file: RuleFile, path: str = "", checked: Any = None, extras: Sequence[Any] = (), calendar: Sequence[int] = ()
+) -> Rule:
+    """The rule in a file whose names have been checked. `extras` are the checked conditions beside the rule's own, in
+    the order of `extra_conditions`; `calendar` is asked by rules that count working days."""
     trigger, window = file.trigger, file.window
-    size = milliseconds(window.size)
+    judging = judging_of(file, extras, calendar)
+    span = span_of(window.size, calendar)
+    size = span.size
+    lateness = milliseconds(window.lateness)
+    back = size if judging is None else judging.back
     episode = milliseconds(file.episode) if file.episode else size
     lead, joint = file.lead, file.joint
     thresholds = {
@@ -133,8 +142,8 @@ def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
         condition=file.condition,
         groups=file.groups,
         size=size,
-        lateness=milliseconds(window.lateness),
-        retention=2 * size + milliseconds(window.lateness),
+        lateness=lateness,
+        retention=2 * back + lateness,
         periods=Grid.of(size) if window.kind == "tumbling" else None,
         episodes=Grid.of(episode),
         count=trigger.count.at_least if trigger.count else 1,
@@ -154,6 +163,8 @@ def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
         clock=file.clock,
         notify=file.notify and file.status == "active",
         facts_per_key=file.limits.facts_per_key,
+        span=span if isinstance(span, WorkingSpan) else None,
+        judging=judging,
         checked=checked,
     )
 

@@ -120,13 +120,27 @@ def run(rule: Rule, tests: TestFile, document: Document, reference: Reference) -
 def _run_case(case: TestCase, defaults: dict[str, Any], matcher: Matcher, engine: Engine) -> tuple[list[str], int]:
     alerts: list[Alert] = []
     facts = late = 0
+    now = to_millis(case.start or datetime.fromisoformat(START))
     for event in events_of(case, defaults):
+        now = event.received_at
+        alerts.extend(_elapsed(engine, now))
         for fact in matcher.facts(event):
             decision = engine.add(fact, event.received_at)
             facts += 1
             late += decision.late
             alerts.extend(decision.alerts)
+    if case.until is not None:
+        now = to_millis(case.start or datetime.fromisoformat(START)) + offset_ms(case.until)
+        alerts.extend(_elapsed(engine, now))
+    while case.until is None and (due := engine.due()) is not None:
+        alerts.extend(_elapsed(engine, due))
     return list(_compare(case, alerts, facts, late)), len(alerts)
+
+
+def _elapsed(engine: Engine, now: int) -> Iterator[Alert]:
+    """What the clock settles on its way to `now`, at the moments at which it does."""
+    while (due := engine.due()) is not None and due <= now:
+        yield from engine.elapse(due)
 
 
 def events_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event]:
@@ -138,7 +152,8 @@ def events_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event]:
         for turn in range(given.repeat):
             number += 1
             at = start + offset_ms(given.at) + turn * offset_ms(given.every)
-            now = max(now, at)
+            received = at + (offset_ms(given.received) if given.received else 0)
+            now = max(now, received)
             yield _event(given, {**defaults, **case.defaults, **(given.model_extra or {})}, number, turn + 1, at, now)
 
 

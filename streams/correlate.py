@@ -37,6 +37,7 @@ class WindowEngine(Protocol):
 
     def add(self, fact: Fact, now_ms: int) -> Decided: ...
     def fold(self, facts: Iterable[Fact]) -> None: ...
+    def elapse(self, now_ms: int) -> Sequence[Alert]: ...
     def forget(self) -> int: ...
     def __len__(self) -> int: ...
 
@@ -55,13 +56,23 @@ class Correlated:
 class Correlate:
     """One partition of the correlate stage."""
 
-    def __init__(self, engine: WindowEngine, clock: Clock, *, partitions: int, known: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        engine: WindowEngine,
+        clock: Clock,
+        *,
+        partitions: int,
+        known: Iterable[str] = (),
+        owed: Iterable[Alert] = (),
+    ) -> None:
         """`known` are ids of facts that the restored windows hold already and that will be read once more: their
-        alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not."""
+        alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not.
+        `owed` are alerts that the clock settled while nobody was there: the first `elapse` raises them."""
         self.engine = engine
         self._clock = clock
         self._partitions = partitions
         self._known = set(known)
+        self._owed = list(owed)
 
     def work(self, facts: Iterable[Fact]) -> Correlated:
         """Add facts to their windows, in order."""
@@ -85,6 +96,15 @@ class Correlate:
                 result.records.trace.append(
                     _note(fact, "window-full", now, f"{fact.rule}/{fact.key}/{now // 86_400_000}")
                 )
+        return result
+
+    def elapse(self, until: int) -> Correlated:
+        """Raise what the clock has settled by `until` (ms): nothing that counts can come any more for it."""
+        result = Correlated()
+        owed, self._owed = self._owed, []
+        now = to_millis(self._clock.now())
+        for alert in (*owed, *self.engine.elapse(until)):
+            _raise(alert._replace(raised_at=now), alert.events[-1:], now, self._partitions, result)
         return result
 
 

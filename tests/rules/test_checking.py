@@ -31,6 +31,9 @@ lead: market-regulation
 """
 
 
+TRIGGER = "trigger:\n  count: {at_least: 3}"
+
+
 def faults(text: str) -> list[str]:
     found, errors = Checker(reference()).rule(parse(text))
     assert (found is None) == bool(errors)
@@ -70,6 +73,13 @@ def test_a_good_rule_has_no_fault() -> None:
         ('category == "food-safety"', 'industry_within(industry, "cn:Z")', "7:38: 'cn:Z' is no known industry"),
         ("lead: market-regulation", "lead: commerce\nclock: complaint-acceptanse", "15:8: there is no statutory"),
         ("lead: market-regulation", "lead: {by: category, table: {}, default: commerce}", "category is not in"),
+("{size: 1h}", "{size: 1h, gap: 5m}", "9:9: window: a session needs gap, and no other window has one"),
+        ("{size: 1h}", "{kind: tumbling, size: 3wd}", "9:32: only a sliding window counts working days"),
+        (TRIGGER, "trigger: {avg: {of: amount_fen}}", "trigger.avg: needs at_least, at_most or both"),
+        (TRIGGER, "trigger: {avg: {of: amount_fen, at_most: 3}}", "9:1: the clock settles this rule"),
+        (TRIGGER, "trigger: {ratio: {of: categry == 'x', at_least: 0.5}}", "10:23: there is no field categry"),
+        (TRIGGER, "trigger: {any: [{distinct: {of: region.x, at_least: 2}}]}", "region has no level x"),
+        (TRIGGER, "trigger: {avgg: {of: amount_fen, at_most: 3}}", "no key avgg here (did you mean avg?)"),
         ("version: 1", "version: '1'", "2:10: version: must be a whole number"),
         ("version: 1", "version: 0", "2:10: version: input should be greater than or equal to 1"),
         ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation' or 'consumer-rights'"),
