@@ -6,7 +6,7 @@ It must not know folders or other rules; `ruleset.py` does.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any, Final
@@ -17,12 +17,17 @@ from jianguan.errors import SourceError
 from rules import model
 from rules.calendar import calendar_of
 from rules.cel.environment import Checked, Environment
-from rules.cel.tree import Call, Constant, walk
-from rules.judging import extra_conditions, judging_of, triggers
+from rules.cel.matching import compile_one
+from rules.cel.tree import Call, Constant, Identifier, walk
+from rules.fields import FIELDS
+from rules.judging import Extras, extra_conditions, judging_of, triggers
+from rules.keys import Value
 from rules.loader import Document, Place, nearest
 from rules.model import LEVELLED_FIELDS, CaseSpec, JointTable, LeadTable, RuleFile
 from rules.model_base import CELLS, milliseconds, working_days
+from rules.model_pattern import Pattern, Step
 from rules.model_trigger import Measure, Percentile, Rate, Ratio
+from rules.pattern_plan import PERSONAL, REFERABLE, parts
 from rules.reference import Reference, spelled
 from rules.rule import Rule, build
 
@@ -40,11 +45,13 @@ _MODELS: Final[dict[Place, type[BaseModel]]] = {
     ("trigger", "ratio"): Ratio,
     ("trigger", "rate"): Rate,
     ("trigger", "not"): model.Trigger,
+    ("pattern",): Pattern,
     ("case",): CaseSpec,
     ("lead",): LeadTable,
     ("joint",): JointTable,
     ("limits",): model.Limits,
 }
+_LATENESS: Final = "say in lateness how long after it happened an event may still come in, for example 1d"
 _MESSAGES: Final = {
     "string_type": "must be a text",
     "int_type": "must be a whole number",
@@ -74,13 +81,10 @@ class Checker:
         file, errors = shape(document)
         if file is None:
             return None, errors
-        checked, faults = self._condition(document, file)
+        extras, faults = self._extras(document, file)
         errors.extend(faults)
-        extras: list[Checked] = []
-        for place, text in extra_conditions(file):
-            extra, faults = self._checked(document, place, text)
-            errors.extend(faults)
-            extras += [extra] if extra is not None else []
+        checked, faults = self._condition(document, file, whole=not faults)
+        errors.extend(faults)
         errors.extend(self._names(document, file))
         errors.extend(_windows(document, file))
         stem = PurePath(document.path).stem
@@ -94,16 +98,42 @@ class Checker:
     def _calendar(self) -> tuple[int, ...]:
         return calendar_of(self._reference.working_days)
 
-    def _condition(self, document: Document, file: RuleFile) -> tuple[Checked | None, list[SourceError]]:
-        """The checked condition, with the kinds of `on` as a part of it."""
+    def _condition(self, document: Document, file: RuleFile, whole: bool) -> tuple[Checked | None, list[SourceError]]:
+        """The checked condition, with the kinds of `on` as a part of it; `whole`: the other conditions are right."""
         alone, faults = self._checked(document, ("condition",), file.condition)
-        return None if alone is None else self._environment.check(with_kinds(file)), faults
+        return self._environment.check(with_kinds(file)) if alone is not None and whole else None, faults
 
-    def _checked(self, document: Document, place: Place, text: str) -> tuple[Checked | None, list[SourceError]]:
+    def _extras(self, document: Document, file: RuleFile) -> tuple[Extras, list[SourceError]]:
+        """The conditions beside the rule's own, and the fields that they ask facts to carry."""
+        conditions: list[Checked] = []
+        errors: list[SourceError] = []
+        for place, text in extra_conditions(file):
+            checked, faults = self._checked(document, place, text)
+            errors.extend(faults)
+            conditions += [checked] if checked is not None else []
+        related: dict[str, Callable[[Mapping[str, Value]], bool]] = {}
+        fields: set[str] = set()
+        earlier: list[str] = []
+        for place, part in parts(file.pattern) if file.pattern is not None else ():
+            if part.related is not None:
+                environment = self._reference.environment(referable(earlier))
+                checked, faults = self._checked(document, (*place, "related"), part.related, environment)
+                errors.extend(faults)
+                if checked is not None:
+                    related[part.name] = compile_one(checked)
+                    named = {node.name for node in walk(checked.tree.root) if isinstance(node, Identifier)}
+                    named |= set(checked.tree.names.values())
+                    fields |= {name.rpartition(".")[2] for name in named & set(environment.fields)}
+            earlier.append(part.name)
+        return Extras(tuple(conditions), related, tuple(sorted(fields))), errors
+
+    def _checked(
+        self, document: Document, place: Place, text: str, environment: Environment | None = None
+    ) -> tuple[Checked | None, list[SourceError]]:
         """A condition that stands somewhere in the file."""
         line, column = document.text_position(place)
         try:
-            alone = self._environment.check(text, path=document.path, line=line, column=column)
+            alone = (environment or self._environment).check(text, path=document.path, line=line, column=column)
         except SourceError as error:
             return None, [error]
         return alone, list(self._codes(document, alone, line, column))
@@ -166,11 +196,21 @@ class Checker:
                     yield document.error((name, "table", code), f"{code!r} is no known {tree.kind}", hint, key=True)
 
 
+def referable(steps: Sequence[str]) -> dict[str, str]:
+    """Fields, with their types, that a relation may speak of: those of the event, and those of earlier steps."""
+    fields = {name: kind for name, kind in FIELDS.items() if kind in REFERABLE and name not in PERSONAL}
+    return fields | {f"{step}.{name}": kind for step in steps for name, kind in fields.items()}
+
+
 def with_kinds(file: RuleFile) -> str:
     """The condition with the kinds of `on`, and what else an event must have, in front of it."""
     kinds = sorted(set(file.on))
     tests = [f"({file.condition}\n)"]
-    if file.window.within_m is not None:
+    if file.pattern is not None and not any(step.next for step in file.pattern.steps):
+        # What no step looks for need not become a fact, unless it could lie between two steps that must be neighbours.
+        steps = [f"({part.where}\n)" for _, part in parts(file.pattern)]
+        tests.append(f"({' || '.join(steps)})")
+    if file.window is not None and file.window.within_m is not None:
         tests.insert(0, "present(latitude) && present(longitude)")
     if len(kinds) < len(model.KINDS):
         tests.insert(0, f'kind == "{kinds[0]}"' if len(kinds) == 1 else f"kind in {json.dumps(kinds)}")
@@ -226,7 +266,12 @@ def _groups(document: Document, file: RuleFile) -> Iterator[SourceError]:
 
 def _windows(document: Document, file: RuleFile) -> Iterator[SourceError]:
     """Parts of a window that do not go together."""
-    window, working = file.window, working_days(file.window.size) is not None
+    if file.pattern is not None and not milliseconds(file.pattern.lateness):
+        yield document.error(("pattern", "lateness"), "the clock settles this rule, and nothing would count", _LATENESS)
+    window = file.window
+    if window is None:
+        return
+    working = working_days(window.size) is not None
     at: Place = ("window",)
     if working and window.kind != "sliding":
         yield document.error((*at, "size"), "only a sliding window counts working days", "write days, as in 7d")
@@ -234,10 +279,10 @@ def _windows(document: Document, file: RuleFile) -> Iterator[SourceError]:
     if rates and (working or window.kind == "session" or window.within_m is not None):
         hint = "use a sliding or tumbling window of a fixed length"
         yield document.error((*rates[0], "rate"), "a rate needs windows that can be laid one behind another", hint)
-    judging = judging_of(file, (), ())
+    judging = judging_of(file, Extras(), ())
     if judging is not None and judging.settled and not milliseconds(window.lateness):
-        hint = "say in window.lateness how long after it happened an event may still come in, for example 1d"
-        yield document.error(at, "the clock settles this rule, and nothing would count: lateness is 0s", hint, key=True)
+        message = "the clock settles this rule, and nothing would count: lateness is 0s"
+        yield document.error(at, message, _LATENESS, key=True)
 
 
 def explain(document: Document, error: ValidationError) -> list[SourceError]:
@@ -262,7 +307,7 @@ def _fault(document: Document, place: Place, problem: Any) -> SourceError:
     if kind == "missing":
         return document.error(place, f"the key {problem['loc'][-1]} is missing", key=bool(place))
     if kind == "extra_forbidden":
-        fields = _MODELS.get(place[:-1])
+        fields = Step if place[:2] == ("pattern", "steps") else _MODELS.get(place[:-1])
         hint = nearest(str(place[-1]), fields.model_fields) if fields else ""
         return document.error(place, f"there is no key {place[-1]} here", hint, key=True)
     context = problem.get("ctx", {})

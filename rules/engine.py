@@ -135,6 +135,11 @@ class Engine:
                 break
         return tuple(found)
 
+    def full(self) -> list[tuple[str, str]]:
+        """(rule, key) of patterns that have begun more matches than their limit, since this was asked last: further
+        ones were not begun."""
+        return [(name, key) for name, judged in self._judged.items() for key in sorted(judged.full())]
+
     def warm(self, rules: Iterable[str], now_ms: int) -> None:
         """Decide what the clock has settled by `now_ms` for rules whose facts have just been folded in, and say
         nothing: they begin to raise alerts now."""

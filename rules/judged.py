@@ -17,17 +17,28 @@ from __future__ import annotations
 
 import heapq
 from bisect import insort
-from typing import Final
+from typing import Final, Protocol
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
 from rules.decisions import LATE, NOTHING, Decision, RuleStats
 from rules.keys import Kept, KeyState, kept
+from rules.pattern_judge import PatternJudge
 from rules.rule import Rule
 from rules.window_judge import WindowJudge
 
 _FACT_BYTES: Final = 400  # roughly
 _KEY_BYTES: Final = 1_000
+
+
+class Judge(Protocol):
+    """Decides what holds for one key."""
+
+    def at_once(self, state: KeyState, time: int, now_ms: int, again: bool) -> list[Alert]: ...
+    def rewind(self, state: KeyState, time: int) -> None: ...
+    def advance(self, state: KeyState, until: int, now_ms: int) -> list[Alert]: ...
+    def next_moment(self, state: KeyState) -> int | None: ...
+    def needed_from(self, state: KeyState) -> int: ...
 
 
 class Judged:
@@ -38,7 +49,11 @@ class Judged:
         self.rule = rule
         self.keys: dict[str, KeyState] = {}
         self._judging = rule.judging
-        self._judge = WindowJudge(rule, rule.judging)
+        self._judge: Judge = (
+            WindowJudge(rule, rule.judging)
+            if rule.judging.pattern is None
+            else PatternJudge(rule, rule.judging, rule.judging.pattern)
+        )
         self._due: list[tuple[int, str]] = []  # (due ms, key); only the entry that a key names itself counts
         self._facts = 0
         self._newest: int | None = None
@@ -110,6 +125,14 @@ class Judged:
             self._prune(state)
             self._schedule(state)
         return looked
+
+    def full(self) -> set[str]:
+        """Keys whose patterns have begun more matches than the limit, since the last time that this was asked."""
+        if not isinstance(self._judge, PatternJudge) or not self._judge.full:
+            return set()
+        found, self._judge.full = self._judge.full, set()
+        self._limited += len(found)
+        return found
 
     def due(self) -> int | None:
         """When `elapse` may have something to do."""

@@ -6,16 +6,19 @@ from a few bytes a fact. It must not know keys or alerts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final
 
 from rules.calendar import Span, span_of
 from rules.figures import GROWING, Clause, Combined, Condition, grows
+from rules.keys import Value
 from rules.model import RuleFile
 from rules.model_base import milliseconds
+from rules.model_pattern import Pattern
 from rules.model_trigger import CLAUSES, Percentile, Rate, Ratio, Trigger
+from rules.pattern_plan import PatternPlan, plan_of, where_texts
 
 POINT: Final = ("latitude", "longitude")
 
@@ -41,17 +44,22 @@ class Judging:
     carried: tuple[str, ...]  # fields whose values a fact carries
     extras: tuple[Any, ...]  # checked conditions: a fact's mask says which of them its event meets
     back: int  # how far before a moment its decision looks
+    pattern: PatternPlan | None = None  # instead of levels
 
 
 def is_judged(file: RuleFile) -> bool:
     """Whether a rule is judged over whole facts."""
     window, trigger = file.window, file.trigger
+    if window is None or trigger is None:
+        return True
     plain = all(getattr(trigger, name) is None for name in Trigger.model_fields if name not in GROWING)
     return not plain or window.within_m is not None or window.kind == "session"
 
 
 def extra_conditions(file: RuleFile) -> list[tuple[tuple[str | int, ...], str]]:
     """(place in the file, text) of the conditions beside the rule's own, in the order of a mask's bits."""
+    if file.pattern is not None:
+        return where_texts(file.pattern)
     found = []
     for place, trigger in triggers(file):
         if trigger.ratio is not None:
@@ -63,7 +71,7 @@ def extra_conditions(file: RuleFile) -> list[tuple[tuple[str | int, ...], str]]:
 
 def triggers(file: RuleFile) -> list[tuple[tuple[str | int, ...], Trigger]]:
     """Every trigger of a rule with its place, those inside others too."""
-    return _inside(("trigger",), file.trigger)
+    return _inside(("trigger",), file.trigger) if file.trigger is not None else []
 
 
 def _inside(place: tuple[str | int, ...], trigger: Trigger) -> list[tuple[tuple[str | int, ...], Trigger]]:
@@ -76,11 +84,24 @@ def _inside(place: tuple[str | int, ...], trigger: Trigger) -> list[tuple[tuple[
     return found
 
 
-def judging_of(file: RuleFile, extras: Sequence[Any], calendar: Sequence[int]) -> Judging | None:
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What the checker found beside the condition: see `extra_conditions` and `related_conditions`."""
+
+    conditions: tuple[Any, ...] = ()
+    related: Mapping[str, Callable[[Mapping[str, Value]], bool]] = field(default_factory=dict)  # by the step's name
+    fields: tuple[str, ...] = ()  # fields that those ask for
+
+
+def judging_of(file: RuleFile, extras: Extras, calendar: Sequence[int]) -> Judging | None:
     """The judging of a rule file whose names have been checked; None for a rule that does without."""
     if not is_judged(file):
         return None
+    if file.pattern is not None:
+        return _of_pattern(file, file.pattern, extras, calendar)
     window = file.window
+    assert window is not None
+    assert file.trigger is not None
     span: Span = span_of(window.size, calendar)
     builder = _Builder(file)
     base = builder.condition(file.trigger)
@@ -93,8 +114,24 @@ def judging_of(file: RuleFile, extras: Sequence[Any], calendar: Sequence[int]) -
         metres=window.within_m,
         levels=levels,
         carried=builder.carried,
-        extras=tuple(extras),
+        extras=extras.conditions,
         back=span.size * (1 + builder.periods),
+    )
+
+
+def _of_pattern(file: RuleFile, pattern: Pattern, extras: Extras, calendar: Sequence[int]) -> Judging:
+    span = span_of(pattern.within, calendar)
+    return Judging(
+        settled=True,
+        kind="pattern",
+        span=span,
+        gap=0,
+        metres=None,
+        levels=(),
+        carried=extras.fields,
+        extras=extras.conditions,
+        back=span.size + (milliseconds(file.episode) if file.episode else span.size),
+        pattern=plan_of(pattern, extras.related, file.limits.partial_matches),
     )
 
 
@@ -102,7 +139,7 @@ class _Builder:
     """Turns triggers into conditions and finds out what facts have to carry."""
 
     def __init__(self, file: RuleFile) -> None:
-        self.carried: tuple[str, ...] = POINT if file.window.within_m is not None else ()
+        self.carried: tuple[str, ...] = POINT if file.window is not None and file.window.within_m is not None else ()
         self.periods = 0
         self._bit = 1
         self._labels: set[str] = set()

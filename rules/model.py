@@ -6,9 +6,10 @@ departments, or the checker of conditions, is checked in `ruleset.py`; what runs
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from jianguan.domain.alert import Severity
 from rules.model_base import DAY as DAY
@@ -20,6 +21,7 @@ from rules.model_base import Condition, GroupField, Model, PositiveDuration, Pro
 from rules.model_base import Line as Line
 from rules.model_base import Slug as Slug
 from rules.model_base import milliseconds as milliseconds
+from rules.model_pattern import Pattern
 from rules.model_trigger import Count as Count
 from rules.model_trigger import Distinct as Distinct
 from rules.model_trigger import Sum as Sum
@@ -75,10 +77,19 @@ class Limits(Model):
     facts_per_key: Annotated[int, Field(ge=10, le=200_000)] = Field(
         default=10_000, description="Facts kept of one key; beyond, the oldest go and the decision says so."
     )
+    partial_matches: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1_000, description="Matches of a pattern that one key may have begun; beyond, no further one begins."
+    )
 
 
 class RuleFile(Model):
     """A rule: which events matter, how they add up to an alert, and who has to act on it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["window", "trigger"], "not": {"required": ["pattern"]}}, {"required": ["pattern"]}]
+        }
+    )
 
     id: Slug = Field(description="Name of the rule and of its file. Ids never change meaning.")
     version: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
@@ -104,8 +115,9 @@ class RuleFile(Model):
     group_by: GroupField | Annotated[list[GroupField], Field(min_length=1, max_length=4)] = Field(
         description="The field or fields that facts are gathered by; an event that lacks one makes no fact."
     )
-    window: Window = Field(description="How much time a trigger looks at.")
-    trigger: Trigger = Field(description="When there is an alert.")
+    window: Window | None = Field(default=None, description="How much time a trigger looks at.")
+    trigger: Trigger | None = Field(default=None, description="When there is an alert.")
+    pattern: Pattern | None = Field(default=None, description="What follows what; instead of window and trigger.")
     episode: PositiveDuration | None = Field(
         default=None, description="At most one alert of a key in each period of this length; default: window size."
     )
@@ -118,6 +130,16 @@ class RuleFile(Model):
     clock: Slug | None = Field(default=None, description="The statutory clock that the case starts.")
     notify: bool = Field(default=True, description="Whether departments get a message at once.")
     limits: Limits = Field(default=Limits(), description="What the rule may use.")
+
+    @model_validator(mode="after")
+    def _window_or_pattern(self) -> Self:
+        if self.pattern is None and self.window is None:
+            raise PydanticCustomError("no-window", "needs window and trigger, or pattern")
+        if (self.window is None) != (self.trigger is None):
+            raise PydanticCustomError("no-window", "window and trigger go together")
+        if self.pattern is not None and self.window is not None:
+            raise PydanticCustomError("two-ways", "has window and trigger, or pattern, not both")
+        return self
 
     @property
     def groups(self) -> tuple[str, ...]:

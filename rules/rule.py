@@ -13,8 +13,20 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from rules.calendar import ZONE_OFFSET, Span, WorkingSpan, span_of
-from rules.judging import Judging, judging_of
-from rules.model import DAY, CaseSpec, JointTable, LeadTable, RuleFile, Runbook, milliseconds
+from rules.judging import Extras, Judging, judging_of
+from rules.model import (
+    DAY,
+    CaseSpec,
+    Count,
+    JointTable,
+    LeadTable,
+    RuleFile,
+    Runbook,
+    Trigger,
+    Window,
+    milliseconds,
+)
+from rules.model_pattern import Pattern
 
 SEPARATOR: Final = "\x1f"
 
@@ -109,13 +121,15 @@ class Rule:
 
 
 def build(
-    file: RuleFile, path: str = "", checked: Any = None, extras: Sequence[Any] = (), calendar: Sequence[int] = ()
+    file: RuleFile, path: str = "", checked: Any = None, extras: Extras | None = None, calendar: Sequence[int] = ()
 ) -> Rule:
-    """The rule in a file whose names have been checked. `extras` are the checked conditions beside the rule's own, in
-    the order of `extra_conditions`; `calendar` is asked by rules that count working days."""
-    trigger, window = file.trigger, file.window
-    judging = judging_of(file, extras, calendar)
-    span = span_of(window.size, calendar)
+    """The rule in a file whose names have been checked. `extras` is what was checked beside the rule's own condition;
+    `calendar` is asked by rules that count working days."""
+    trigger = file.trigger or Trigger(count=Count(at_least=1))
+    judging = judging_of(file, extras or Extras(), calendar)
+    window = file.pattern or file.window
+    assert window is not None
+    span = span_of(window.within if isinstance(window, Pattern) else window.size, calendar)
     size = span.size
     lateness = milliseconds(window.lateness)
     back = size if judging is None else judging.back
@@ -124,7 +138,7 @@ def build(
     thresholds = {
         name: float(clause.at_least)
         for name, clause in (("count", trigger.count), ("distinct", trigger.distinct), ("sum", trigger.sum))
-        if clause is not None
+        if clause is not None and judging is None
     }
     return Rule(
         id=file.id,
@@ -144,7 +158,7 @@ def build(
         size=size,
         lateness=lateness,
         retention=2 * back + lateness,
-        periods=Grid.of(size) if window.kind == "tumbling" else None,
+        periods=Grid.of(size) if isinstance(window, Window) and window.kind == "tumbling" else None,
         episodes=Grid.of(episode),
         count=trigger.count.at_least if trigger.count else 1,
         distinct_of=trigger.distinct.of if trigger.distinct else None,

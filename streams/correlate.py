@@ -38,6 +38,7 @@ class WindowEngine(Protocol):
     def add(self, fact: Fact, now_ms: int) -> Decided: ...
     def fold(self, facts: Iterable[Fact]) -> None: ...
     def elapse(self, now_ms: int) -> Sequence[Alert]: ...
+    def full(self) -> Sequence[tuple[str, str]]: ...
     def forget(self) -> int: ...
     def __len__(self) -> int: ...
 
@@ -105,6 +106,12 @@ class Correlate:
         now = to_millis(self._clock.now())
         for alert in (*owed, *self.engine.elapse(until)):
             _raise(alert._replace(raised_at=now), alert.events[-1:], now, self._partitions, result)
+        for rule, key in self.engine.full():
+            result.limited[rule] += 1
+            identity = f"{rule}/{key}/{now // 86_400_000}"
+            detail = json.dumps({"rule": rule, "key": key}, ensure_ascii=False, separators=(",", ":"))
+            step = make_id("st", "pattern-full", identity)
+            result.records.trace.append(Step(step, rule, now, _STAGE, "pattern-full", "system", "", "", (), detail))
         return result
 
 

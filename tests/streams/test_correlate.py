@@ -49,6 +49,9 @@ class FakeEngine:
     def elapse(self, now_ms: int) -> Sequence[Alert]:
         return (an_alert(now_ms % 100),)
 
+    def full(self) -> Sequence[tuple[str, str]]:
+        return [("r", "k")]
+
     def forget(self) -> int:
         return 0
 
@@ -104,6 +107,7 @@ def test_what_the_clock_settles_is_raised_with_its_step_and_what_is_owed_is_rais
     stage = Correlate(FakeEngine(), clock, partitions=1, owed=[an_alert(7)])
     result = stage.elapse(NOW + 3)
     assert [alert.id for alert in result.records.alerts] == ["al-7", f"al-{(NOW + 3) % 100}"]
-    assert [step.what for step in result.records.trace] == ["raised", "raised"]
+    assert [step.what for step in result.records.trace] == ["raised", "raised", "pattern-full"]
+    assert result.limited == {"r": 1}
     assert result.alerts[0] == result.records.alerts
     assert [alert.id for alert in stage.elapse(NOW + 4).records.alerts] == [f"al-{(NOW + 4) % 100}"]
