@@ -14,19 +14,19 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from jianguan.errors import SourceError
-from rules import model
+from rules import model, model_base
 from rules.calendar import calendar_of
 from rules.cel.environment import Checked, Environment
 from rules.cel.matching import compile_one
 from rules.cel.tree import Call, Constant, Identifier, walk
-from rules.fields import FIELDS
+from rules.fields import ALERT_GROUPS, ALERT_TYPES, FIELDS
 from rules.judging import Extras, extra_conditions, judging_of, triggers
 from rules.keys import Value
 from rules.loader import Document, Place, nearest
 from rules.model import LEVELLED_FIELDS, CaseSpec, JointTable, LeadTable, RuleFile
 from rules.model_base import CELLS, milliseconds, working_days
 from rules.model_pattern import Pattern, Step
-from rules.model_trigger import Measure, Percentile, Rate, Ratio
+from rules.model_trigger import Measure, Percentile, Rate, Ratio, Score
 from rules.pattern_plan import PERSONAL, REFERABLE, parts
 from rules.reference import Reference, spelled
 from rules.rule import Rule, build
@@ -44,6 +44,7 @@ _MODELS: Final[dict[Place, type[BaseModel]]] = {
     ("trigger", "percentile"): Percentile,
     ("trigger", "ratio"): Ratio,
     ("trigger", "rate"): Rate,
+    ("trigger", "score"): Score,
     ("trigger", "not"): model.Trigger,
     ("pattern",): Pattern,
     ("case",): CaseSpec,
@@ -95,13 +96,22 @@ class Checker:
         return build(file, document.path, checked, extras, self._calendar), []
 
     @cached_property
+    def _alerts(self) -> Environment:
+        return self._reference.environment(ALERT_TYPES)
+
+    def _environment_of(self, document: Document) -> Environment:
+        """The checker for conditions over what a rule looks at: alerts or events."""
+        return self._alerts if document.value.get("rules") is not None else self._environment
+
+    @cached_property
     def _calendar(self) -> tuple[int, ...]:
         return calendar_of(self._reference.working_days)
 
     def _condition(self, document: Document, file: RuleFile, whole: bool) -> tuple[Checked | None, list[SourceError]]:
         """The checked condition, with the kinds of `on` as a part of it; `whole`: the other conditions are right."""
         alone, faults = self._checked(document, ("condition",), file.condition)
-        return self._environment.check(with_kinds(file)) if alone is not None and whole else None, faults
+        environment = self._alerts if file.rules is not None else self._environment
+        return environment.check(with_kinds(file)) if alone is not None and whole else None, faults
 
     def _extras(self, document: Document, file: RuleFile) -> tuple[Extras, list[SourceError]]:
         """The conditions beside the rule's own, and the fields that they ask facts to carry."""
@@ -133,7 +143,9 @@ class Checker:
         """A condition that stands somewhere in the file."""
         line, column = document.text_position(place)
         try:
-            alone = (environment or self._environment).check(text, path=document.path, line=line, column=column)
+            alone = (environment or self._environment_of(document)).check(
+                text, path=document.path, line=line, column=column
+            )
         except SourceError as error:
             return None, [error]
         return alone, list(self._codes(document, alone, line, column))
@@ -182,6 +194,10 @@ class Checker:
         ]
         for place, field in named:
             tree, dot, level = field.partition(".")
+            if file.rules is not None and tree not in ALERT_GROUPS:
+                yield document.error(place, f"an alert has no {field}", nearest(field, ALERT_GROUPS))
+            if file.rules is None and tree in model_base.ALERT_FIELDS:
+                yield document.error(place, f"only an alert has a {field}", nearest(field, model.PLAIN_FIELDS))
             if dot and tree in self._levels and level not in self._levels[tree]:
                 yield document.error(place, f"{tree} has no level {level}", nearest(level, self._levels[tree]))
 
@@ -204,6 +220,8 @@ def referable(steps: Sequence[str]) -> dict[str, str]:
 
 def with_kinds(file: RuleFile) -> str:
     """The condition with the kinds of `on`, and what else an event must have, in front of it."""
+    if file.rules is not None:
+        return file.condition
     kinds = sorted(set(file.on))
     tests = [f"({file.condition}\n)"]
     if file.pattern is not None and not any(step.next for step in file.pattern.steps):
@@ -266,6 +284,8 @@ def _groups(document: Document, file: RuleFile) -> Iterator[SourceError]:
 
 def _windows(document: Document, file: RuleFile) -> Iterator[SourceError]:
     """Parts of a window that do not go together."""
+    if file.pattern is not None and file.rules is not None:
+        yield document.error(("pattern",), "a rule on alerts has a window, not a pattern", key=True)
     if file.pattern is not None and not milliseconds(file.pattern.lateness):
         yield document.error(("pattern", "lateness"), "the clock settles this rule, and nothing would count", _LATENESS)
     window = file.window
@@ -280,9 +300,21 @@ def _windows(document: Document, file: RuleFile) -> Iterator[SourceError]:
         hint = "use a sliding or tumbling window of a fixed length"
         yield document.error((*rates[0], "rate"), "a rate needs windows that can be laid one behind another", hint)
     judging = judging_of(file, Extras(), ())
+    scores = [place for place, trigger in triggers(file) if trigger.score is not None]
+    if scores and file.rules is None:
+        yield document.error(
+            (*scores[0], "score"), "only alerts have weights", "write `on: [alert]` and rules", key=True
+        )
+    if file.rules is not None and (judging is None or judging.settled or any(map(_asks_numbers, triggers(file)))):
+        message = "a rule on alerts counts them, tells them apart or adds up their weights"
+        yield document.error(("trigger",), message, "use count, distinct and score", key=True)
     if judging is not None and judging.settled and not milliseconds(window.lateness):
         message = "the clock settles this rule, and nothing would count: lateness is 0s"
         yield document.error(at, message, _LATENESS, key=True)
+
+
+def _asks_numbers(found: tuple[Place, model.Trigger]) -> bool:
+    return any(getattr(found[1], name) is not None for name in ("sum", "max"))
 
 
 def explain(document: Document, error: ValidationError) -> list[SourceError]:

@@ -19,7 +19,7 @@ from jianguan.domain.fact import Fact
 from rules.cel.matching import OnError, compile_many
 from rules.cells import cell_of
 from rules.judging import Judging
-from rules.keys import HISTORICAL, carry
+from rules.keys import FIRST_BIT, HISTORICAL, carry
 from rules.model_base import CELLS
 from rules.reference import Reference
 from rules.rule import SEPARATOR, Rule
@@ -34,7 +34,7 @@ class Matcher:
 
     def __init__(self, ruleset: RuleSet, reference: Reference, on_error: OnError | None = None) -> None:
         """`on_error(rule id, error)` is told of conditions that could not be evaluated, which count as not true."""
-        rules = ruleset.running
+        rules = [rule for rule in ruleset.running if not rule.weights]  # the others look at alerts
         conditions = [(rule.id, rule.checked) for rule in rules]
         self._matching: Callable[[Event], Sequence[int]] = compile_many(conditions, on_error)
         self._plans = [_plan(rule, reference) for rule in rules]
@@ -126,7 +126,7 @@ def carrier(judging: Judging, reference: Reference) -> Callable[[Event], str]:
     def carried(event: Event) -> str:
         mask = HISTORICAL if event.historical else 0
         for place in met(event):
-            mask |= 2 << place
+            mask |= FIRST_BIT << place
         return carry(mask, [read(event) for read in reads])
 
     return carried

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 from rules.keys import Kept
 
 # What more facts can only make true: a rule of nothing else need not wait for the clock.
-GROWING: Final = frozenset({"count", "distinct", "sum"})
+GROWING: Final = frozenset({"count", "distinct", "sum", "score"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +167,5 @@ _FIGURES: Final[dict[str, Callable[[View, Clause], Fraction | None]]] = {
     "percentile": _percentile,
     "ratio": _ratio,
     "rate": View.past,
+    "score": _sum,
 }

@@ -22,11 +22,12 @@ from typing import Final, Protocol
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
 from rules.decisions import LATE, NOTHING, Decision, RuleStats
-from rules.keys import Kept, KeyState, kept
+from rules.keys import INHIBITS, Kept, KeyState, kept
 from rules.pattern_judge import PatternJudge
 from rules.rule import Rule
 from rules.window_judge import WindowJudge
 
+_MOST_SILENT: Final = 1_000
 _FACT_BYTES: Final = 400  # roughly
 _KEY_BYTES: Final = 1_000
 
@@ -67,6 +68,9 @@ class Judged:
         entry = kept(fact, len(self._judging.carried))
         settled = self._judging.settled
         state = self.keys.get(fact.key)
+        if entry.mask & INHIBITS:
+            self._silence(fact.key, entry)
+            return NOTHING
         if state is not None and state.place(entry)[1]:
             self._duplicates += 1
             if settled:
@@ -90,6 +94,9 @@ class Judged:
     def fold(self, fact: Fact) -> None:
         """Take a fact in without a word. Of a rule that decides at once, it marks what it brings about as raised."""
         entry = kept(fact, len(self._judging.carried))
+        if entry.mask & INHIBITS:
+            self._silence(fact.key, entry)
+            return
         state = self.keys.get(fact.key)
         if state is None:
             state = self.keys[fact.key] = KeyState(fact.key)
@@ -191,6 +198,18 @@ class Judged:
                 state.history_until = max(state.history_until, entry.received_at + self.rule.lateness)
         return True
 
+    def _silence(self, key: str, entry: Kept) -> None:
+        """An alert of a rule that inhibits this one. What was raised before it came stands."""
+        state = self.keys.get(key)
+        if state is None:
+            state = self.keys[key] = KeyState(key)
+        state.touched = True
+        (end,) = entry.values
+        silence = (entry.time, int(end or 0), entry.event)
+        if silence not in state.silent:
+            insort(state.silent, silence)
+            del state.silent[:-_MOST_SILENT]
+
     def _limit(self, state: KeyState) -> bool:
         excess = len(state.facts) - self.rule.facts_per_key
         if excess <= 0:
@@ -204,6 +223,9 @@ class Judged:
         """Forget facts that no decision needs any more, and alerts that cannot be found again."""
         if not state.facts:
             return
+        if state.silent:
+            needed = self._judge.needed_from(state)
+            state.silent = [each for each in state.silent if each[1] >= needed]
         horizon = state.facts[-1].time - self.rule.retention
         if self._judging.settled:
             horizon = min(horizon, self._judge.needed_from(state))

@@ -12,14 +12,15 @@ from fractions import Fraction
 from typing import Any, Final
 
 from rules.calendar import Span, span_of
-from rules.figures import GROWING, Clause, Combined, Condition, grows
-from rules.keys import Value
+from rules.figures import Clause, Combined, Condition, grows
+from rules.keys import FIRST_BIT, Value
 from rules.model import RuleFile
 from rules.model_base import milliseconds
 from rules.model_pattern import Pattern
 from rules.model_trigger import CLAUSES, Percentile, Rate, Ratio, Trigger
 from rules.pattern_plan import PatternPlan, plan_of, where_texts
 
+_PLAIN: Final = ("count", "distinct", "sum")
 POINT: Final = ("latitude", "longitude")
 
 
@@ -44,6 +45,7 @@ class Judging:
     carried: tuple[str, ...]  # fields whose values a fact carries
     extras: tuple[Any, ...]  # checked conditions: a fact's mask says which of them its event meets
     back: int  # how far before a moment its decision looks
+    cooldown: int = 0
     pattern: PatternPlan | None = None  # instead of levels
 
 
@@ -52,8 +54,9 @@ def is_judged(file: RuleFile) -> bool:
     window, trigger = file.window, file.trigger
     if window is None or trigger is None:
         return True
-    plain = all(getattr(trigger, name) is None for name in Trigger.model_fields if name not in GROWING)
-    return not plain or window.within_m is not None or window.kind == "session"
+    plain = all(getattr(trigger, name) is None for name in Trigger.model_fields if name not in _PLAIN)
+    more = file.escalate or file.cooldown or file.inhibited_by or file.rules
+    return bool(more) or not plain or window.within_m is not None or window.kind == "session"
 
 
 def extra_conditions(file: RuleFile) -> list[tuple[tuple[str | int, ...], str]]:
@@ -71,7 +74,10 @@ def extra_conditions(file: RuleFile) -> list[tuple[tuple[str | int, ...], str]]:
 
 def triggers(file: RuleFile) -> list[tuple[tuple[str | int, ...], Trigger]]:
     """Every trigger of a rule with its place, those inside others too."""
-    return _inside(("trigger",), file.trigger) if file.trigger is not None else []
+    if file.trigger is None:
+        return []
+    further = [_inside(("escalate", number, "trigger"), each.trigger) for number, each in enumerate(file.escalate)]
+    return [found for inside in (_inside(("trigger",), file.trigger), *further) for found in inside]
 
 
 def _inside(place: tuple[str | int, ...], trigger: Trigger) -> list[tuple[tuple[str | int, ...], Trigger]]:
@@ -104,18 +110,21 @@ def judging_of(file: RuleFile, extras: Extras, calendar: Sequence[int]) -> Judgi
     assert file.trigger is not None
     span: Span = span_of(window.size, calendar)
     builder = _Builder(file)
-    base = builder.condition(file.trigger)
-    levels = (Level(file.severity, base),)
+    levels = [Level(file.severity, builder.condition(file.trigger))]
+    levels += [Level(each.severity, builder.condition(each.trigger)) for each in file.escalate]
+    cooldown = milliseconds(file.cooldown) if file.cooldown else 0
+    growing = all(grows(level.condition) for level in levels)
     return Judging(
-        settled=not all(grows(level.condition) for level in levels),
+        settled=not growing or bool(cooldown or file.inhibited_by),
         kind=window.kind,
         span=span,
         gap=milliseconds(window.gap) if window.gap else 0,
         metres=window.within_m,
-        levels=levels,
+        levels=tuple(levels),
         carried=builder.carried,
         extras=extras.conditions,
-        back=span.size * (1 + builder.periods),
+        back=span.size * (1 + builder.periods) + cooldown,
+        cooldown=cooldown,
     )
 
 
@@ -141,7 +150,7 @@ class _Builder:
     def __init__(self, file: RuleFile) -> None:
         self.carried: tuple[str, ...] = POINT if file.window is not None and file.window.within_m is not None else ()
         self.periods = 0
-        self._bit = 1
+        self._bit = FIRST_BIT >> 1
         self._labels: set[str] = set()
 
     def condition(self, trigger: Trigger) -> Condition:
@@ -165,7 +174,7 @@ class _Builder:
             kind=kind,
             at_least=_exact(given.at_least),
             at_most=_exact(getattr(given, "at_most", None)),
-            column=-1 if ratio or of is None else self._column(of),
+            column=self._column("weight") if kind == "score" else -1 if ratio or of is None else self._column(of),
             bit=self._next_bit() if ratio else 0,
             of_bit=self._next_bit() if isinstance(given, Ratio) and given.to != "true" else 0,
             p=_exact(given.p) or Fraction(0) if isinstance(given, Percentile) else Fraction(0),

@@ -14,7 +14,10 @@ from jianguan.errors import InputError
 
 Value: TypeAlias = "str | int | float | None"
 BEGINNING: Final = -(2**62)
-HISTORICAL: Final = 1  # the lowest bit of a mask; a rule's own conditions have the bits above
+# The lowest bits of a mask; a rule's own conditions have those from FIRST_BIT on.
+HISTORICAL: Final = 1
+INHIBITS: Final = 2  # not a fact of the rule, but an alert that silences it; it carries the end of its silence
+FIRST_BIT: Final = 4
 
 
 class Kept(NamedTuple):
@@ -45,7 +48,7 @@ def kept(fact: Fact, width: int) -> Kept:
     """`fact` as it is kept; `width` is how many values its rule asks for. InputError when it carries something else."""
     try:
         mask, *values = json.loads(fact.carried or "")
-        if not isinstance(mask, int) or len(values) != width:
+        if not isinstance(mask, int) or len(values) != (1 if mask & INHIBITS else width):
             raise ValueError
     except ValueError:
         raise InputError("bad-fact", f"{fact.id} does not carry what its rule {fact.rule} asks for") from None
@@ -67,6 +70,7 @@ class KeyState:
     runs: dict[int, Any] = field(default_factory=dict)  # a pattern's runs by the episode in which they begin
     history_from: int | None = None  # oldest historical fact that has not been decided
     history_until: int = 0  # until then more of history may come
+    silent: list[tuple[int, int, str]] = field(default_factory=list)  # (from, to, alert) of rules that inhibit this one
     due: int | None = None  # when the clock has to look again
     touched: bool = True
 
@@ -75,6 +79,10 @@ class KeyState:
         index = bisect_left(self.facts, (fact.time, fact.id))
         there = index < len(self.facts) and self.facts[index].time == fact.time and self.facts[index].id == fact.id
         return index, there
+
+    def is_silent(self, time: int) -> bool:
+        """Whether an alert of another rule keeps this key silent at `time`."""
+        return any(start <= time < end for start, end, _ in self.silent)
 
     def after(self, time: int) -> int:
         """The place of the first fact later than `time`."""

@@ -6,12 +6,13 @@ departments, or the checker of conditions, is checked in `ruleset.py`; what runs
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jianguan.domain.alert import Severity
+from jianguan.domain.alert import SEVERITIES, Severity
 from rules.model_base import DAY as DAY
 from rules.model_base import FIELD_PATTERN as FIELD_PATTERN
 from rules.model_base import LEVELLED_FIELDS as LEVELLED_FIELDS
@@ -29,7 +30,7 @@ from rules.model_trigger import Trigger as Trigger
 from rules.model_trigger import Window as Window
 
 Status = Literal["active", "shadow", "retired"]
-Kind = Literal["complaint", "violation", "consumer-rights"]
+Kind = Literal["complaint", "violation", "consumer-rights", "alert"]
 KINDS: Final[tuple[Kind, ...]] = ("complaint", "violation", "consumer-rights")
 
 
@@ -45,6 +46,13 @@ class Runbook(Model):
 
     zh: Prose | list[Line] = Field(description="In Chinese.")
     en: Prose | list[Line] = Field(description="In English.")
+
+
+class Escalation(Model):
+    """A graver alert of the same episode."""
+
+    trigger: Trigger = Field(description="What must hold beside the rule's own trigger, over the same window.")
+    severity: Severity = Field(description="The severity of that alert: graver than those before.")
 
 
 class CaseSpec(Model):
@@ -118,6 +126,18 @@ class RuleFile(Model):
     window: Window | None = Field(default=None, description="How much time a trigger looks at.")
     trigger: Trigger | None = Field(default=None, description="When there is an alert.")
     pattern: Pattern | None = Field(default=None, description="What follows what; instead of window and trigger.")
+    rules: (
+        Annotated[dict[Slug, Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=100)] | None
+    ) = Field(default=None, description="With `on: [alert]`: the rules whose alerts are looked at, and their weights.")
+    escalate: Annotated[list[Escalation], Field(max_length=4)] = Field(
+        default=[], description="Further alerts of an episode, each graver than the one before."
+    )
+    cooldown: PositiveDuration | None = Field(
+        default=None, description="No alert unless the trigger has not held for so long; escalation is not held back."
+    )
+    inhibited_by: Annotated[list[Slug], Field(max_length=32)] = Field(
+        default=[], description="Rules whose alert of the same group keeps this one silent until its episode ends."
+    )
     episode: PositiveDuration | None = Field(
         default=None, description="At most one alert of a key in each period of this length; default: window size."
     )
@@ -139,6 +159,13 @@ class RuleFile(Model):
             raise PydanticCustomError("no-window", "window and trigger go together")
         if self.pattern is not None and self.window is not None:
             raise PydanticCustomError("two-ways", "has window and trigger, or pattern, not both")
+        if self.pattern is not None and (self.escalate or self.cooldown):
+            raise PydanticCustomError("pattern", "escalate and cooldown are for windows, not for a pattern")
+        severities = [self.severity, *(each.severity for each in self.escalate)]
+        if any(SEVERITIES.index(one) >= SEVERITIES.index(other) for one, other in pairwise(severities)):
+            raise PydanticCustomError("escalate", "each severity in escalate must be graver than the one before")
+        if ("alert" in self.on) != (self.rules is not None) or ("alert" in self.on and set(self.on) != {"alert"}):
+            raise PydanticCustomError("alert", "a rule on alerts has `on: [alert]` and `rules`, and no other rule has")
         return self
 
     @property

@@ -16,6 +16,8 @@ PLAIN_FIELDS: Final = (
     "enterprise", "region", "industry", "category", "matter", "product", "platform", "address", "reporter",
     "channel", "source", "right",
 )  # fmt: skip
+# What only an alert has, beside some of those: for rules on alerts.
+ALERT_FIELDS: Final = ("rule", "lead")
 LEVELLED_FIELDS: Final = ("region", "industry")
 # Whole numbers of at least 0: what may be summed.
 NUMBER_FIELDS: Final = (
@@ -33,7 +35,11 @@ CELLS: Final = {
 }  # fmt: skip
 
 FIELD_PATTERN = (
-    r"^(" + "|".join(PLAIN_FIELDS) + r"|(region|industry)\.[a-z]+(-[a-z]+)*|cell\.(" + "|".join(CELLS) + r"))$"
+    r"^("
+    + "|".join((*PLAIN_FIELDS, *ALERT_FIELDS))
+    + r"|(region|industry)\.[a-z]+(-[a-z]+)*|cell\.("
+    + "|".join(CELLS)
+    + r"))$"
 )
 _WORKING_DAYS = re.compile(r"([1-9][0-9]{0,2})wd")
 _DURATION = re.compile(r"(0|[1-9][0-9]{0,5})(s|m|h|d)")

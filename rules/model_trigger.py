@@ -111,7 +111,13 @@ class Rate(Bounded):
     at_most: Times | None = Field(default=None, description="Holds up to so many times the usual.")
 
 
-CLAUSES: Final = ("count", "distinct", "sum", "avg", "min", "max", "median", "percentile", "ratio", "rate")
+class Score(Model):
+    """The sum of the weights that `rules` gives to the alerts in the window."""
+
+    at_least: Annotated[int, Field(ge=1, le=10**9, description="Holds from this sum on.")]
+
+
+CLAUSES: Final = ("count", "distinct", "sum", "avg", "min", "max", "median", "percentile", "ratio", "rate", "score")
 
 
 class Trigger(Model):
@@ -127,6 +133,7 @@ class Trigger(Model):
     percentile: Percentile | None = Field(default=None, description="A percentile of a field.")
     ratio: Ratio | None = Field(default=None, description="The share of facts that meet a condition.")
     rate: Rate | None = Field(default=None, description="The count, compared with the key's own past.")
+    score: Score | None = Field(default=None, description="The weights of alerts, added up: only with `on: [alert]`.")
     all: Annotated[list[Trigger], Field(min_length=1, max_length=10)] | None = Field(
         default=None, description="Every one of these must hold."
     )

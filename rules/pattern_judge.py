@@ -206,7 +206,7 @@ class PatternJudge:
 
     def _alerts(self, state: KeyState, attempt: Attempt, moment: int, now_ms: int) -> Iterator[Alert]:
         rule, facts = self._rule, attempt.facts
-        if len(facts) < rule.least:
+        if len(facts) < rule.least or state.is_silent(moment):
             return
         episode, end = self._grid.start(moment), self._grid.start(moment) + self._grid.size
         identifier = alert_id(rule.id, state.key, episode)

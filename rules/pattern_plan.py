@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rules.keys import Kept, Value
-from rules.model_base import milliseconds
+from rules.keys import FIRST_BIT, Kept, Value
 from rules.model_pattern import Pattern
 
 REFERABLE: Final = ("string", "int", "double")  # types of fields that `related` may speak of
@@ -73,7 +72,7 @@ def plan_of(
     pattern: Pattern, related: Mapping[str, Callable[[Mapping[str, Value]], bool]], partial_matches: int
 ) -> PatternPlan:
     """The plan of a checked pattern. `related` has the compiled relations by the step's name."""
-    bits = {part.name: 2 << number for number, (_, part) in enumerate(parts(pattern))}
+    bits = {part.name: FIRST_BIT << number for number, (_, part) in enumerate(parts(pattern))}
     stages: list[Stage] = []
     forbidden: list[Test] = []
     for step in pattern.steps:
@@ -99,7 +98,3 @@ def plan_of(
         partial_matches=partial_matches,
         thresholds=wanted,
     )
-
-
-def lateness_of(pattern: Pattern) -> int:
-    return milliseconds(pattern.lateness)

@@ -91,8 +91,15 @@ class Rule:
     notify: bool
     facts_per_key: int
     span: Span | None = None  # of a sliding window that counts working days; `size` is then as long as it can get
+    weights: Mapping[str, int] = field(default_factory=dict)  # of a rule on alerts: by rule
+    inhibited_by: tuple[str, ...] = ()
     judging: Judging | None = None  # of a rule that is judged over whole facts
     checked: Any = field(default=None, compare=False, repr=False)  # rules.cel's checked condition
+
+    @property
+    def listens_to(self) -> frozenset[str]:
+        """Rules whose alerts this one looks at, or is silenced by."""
+        return frozenset((*self.weights, *self.inhibited_by))
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -178,6 +185,8 @@ def build(
         notify=file.notify and file.status == "active",
         facts_per_key=file.limits.facts_per_key,
         span=span if isinstance(span, WorkingSpan) else None,
+        weights=dict(file.rules or {}),
+        inhibited_by=tuple(file.inhibited_by),
         judging=judging,
         checked=checked,
     )

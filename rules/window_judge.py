@@ -7,6 +7,7 @@ the period is over; at the last fact of a session, when its gap has passed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from jianguan.domain.alert import MAX_EVENTS, Alert
@@ -38,7 +39,7 @@ class WindowJudge:
         raised: set[str] = set()
         while index < len(facts) and facts[index].time < end:
             index = state.after(facts[index].time)  # facts of the same moment have one window
-            for alert in self._decide(state, index - 1, now_ms):
+            for alert in self._decide(state, index - 1, facts[index - 1].time, now_ms):
                 if alert.id not in raised and (again or alert.id not in state.raised):
                     found.append(alert)
                     raised.add(alert.id)
@@ -57,11 +58,13 @@ class WindowJudge:
         for index, moment in self._moments(state):
             if moment > until:
                 break
-            for alert in self._decide(state, index, now_ms):
+            for alert in self._decide(state, index, moment, now_ms):
                 if alert.id not in state.raised:
                     found.append(alert)
                     state.raised[alert.id] = alert.time
         state.decided = max(state.decided, until)
+        if state.held and state.held[0] < (needed := self.needed_from(state)):
+            state.held = [moment for moment in state.held if moment >= needed]
         return found
 
     def next_moment(self, state: KeyState) -> int | None:
@@ -95,13 +98,13 @@ class WindowJudge:
             if moment > state.decided:
                 yield index - 1, moment
 
-    def _decide(self, state: KeyState, index: int, now_ms: int) -> Iterator[Alert]:
+    def _decide(self, state: KeyState, index: int, moment: int, now_ms: int) -> Iterator[Alert]:
         """The alerts of the moment whose last fact is at `index`: of one window, or of one around each fact's place."""
         first = index if self._judging.metres is None else state.at(state.facts[index].time)
         for place in range(first, index + 1):
-            yield from self._decide_at(state, state.facts[place], index + 1, now_ms)
+            yield from self._decide_at(state, state.facts[place], index + 1, moment, now_ms)
 
-    def _decide_at(self, state: KeyState, at: Kept, end: int, now_ms: int) -> Iterator[Alert]:
+    def _decide_at(self, state: KeyState, at: Kept, end: int, moment: int, now_ms: int) -> Iterator[Alert]:
         rule, levels = self._rule, self._judging.levels
         window = self._window(state, at, end)
         if len(window) < rule.least:
@@ -109,9 +112,12 @@ class WindowJudge:
         view = View(window, lambda periods: self._past(state, at.time, periods))
         if not view.holds(levels[0].condition):
             return
+        cooling = self._judging.cooldown and self._is_cooling(state, moment)
+        if state.is_silent(at.time):
+            return
         episode = rule.episodes.start(at.time)
         for number, level in enumerate(levels):
-            if number and not view.holds(level.condition):
+            if not view.holds(level.condition) if number else cooling:
                 continue
             if number:
                 identifier = make_id("al", rule.id, state.key, str(episode), level.severity)
@@ -119,6 +125,14 @@ class WindowJudge:
                 identifier = alert_id(rule.id, state.key, episode)
             found = self._found(identifier, at, episode, view, level.condition)
             yield alert_of(rule, state.key, newest(window), found, level.severity, now_ms)
+
+    def _is_cooling(self, state: KeyState, moment: int) -> bool:
+        """Whether the trigger held within the cooldown before `moment`, at which it holds again."""
+        held = state.held
+        if not held or held[-1] < moment:
+            held.append(moment)
+        before = bisect_left(held, moment) - 1
+        return before >= 0 and held[before] > moment - self._judging.cooldown
 
     def _found(self, identifier: str, at: Kept, episode: int, view: View, condition: Condition) -> Found:
         facts = view.facts

@@ -12,8 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.alert import Alert
+from jianguan.domain.fact import Fact
 from jianguan.errors import JianguanError
 from jianguan.metrics import Metrics
+from rules.alert_facts import AlertMatcher
 from rules.facts import Matcher
 from rules.reference import Reference
 from rules.ruleset import RuleSet, rule_files
@@ -34,6 +37,7 @@ class RuleBook:
         self._seen: Fingerprint = ()
         self._ruleset: RuleSet | None = None
         self._matcher: Matcher | None = None
+        self._alert_matcher: AlertMatcher | None = None
         self.error = ""  # why the last reload failed; empty when it did not
         self.loaded_at = 0
 
@@ -47,6 +51,11 @@ class RuleBook:
         """Their conditions. Only after `load`."""
         assert self._matcher is not None
         return self._matcher
+
+    def follow(self, alert: Alert) -> list[Fact]:
+        """The facts that an alert is for rules on alerts. Only after `load`."""
+        assert self._alert_matcher is not None
+        return self._alert_matcher.facts(alert)
 
     def load(self) -> None:
         """Load for the first time; every fault is raised. Blocking."""
@@ -80,6 +89,7 @@ class RuleBook:
 
     def _take(self, ruleset: RuleSet, matcher: Matcher) -> None:
         self._ruleset, self._matcher = ruleset, matcher
+        self._alert_matcher = AlertMatcher(ruleset, self._reference)
         self.error = ""
         self.loaded_at = to_millis(self._clock.now())
 

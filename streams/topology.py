@@ -199,6 +199,7 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)
+            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
             return queued + await stages.outbox.records(result.records)
 
         await self._persist(send)

@@ -216,7 +216,7 @@ class EmbeddedApplication:
     async def _resume(self, parts: Parts) -> None:
         missing, stored = self._recovered
         now = to_millis(self._clock.now())
-        await parts.pipeline.hand_over(raise_again(missing, stored, now, self._partitions))
+        await parts.pipeline.hand_over(raise_again(missing, stored, now, self._partitions, parts.rulebook.follow))
         if missing or stored:
             log.info("after the restart %d alerts were raised and %d handed on again", len(missing), len(stored))
         self._recovered = Recovered([], [])

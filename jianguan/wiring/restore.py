@@ -72,7 +72,14 @@ class Restorer:
         if self._fold_topic is not None:
             await self._fold_topic(engine, partition)
         owed = await asyncio.to_thread(self._owed, engine, alive)
-        return Correlate(engine, self._clock, partitions=self._partitions, known=self._known, owed=owed)
+        return Correlate(
+            engine,
+            self._clock,
+            partitions=self._partitions,
+            known=self._known,
+            owed=owed,
+            follow=self._rulebook.follow,
+        )
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""

@@ -82,7 +82,7 @@ def test_a_good_rule_has_no_fault() -> None:
         (TRIGGER, "trigger: {avgg: {of: amount_fen, at_most: 3}}", "no key avgg here (did you mean avg?)"),
         ("version: 1", "version: '1'", "2:10: version: must be a whole number"),
         ("version: 1", "version: 0", "2:10: version: input should be greater than or equal to 1"),
-        ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation' or 'consumer-rights'"),
+        ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation', 'consumer-rights' or"),
         ("title: {zh: 规则, en: A rule}", "title: {zh: 规则}", "3:1: the key en is missing"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import alert_id, event_id, make_id
 from rules.engine import Engine
-from rules.keys import carry
+from rules.keys import FIRST_BIT, carry
 from rules.rule import Rule
 from tests.rules.support import HOUR, NOW, Running, fact, ids
 from tests.rules.test_facts import loaded
@@ -142,7 +142,7 @@ def facts_of(setting: Setting, some: Sequence[Row]) -> list[Fact]:
     letters = [part.letters for step in setting.steps for part in step.parts]
     made = []
     for number, row in enumerate(some):
-        mask = sum(2 << bit for bit, known in enumerate(letters) if row.letter in known)
+        mask = sum(FIRST_BIT << bit for bit, known in enumerate(letters) if row.letter in known)
         carried = carry(mask, [row.amount for _ in judging.carried])
         made.append(fact(number, row.time, key=row.key, received_at=row.time + row.delay, carried=carried))
     return made

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.domain.fact import Fact
-from jianguan.domain.ids import alert_id
+from jianguan.domain.ids import alert_id, make_id
 from rules.cel.functions import distance_m
 from rules.engine import Engine
-from rules.keys import HISTORICAL, carry
+from rules.keys import FIRST_BIT, HISTORICAL, carry
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids
 from tests.rules.test_facts import loaded
@@ -61,7 +61,7 @@ def facts_of(a_rule: Rule, some: Sequence[Row]) -> list[Fact]:
         values: dict[str, Any] = {
             "amount_fen": row.amount, "reporter": row.member, "latitude": 0.0, "longitude": row.east * 0.0009,
         }  # fmt: skip
-        carried = carry(row.hit * 2, [values[name] for name in judging.carried])
+        carried = carry(row.hit * FIRST_BIT, [values[name] for name in judging.carried])
         made.append(fact(number, row.time, key=row.key, received_at=row.time + row.delay, carried=carried))
     return made
 
@@ -145,6 +145,8 @@ class Setting(NamedTuple):
     trigger: Trigger
     kind: str
     metres: int | None
+    cooldown: int
+    escalated: bool
 
 
 @cache
@@ -167,11 +169,22 @@ def cases(draw: st.DrawFn) -> Setting:
         window["lateness"] = "2h"  # lateness of rules that decide at once has tests of its own
         if kind != "session" and not metres:
             trigger = Trigger({**trigger.text, "all": [COUNT.text]}, _and(trigger, COUNT), True)
-    file = {"trigger": trigger.text, "window": window, "episode": draw(st.sampled_from([None, "1m", "7m"]))}
+    cooldown = draw(st.sampled_from([None, None, "3m"]))
+    if cooldown:
+        trigger = trigger._replace(growing=False)
+        window["lateness"] = "10m"
+    escalated = draw(st.booleans())
+    file = {
+        "trigger": trigger.text,
+        "window": window,
+        "episode": draw(st.sampled_from([None, "1m", "7m"])),
+        "cooldown": cooldown,
+        "escalate": [{"trigger": {"count": {"at_least": 4}}, "severity": "critical"}] if escalated else None,
+    }
     made = rule_of(json.dumps(file))
     assert made.judging is not None
     assert made.judging.settled is not trigger.growing
-    return Setting(made, trigger, kind, metres)
+    return Setting(made, trigger, kind, metres, 3 * MINUTE if cooldown else 0, escalated)
 
 
 def _and(one: Trigger, other: Trigger) -> Callable[[list[Row], Row, list[Row]], bool]:
@@ -185,6 +198,7 @@ def naive(setting: Setting, some: Sequence[Row]) -> set[str]:
     for key in {row.key for row in some}:
         known = [row for row in some if row.key == key and (growing or row.delay <= LATENESS)]
         known.sort(key=lambda row: row.time)
+        held: set[int] = set()
         for at in known:
             if setting.kind == "tumbling":
                 start = rule.episodes.__class__.of(SIZE).start(at.time)
@@ -199,8 +213,17 @@ def naive(setting: Setting, some: Sequence[Row]) -> set[str]:
                 over = not any(at.time < row.time < at.time + 2 * MINUTE for row in known)
             if setting.metres:
                 inside = [row for row in inside if far(row, at) <= setting.metres]
-            if (growing or over) and setting.trigger.holds(inside, at, known):
-                found.add(alert_id(rule.id, key, rule.episodes.start(at.time)))
+            if not (growing or over) or not setting.trigger.holds(inside, at, known):
+                continue
+            moment = {"sliding": at.time, "session": at.time + 2 * MINUTE - 1}.get(setting.kind)
+            if moment is None:
+                moment = rule.episodes.__class__.of(SIZE).start(at.time) + SIZE - 1
+            held.add(moment)
+            episode = rule.episodes.start(at.time)
+            if not any(moment - setting.cooldown < each < moment for each in held):
+                found.add(alert_id(rule.id, key, episode))
+            if setting.escalated and len(inside) >= 4:
+                found.add(make_id("al", rule.id, key, str(episode), "critical"))
     return found
 
 
