@@ -64,6 +64,8 @@ def _listener(rule: Rule, reference: Reference) -> Callable[[Alert], Fact | None
 
     def fact(alert: Alert) -> Fact | None:
         subject = _subject(alert, rule.weights)
+        if rule.in_force is not None and not rule.in_force[0] <= alert.episode < rule.in_force[1]:
+            return None
         if not holds(subject):
             return None
         values: list[Value] = [subject.weight if name == "weight" else reads[name](subject) for name in carried]  # type: ignore[arg-type]

@@ -74,6 +74,7 @@ def alert_of(rule: Rule, key: str, bringer: Bringer, found: Found, severity: str
         legal_basis=rule.legal_basis,
         runbook=rule.runbook,
         notify=rule.notify,
+        credit_points=rule.credit_points,
     )
 
 

@@ -51,6 +51,7 @@ _MODELS: Final[dict[Place, type[BaseModel]]] = {
     ("lead",): LeadTable,
     ("joint",): JointTable,
     ("limits",): model.Limits,
+    ("in_force",): model.InForce,
 }
 _LATENESS: Final = "say in lateness how long after it happened an event may still come in, for example 1d"
 _MESSAGES: Final = {
@@ -135,7 +136,8 @@ class Checker:
                     named |= set(checked.tree.names.values())
                     fields |= {name.rpartition(".")[2] for name in named & set(environment.fields)}
             earlier.append(part.name)
-        return Extras(tuple(conditions), related, tuple(sorted(fields))), errors
+        within = self._reference.within() if file.decision_table else {}
+        return Extras(tuple(conditions), related, tuple(sorted(fields)), within), errors
 
     def _checked(
         self, document: Document, place: Place, text: str, environment: Environment | None = None
@@ -180,6 +182,7 @@ class Checker:
             yield document.error(("clock",), f"there is no statutory clock {file.clock}", hint)
         yield from self._fields(document, file)
         yield from _groups(document, file)
+        yield from self._decisions(document, file)
         yield from self._table_codes(document, file)
 
     def _fields(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
@@ -200,6 +203,30 @@ class Checker:
                 yield document.error(place, f"only an alert has a {field}", nearest(field, model.PLAIN_FIELDS))
             if dot and tree in self._levels and level not in self._levels[tree]:
                 yield document.error(place, f"{tree} has no level {level}", nearest(level, self._levels[tree]))
+
+    def _decisions(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
+        """Rows of a decision table that name something which is not there, or can never be tried."""
+        seen: dict[str, int] = {}
+        for number, row in enumerate(file.decision_table):
+            place: Place = ("decision_table", number)
+            same = json.dumps(row.model_dump()["when"], sort_keys=True)
+            if same in seen:
+                message = f"row {seen[same] + 1} fits the same groups: this one is never tried"
+                yield document.error(place, message, "take one of them out")
+            seen.setdefault(same, number)
+            for field, wanted in row.when.items():
+                if field not in file.groups:
+                    message = f"{field} is not in group_by"
+                    yield document.error(
+                        (*place, "when", field), message, f"group_by has {', '.join(file.groups)}", True
+                    )
+                tree = {"region": self._reference.regions, "industry": self._reference.industries}.get(
+                    field.partition(".")[0]
+                )
+                for code in [wanted] if isinstance(wanted, str) else wanted:
+                    if tree is not None and spelled(tree, code) is None:
+                        message = f"{code!r} is no known {tree.kind}"
+                        yield document.error((*place, "when", field), message, nearest(code, tree.codes()))
 
     def _table_codes(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
         for name, table in (("lead", file.lead), ("joint", file.joint)):
@@ -228,11 +255,19 @@ def with_kinds(file: RuleFile) -> str:
         # What no step looks for need not become a fact, unless it could lie between two steps that must be neighbours.
         steps = [f"({part.where}\n)" for _, part in parts(file.pattern)]
         tests.append(f"({' || '.join(steps)})")
+    if file.in_force is not None:
+        first, end = (f"timestamp({json.dumps(_moment(day))})" for day in (file.in_force.from_, file.in_force.until))
+        tests[:0] = [f"occurred_at >= {first}"] if file.in_force.from_ else []
+        tests[:0] = [f"occurred_at < {end}"] if file.in_force.until else []
     if file.window is not None and file.window.within_m is not None:
         tests.insert(0, "present(latitude) && present(longitude)")
     if len(kinds) < len(model.KINDS):
         tests.insert(0, f'kind == "{kinds[0]}"' if len(kinds) == 1 else f"kind in {json.dumps(kinds)}")
     return file.condition if len(tests) == 1 else " && ".join(tests)
+
+
+def _moment(day: str | None) -> str:
+    return f"{day}T00:00:00+08:00"
 
 
 def shape(document: Document) -> tuple[RuleFile | None, list[SourceError]]:
@@ -247,6 +282,10 @@ def shape(document: Document) -> tuple[RuleFile | None, list[SourceError]]:
 
 def _departments(file: RuleFile) -> Iterator[tuple[Place, str]]:
     yield ("owner",), file.owner
+    for row, decision in enumerate(file.decision_table):
+        yield ("decision_table", row, "lead"), decision.lead
+        for number, department in enumerate(decision.joint):
+            yield ("decision_table", row, "joint", number), department
     if isinstance(file.lead, LeadTable):
         yield ("lead", "default"), file.lead.default
         for key, department in file.lead.table.items():
@@ -278,6 +317,10 @@ def _groups(document: Document, file: RuleFile) -> Iterator[SourceError]:
             yield document.error(("case", "key"), f"{file.case.key} is not in group_by", f"use group, or {groups}")
         if file.lead is None:
             yield document.error(("case",), "a case needs a lead department", "add lead", key=True)
+    elif file.decision_table:
+        yield document.error(
+            ("decision_table",), "it says who leads a case, and this rule opens none", "add case", True
+        )
     elif file.clock is not None:
         yield document.error(("clock",), "a clock runs for a case, and this rule opens none", "add case", key=True)
 

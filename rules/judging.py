@@ -97,6 +97,7 @@ class Extras:
     conditions: tuple[Any, ...] = ()
     related: Mapping[str, Callable[[Mapping[str, Value]], bool]] = field(default_factory=dict)  # by the step's name
     fields: tuple[str, ...] = ()  # fields that those ask for
+    within: Mapping[str, Callable[[str, str], bool]] = field(default_factory=dict)  # by `region` and `industry`
 
 
 def judging_of(file: RuleFile, extras: Extras, calendar: Sequence[int]) -> Judging | None:

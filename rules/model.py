@@ -6,10 +6,11 @@ departments, or the checker of conditions, is checked in `ruleset.py`; what runs
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from jianguan.domain.alert import SEVERITIES, Severity
@@ -79,6 +80,33 @@ class JointTable(Model):
     default: list[Slug] = Field(default=[], description="The departments for every other value.")
 
 
+class Decision(Model):
+    """A row of the decision table: groups that it is about, and who leads and assists there."""
+
+    when: Annotated[dict[GroupField, Line | Annotated[list[Line], Field(min_length=1)]], Field(min_length=1)] = Field(
+        description="Values by field of group_by, one or several; regions and industries hold what is within them."
+    )
+    lead: Slug = Field(description="The department that leads the case.")
+    joint: Annotated[list[Slug], Field(max_length=16)] = Field(default=[], description="The departments that assist.")
+
+
+def _day(value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise PydanticCustomError("day", "is a day such as 2026-01-31") from None
+
+
+Day = Annotated[str, AfterValidator(_day), Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
+class InForce(Model):
+    """From when to when the rule looks at events, by the time at which they happened, in Shanghai."""
+
+    from_: Day | None = Field(default=None, alias="from", description="The first day.")
+    until: Day | None = Field(default=None, description="The first day on which it is no longer in force.")
+
+
 class Limits(Model):
     """What one rule may use."""
 
@@ -107,6 +135,7 @@ class RuleFile(Model):
     status: Status = Field(
         default="active", description="active; shadow: alerts are recorded but open no case; retired: not run."
     )
+    in_force: InForce | None = Field(default=None, description="From when to when; default: always.")
     owner: Slug = Field(description="The department that answers for the rule.")
     legal_basis: Prose | list[Line] = Field(
         description="The law and article that the rule serves, one a line; say `secondary source` where it is one."
@@ -146,6 +175,12 @@ class RuleFile(Model):
     lead: Slug | LeadTable | None = Field(default=None, description="The department that leads the case.")
     joint: Annotated[list[Slug], Field(max_length=16)] | JointTable = Field(
         default=[], description="The departments that assist."
+    )
+    decision_table: Annotated[list[Decision], Field(max_length=500)] = Field(
+        default=[], description="Rows tried in order: the first that fits decides lead and joint; else those above do."
+    )
+    credit_points: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=0, description="Points by which an alert lowers the credit of the enterprise; the alert carries them."
     )
     clock: Slug | None = Field(default=None, description="The statutory clock that the case starts.")
     notify: bool = Field(default=True, description="Whether departments get a message at once.")

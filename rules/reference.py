@@ -48,6 +48,10 @@ class Reference:
             working_days_between=self._working_days_between,
         )
 
+    def within(self) -> dict[str, Callable[[str, str], bool]]:
+        """Whether a region or an industry is within another, by the name of the field."""
+        return {"region": _within(self.regions), "industry": _within(self.industries)}
+
     def _working_days_between(self, first: datetime, second: datetime) -> int:
         return self.working_days.between(first.astimezone(_CHINA).date(), second.astimezone(_CHINA).date())
 

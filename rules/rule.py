@@ -6,8 +6,9 @@ It must not know files, positions or conditions' syntax.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,6 +19,7 @@ from rules.model import (
     DAY,
     CaseSpec,
     Count,
+    Decision,
     JointTable,
     LeadTable,
     RuleFile,
@@ -28,6 +30,7 @@ from rules.model import (
 )
 from rules.model_pattern import Pattern
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 SEPARATOR: Final = "\x1f"
 
 
@@ -46,6 +49,18 @@ class Grid:
     def start(self, time: int) -> int:
         """Start of the period that holds `time`."""
         return (time + self.offset) // self.size * self.size - self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A row of a decision table. Each test is a place in the group, the values that fit, and what is within them."""
+
+    tests: tuple[tuple[int, tuple[str, ...], Callable[[str, str], bool]], ...]
+    lead: str
+    joint: tuple[str, ...]
+
+    def fits(self, values: tuple[str, ...]) -> bool:
+        return all(any(within(values[place], each) for each in wanted) for place, wanted, within in self.tests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +106,9 @@ class Rule:
     notify: bool
     facts_per_key: int
     span: Span | None = None  # of a sliding window that counts working days; `size` is then as long as it can get
+    decisions: tuple[DecisionRow, ...] = field(default=(), compare=False)
+    credit_points: int = 0
+    in_force: tuple[int, int] | None = None  # [from, until), ms
     weights: Mapping[str, int] = field(default_factory=dict)  # of a rule on alerts: by rule
     inhibited_by: tuple[str, ...] = ()
     judging: Judging | None = None  # of a rule that is judged over whole facts
@@ -108,13 +126,23 @@ class Rule:
 
     def lead_of(self, values: tuple[str, ...]) -> str | None:
         """The lead department of the group with these values."""
+        row = self._row(values)
+        if row is not None:
+            return row.lead
         return self.lead if self.lead_by < 0 else self.leads.get(values[self.lead_by], self.lead)
 
     def joint_of(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """The assisting departments of the group with these values, without the lead."""
-        found = self.joint if self.joint_by < 0 else self.joints.get(values[self.joint_by], self.joint)
+        row = self._row(values)
+        if row is not None:
+            found = row.joint
+        else:
+            found = self.joint if self.joint_by < 0 else self.joints.get(values[self.joint_by], self.joint)
         lead = self.lead_of(values)
         return tuple(department for department in found if department != lead)
+
+    def _row(self, values: tuple[str, ...]) -> DecisionRow | None:
+        return next((row for row in self.decisions if row.fits(values)), None) if self.decisions else None
 
     def case_key_of(self, values: tuple[str, ...]) -> str | None:
         """`lead|kind|value`: the case that alerts of this group belong to; None when they open none."""
@@ -185,11 +213,34 @@ def build(
         notify=file.notify and file.status == "active",
         facts_per_key=file.limits.facts_per_key,
         span=span if isinstance(span, WorkingSpan) else None,
+        decisions=tuple(_decision(row, file.groups, (extras or Extras()).within) for row in file.decision_table),
+        credit_points=file.credit_points,
+        in_force=in_force(file),
         weights=dict(file.rules or {}),
         inhibited_by=tuple(file.inhibited_by),
         judging=judging,
         checked=checked,
     )
+
+
+def _decision(row: Decision, groups: tuple[str, ...], within: Mapping[str, Callable[[str, str], bool]]) -> DecisionRow:
+    tests = []
+    for name, wanted in row.when.items():
+        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        tests.append((groups.index(name), values, within.get(name.partition(".")[0], str.__eq__)))
+    return DecisionRow(tuple(tests), row.lead, tuple(row.joint))
+
+
+def in_force(file: RuleFile) -> tuple[int, int] | None:
+    """The moments (ms) from and before which a rule is in force; None when it always is."""
+    if file.in_force is None:
+        return None
+    first, end = file.in_force.from_ or "1970-01-01", file.in_force.until or "9999-12-31"
+    return _midnight(first), _midnight(end)
+
+
+def _midnight(day: str) -> int:
+    return (date.fromisoformat(day).toordinal() - _EPOCH) * DAY - ZONE_OFFSET
 
 
 def content_hash(file: RuleFile) -> str:
