@@ -70,7 +70,9 @@ def length(millis: int, words: Words) -> str:
 
 
 def trigger(rule: RuleInfo, words: Words) -> str:
-    """What has to be so within a rule's window, as a sentence."""
+    """What has to be so within a rule's window, as a sentence, or as the rule's author wrote it."""
+    if rule.written:
+        return rule.written
     clauses = [
         words(
             f"clause.{each.measure}",

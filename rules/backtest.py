@@ -70,8 +70,11 @@ class Backtest:
             self._against.add(run)
 
     def report(self) -> BacktestReport:
-        """What came of all that was taken in."""
+        """What came of all that was taken in, and of what the clock settles after it."""
         ours, theirs = self._candidate, self._against
+        ours.elapse()
+        if theirs is not None:
+            theirs.elapse()
         others = theirs.alerts if theirs is not None else {}
         common = ours.alerts.keys() & others.keys()
         size = _bucket_size(self.until - self.since)
@@ -84,7 +87,7 @@ class Backtest:
             facts=ours.facts,
             late=ours.late,
             limited=ours.limited,
-            groups=len({key for key, _ in ours.alerts}),
+            groups=len(ours.groups),
             alerts=len(ours.alerts),
             against_alerts=len(others),
             common=len(common),
@@ -134,13 +137,15 @@ class _Trial:
         self._deadline = deadline
         self._since, self._until = since, until
         self._open: dict[str, int] = {}  # case key -> when the case is taken to be closed
-        self.alerts: dict[tuple[str, int], Raised] = {}
+        self.alerts: dict[str, Raised] = {}  # by id, in which version and content of the rule do not count
+        self.groups: set[str] = set()
         self.tasks: Counter[str] = Counter()
         self.facts = self.late = self.limited = 0
 
     def add(self, events: Iterable[Event]) -> None:
         """Judge events, in order of arrival."""
         for event in events:
+            self.elapse(event.received_at)
             for fact in self._matcher.facts(event):
                 decision = self._engine.add(fact, fact.received_at)
                 if decision.duplicate:
@@ -154,7 +159,13 @@ class _Trial:
         if len(self._engine) > _MANY_KEYS:
             self._engine.forget(_FORGET)
 
-    def listed(self, others: dict[tuple[str, int], Raised]) -> tuple[Raised, ...]:
+    def elapse(self, now_ms: int | None = None) -> None:
+        """Let the clock decide what it settles by `now_ms`, or all that it ever will."""
+        while (due := self._engine.due()) is not None and (now_ms is None or due <= now_ms):
+            for alert in self._engine.elapse(due):
+                self._raised(alert)
+
+    def listed(self, others: dict[str, Raised]) -> tuple[Raised, ...]:
         """The first alerts that `others` lack."""
         alone = [raised for place, raised in self.alerts.items() if place not in others]
         return tuple(sorted(alone, key=lambda raised: (raised.time, raised.key or ""))[:MOST_LISTED])
@@ -163,7 +174,8 @@ class _Trial:
         if not self._since <= alert.time < self._until or len(self.alerts) >= MOST_ALERTS:
             return
         personal = PERSONAL.intersection(self.rule.groups)
-        self.alerts[alert.key, alert.episode] = Raised(
+        self.groups.add(alert.key)
+        self.alerts[alert.id] = Raised(
             key=None if personal else alert.key,
             time=alert.time,
             events=alert.events[-_EVENTS_LISTED:],

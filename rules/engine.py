@@ -1,5 +1,8 @@
 """Decides which alerts exist. A pure function of facts: no clock, no I/O, the same answer in any order of arrival.
 
+Here are the rules that count, tell apart or add up over sliding and tumbling windows. All others are judged over whole
+facts, in `judged.py`; those among them that more facts could prove wrong are settled by the clock: `elapse`.
+
 State is kept for each (rule, group key): its facts, ordered by (event time, fact id), and the episodes alerted.
 
 *Window.* At a fact f, sliding: the facts g with f.time - size < g.time <= f.time. Tumbling: the facts of the
@@ -36,28 +39,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Protocol
 
 from jianguan.domain.alert import MAX_EVENTS, Alert
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import alert_id
-from rules.rule import SEPARATOR, Rule
+from rules.alerts import Found, alert_of
+from rules.decisions import LATE, NOTHING, UNKNOWN, Decision, RuleStats
+from rules.judged import Judged
+from rules.rule import Rule
 from rules.windows import Sweep, Window
-
-
-class Decision(NamedTuple):
-    """What became of one fact."""
-
-    alerts: tuple[Alert, ...] = ()
-    late: bool = False  # too old for its window: not added
-    limited: bool = False  # the key has too many facts: the oldest were dropped
-    duplicate: bool = False  # it was there already
-    unknown: bool = False  # no running rule has this id and version: nothing was done
-
-
-NOTHING: Final = Decision()
-_LATE: Final = Decision(late=True)
-_UNKNOWN: Final = Decision(unknown=True)
 
 
 class RunningRules(Protocol):
@@ -66,19 +57,6 @@ class RunningRules(Protocol):
     @property
     def running(self) -> tuple[Rule, ...]:
         """Active and shadow rules."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleStats:
-    """Figures of one rule's state."""
-
-    keys: int
-    facts: int
-    bytes: int  # roughly; sampled
-    newest: int | None  # newest event time, ms
-    late: int  # since the engine was made or the rule came
-    limited: int
-    duplicates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +88,16 @@ class Engine:
     """Windows of all rules of a rule set. Not thread-safe: one owner."""
 
     def __init__(self, ruleset: RunningRules) -> None:
-        self._states = {rule.id: _State(rule, {}) for rule in ruleset.running}
+        self._states = {rule.id: _State(rule, {}) for rule in ruleset.running if rule.judging is None}
+        self._judged = {rule.id: Judged(rule) for rule in ruleset.running if rule.judging is not None}
         self._sweep: Iterator[tuple[str, list[str]]] = iter(())
 
     def add(self, fact: Fact, now_ms: int) -> Decision:
         """Take a fact in and say what follows. `now_ms` becomes `raised_at` of new alerts and decides nothing."""
         state = self._states.get(fact.rule)
         if state is None or state.rule.version != fact.version:
-            return _UNKNOWN
+            judged = self._judged.get(fact.rule)
+            return UNKNOWN if judged is None or judged.rule.version != fact.version else judged.add(fact, now_ms)
         rule = state.rule
         window = state.windows.get(fact.key)
         if window is None:
@@ -132,7 +112,7 @@ class Engine:
             return Decision(self._check(rule, window, fact, now_ms, again=True), duplicate=True)
         if fact.time < times[-1] - rule.size - rule.lateness:
             state.late += 1
-            return _LATE
+            return LATE
         return self._insert(state, window, index, fact, now_ms)
 
     def fold(self, facts: Iterable[Fact]) -> None:
@@ -144,6 +124,9 @@ class Engine:
         for fact in facts:
             state = self._states.get(fact.rule)
             if state is None or state.rule.version != fact.version:
+                judged = self._judged.get(fact.rule)
+                if judged is not None and judged.rule.version == fact.version:
+                    judged.fold(fact)
                 continue
             window = state.windows.get(fact.key)
             if window is None:
@@ -154,13 +137,51 @@ class Engine:
                 continue
             self._insert(state, window, index, fact, 0)
 
+    def elapse(self, now_ms: int, budget: int = 5_000) -> tuple[Alert, ...]:
+        """Decide what the clock settles by `now_ms`, of up to `budget` keys, the longest due first: nothing that
+        counts can come any more for it. Asked again, it goes on. The same alert is not given twice."""
+        found: list[Alert] = []
+        for judged in self._judged.values():
+            budget -= judged.elapse(now_ms, budget, found)
+            if budget <= 0:
+                break
+        return tuple(found)
+
+    def full(self) -> list[tuple[str, str]]:
+        """(rule, key) of patterns that have begun more matches than their limit, since this was asked last: further
+        ones were not begun."""
+        return [(name, key) for name, judged in self._judged.items() for key in sorted(judged.full())]
+
+    def warm(self, rules: Iterable[str], now_ms: int) -> None:
+        """Decide what the clock has settled by `now_ms` for rules whose facts have just been folded in, and tell
+        nobody: they begin to raise alerts then."""
+        for identifier in rules:
+            judged = self._judged.get(identifier)
+            if judged is None or not judged.settled:
+                continue
+            while judged.elapse(now_ms, 1_000, []):
+                pass
+            judged.forget_alerts()
+
+    def due(self) -> int | None:
+        """The earliest time (ms) at which `elapse` will have something to decide; None when nothing waits."""
+        return min((due for judged in self._judged.values() if (due := judged.due()) is not None), default=None)
+
     def swap(self, ruleset: RunningRules) -> tuple[Rule, ...]:
         """Run another rule set. Rules with the same id, version and content keep their windows; those returned start
         empty and need their facts folded in."""
-        before = self._states
-        self._states = {}
+        before, judged = self._states, self._judged
+        self._states, self._judged = {}, {}
         fresh: list[Rule] = []
         for rule in ruleset.running:
+            if rule.judging is not None:
+                kept = judged.get(rule.id)
+                if kept is not None and kept.rule.identity == rule.identity:
+                    self._judged[rule.id] = kept
+                else:
+                    self._judged[rule.id] = Judged(rule)
+                    fresh.append(rule)
+                continue
             known = before.get(rule.id)
             if known is not None and known.rule.identity == rule.identity:
                 known.rule = rule
@@ -185,12 +206,15 @@ class Engine:
                 break
             identifier, keys = part
             budget -= len(keys)
-            dropped += self._forget_of(self._states[identifier], keys)
+            if identifier in self._judged:
+                dropped += self._judged[identifier].forget(keys)
+            else:
+                dropped += self._forget_of(self._states[identifier], keys)
         return dropped
 
     def __len__(self) -> int:
         """How many windows (rule and key) there are."""
-        return sum([len(state.windows) for state in self._states.values()])
+        return sum([len(state.windows) for state in self._states.values()]) + sum(map(len, self._judged.values()))
 
     def forget_alerts(self, rules: Iterable[str]) -> None:
         """Count every episode of these rules as one without an alert: history filled their windows, and told nobody."""
@@ -198,10 +222,12 @@ class Engine:
             state = self._states.get(identifier)
             for window in state.windows.values() if state is not None else ():
                 window.alerted = ()
+            if identifier in self._judged:
+                self._judged[identifier].forget_alerts()
 
     def look(self, rule: str, key: str, time: int) -> Look | None:
-        """The window of a key that ends at `time`, the time of one of its facts; None when nothing is known of the key.
-        Changes nothing."""
+        """The window of a key that ends at `time`, the time of one of its facts; None when nothing is known of the key,
+        and for rules that are judged over whole facts. Changes nothing."""
         state = self._states.get(rule)
         window = state.windows.get(key) if state is not None else None
         if state is None or window is None or not len(window):
@@ -231,7 +257,7 @@ class Engine:
                 duplicates=state.duplicates,
             )
             for identifier, state in self._states.items()
-        }
+        } | {identifier: judged.stats() for identifier, judged in self._judged.items()}
 
     def _insert(self, state: _State, window: Window, index: int, fact: Fact, now_ms: int) -> Decision:
         rule = state.rule
@@ -298,8 +324,9 @@ class Engine:
 
     def _parts(self) -> Iterator[tuple[str, list[str]]]:
         """All keys in parts of 1,000, as they were when their rule's turn came."""
-        for identifier in list(self._states):
-            keys = iter(list(self._states[identifier].windows))
+        for identifier in [*self._states, *self._judged]:
+            state = self._states.get(identifier)
+            keys = iter(list(state.windows if state is not None else self._judged[identifier].keys))
             while part := list(islice(keys, 1_000)):
                 yield identifier, part
 
@@ -321,53 +348,25 @@ class Engine:
 
 
 def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, sweep: Sweep, now_ms: int) -> Alert:
-    values = tuple(fact.key.split(SEPARATOR))
-    group = dict(zip(rule.groups, values, strict=True))
-    return Alert(
+    found = Found(
         id=alert_id(rule.id, fact.key, episode),
-        rule=rule.id,
-        version=rule.version,
-        rule_hash=rule.content_hash,
-        key=fact.key,
-        episode=episode,
-        episode_end=episode + rule.episodes.size,
-        severity=rule.severity,
-        title_zh=rule.title_zh,
-        title_en=rule.title_en,
         time=time,
         window_start=_window_start(rule, time),
-        raised_at=now_ms,
-        received_at=fact.received_at,
+        episode=episode,
+        episode_end=episode + rule.episodes.size,
         values=sweep.values(),
-        thresholds=dict(rule.thresholds),
+        thresholds=rule.thresholds,
         events=window.events(max(sweep.low, sweep.high - MAX_EVENTS), sweep.high),
         event_count=sweep.high - sweep.low,
-        enterprise=group.get("enterprise"),
-        enterprise_name=fact.enterprise_name if "enterprise" in group else None,
-        region=_grouped(group, "region", fact.region),
-        industry=_grouped(group, "industry", fact.industry),
-        category=group.get("category", fact.category),
-        case_key=rule.case_key_of(values),
-        lead=rule.lead_of(values),
-        joint=rule.joint_of(values),
-        clock=rule.clock,
-        legal_basis=rule.legal_basis,
-        runbook=rule.runbook,
-        notify=rule.notify,
     )
+    return alert_of(rule, fact.key, fact, found, rule.severity, now_ms)
 
 
 def _window_start(rule: Rule, time: int) -> int:
     """The exclusive start of the window that ends at `time`."""
-    return time - rule.size if rule.periods is None else rule.periods.start(time) - 1
-
-
-def _grouped(group: dict[str, str], field: str, otherwise: str | None) -> str | None:
-    """The group's value of a field or of one of its levels."""
-    for name, value in group.items():
-        if name.partition(".")[0] == field:
-            return value
-    return otherwise
+    if rule.periods is not None:
+        return rule.periods.start(time) - 1
+    return time - rule.size if rule.span is None else rule.span.start(time)
 
 
 def _bytes(state: _State) -> int:

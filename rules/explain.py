@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Final
 
+from jianguan.domain.alert import Alert
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import Clause, Explanation, InWindow, Measure, Verdict
 from jianguan.domain.fact import Fact
@@ -20,8 +22,10 @@ from rules.cel.evaluation import compile_value
 from rules.cel.tree import Call, Comprehension, Constant, Identifier, Node, children, walk
 from rules.cel.values import Duration, EvaluationError, Timestamp, Value
 from rules.cel.writing import text_of
-from rules.engine import Decision, Engine, Look
+from rules.decisions import Decision
+from rules.engine import Engine, Look
 from rules.facts import Matcher, getter
+from rules.pattern_plan import parts
 from rules.pushdown import filter_of_rule
 from rules.reference import Reference
 from rules.rule import Rule
@@ -41,6 +45,8 @@ def history_filter(rule: Rule, event: Event, reference: Reference) -> Filter:
         if value is None:
             continue
         field, dot, _ = name.partition(".")
+        if field == "cell":
+            continue  # a square has no counterpart in a filter
         if not dot:
             tests.append(Test(field, "=", (value,)))
             continue
@@ -74,9 +80,11 @@ def explain(
         occurred_at=event.occurred_at,
         received_at=event.received_at,
         verdict="condition",
-        clauses=tuple(clauses_of(rule.checked, event)),
-        group=tuple((name, _group_value(name, event, reference)) for name in rule.groups),
+        clauses=tuple(_all_clauses(rule, event)),
+        group=() if rule.weights else tuple((name, _group_value(name, event, reference)) for name in rule.groups),
     )
+    if rule.weights:
+        return replace(base, verdict="alerts")
     too_old = max_age is not None and not event.historical and event.received_at - event.occurred_at > max_age
     if not own:
         held = bool(base.clauses) and base.clauses[0].value == "true"
@@ -106,10 +114,15 @@ class _Replay:
         return self
 
     def add(self, fact: Fact) -> Decision:
-        """Take in one fact."""
+        """Take in one fact, and what the clock has settled before it came."""
+        while (due := self.engine.due()) is not None and due <= fact.received_at:
+            self._remember(self.engine.elapse(due))
         decision = self.engine.add(fact, fact.received_at)
-        self.alerts.update((alert.episode, alert.id) for alert in decision.alerts)
+        self._remember(decision.alerts)
         return decision
+
+    def _remember(self, alerts: Iterable[Alert]) -> None:
+        self.alerts.update((alert.episode, alert.id) for alert in alerts)
 
 
 def _in_window(base: Explanation, rule: Rule, fact: Fact, replay: _Replay, verdict: Verdict | None) -> Explanation:
@@ -126,6 +139,11 @@ def _in_window(base: Explanation, rule: Rule, fact: Fact, replay: _Replay, verdi
             verdict = "late"
         elif decision.alerts:
             verdict = "fired"
+        elif rule.judging is not None and rule.judging.settled:
+            verdict = "settling"
+        elif rule.judging is not None:
+            # Told a second time, a fact raises again what it had raised.
+            verdict = "already" if replay.engine.add(fact, fact.received_at).alerts else "below"
         else:
             verdict = "already" if look is not None and look.holds else "below"
     raised = tuple(alert.id for alert in decision.alerts)
@@ -162,13 +180,35 @@ def _group_value(name: str, event: Event, reference: Reference) -> str | None:
     return None if value is None else _hidden(value) if name in PERSONAL else value
 
 
+def _all_clauses(rule: Rule, event: Event) -> Iterator[Clause]:
+    """The parts of the rule's condition, then those of the conditions of its trigger or of its pattern's steps."""
+    if rule.weights:
+        for text, depth in texts_of(rule.checked):
+            yield Clause(text, depth, None)
+        return
+    yield from clauses_of(rule.checked, event)
+    if rule.judging is None:
+        return
+    relations = [part.related for _, part in parts(rule.file.pattern)] if rule.file.pattern is not None else []
+    for checked, related in zip_longest(rule.judging.extras, relations):
+        yield from clauses_of(checked, event)
+        if related:
+            yield Clause(related, 1, None)  # it depends on the events before
+
+
+def texts_of(checked: Checked) -> Iterator[tuple[str, int]]:
+    """(text, depth) of every part of a condition, in the order of `clauses_of`."""
+    yield from ((text_of(node), depth) for node, depth in _nodes(checked, checked.tree.root, 0))
+
+
 def clauses_of(checked: Checked, event: Event) -> Iterator[Clause]:
     """Every part of the condition with its value for the event, the whole first, each part after what it is part of."""
-    yield from _clauses(checked, checked.tree.root, event, 0)
+    for node, depth in _nodes(checked, checked.tree.root, 0):
+        yield _clause(checked, node, event, depth)
 
 
-def _clauses(checked: Checked, node: Node, event: Event, depth: int) -> Iterator[Clause]:
-    yield _clause(checked, node, event, depth)
+def _nodes(checked: Checked, node: Node, depth: int) -> Iterator[tuple[Node, int]]:
+    yield node, depth
     if isinstance(node, Comprehension):
         inner: Iterable[Node] = (node.range,)  # the rest speaks of one element after another
     elif isinstance(node, Call) and node.function == "present":
@@ -177,7 +217,7 @@ def _clauses(checked: Checked, node: Node, event: Event, depth: int) -> Iterator
         inner = children(node)
     for child in inner:
         if any(isinstance(each, Identifier) and each.name.removeprefix(".") in checked.types for each in walk(child)):
-            yield from _clauses(checked, child, event, depth + 1)
+            yield from _nodes(checked, child, depth + 1)
 
 
 def _clause(checked: Checked, node: Node, event: Event, depth: int) -> Clause:

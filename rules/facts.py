@@ -18,6 +18,10 @@ from jianguan.domain.codes import CodeTree
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from rules.cel.matching import OnError, compile_many
+from rules.cells import cell_of
+from rules.judging import Judging
+from rules.keys import FIRST_BIT, HISTORICAL, carry
+from rules.model_base import CELLS
 from rules.reference import Reference
 from rules.rule import SEPARATOR, Rule
 from rules.ruleset import RuleSet
@@ -31,7 +35,7 @@ class Matcher:
 
     def __init__(self, ruleset: RuleSet, reference: Reference, on_error: OnError | None = None) -> None:
         """`on_error(rule id, error)` is told of conditions that could not be evaluated, which count as not true."""
-        rules = ruleset.running
+        rules = [rule for rule in ruleset.running if not rule.weights]  # the others look at alerts
         conditions = [(rule.id, rule.checked) for rule in rules]
         self._matching: Callable[[Event], Sequence[int]] = compile_many(conditions, on_error)
         self._plans = [_plan(rule, reference) for rule in rules]
@@ -66,6 +70,7 @@ class _Plan(NamedTuple):
     key_of: Getter
     number_of: Callable[[Event], int | None] | None
     member_of: Getter | None
+    carried_of: Callable[[Event], str] | None
 
 
 # What a fact takes from its event as it is, and its moment.
@@ -90,6 +95,7 @@ def _facts(plan: _Plan, matched: list[Event]) -> list[Fact]:
         repeat(None) if plan.number_of is None else [_float(plan.number_of(event)) for event in matched],
         repeat(None) if plan.member_of is None else map(plan.member_of, matched),
         *others,
+        repeat(None) if plan.carried_of is None else map(plan.carried_of, matched),
     )
     # fmt: on
     return list(map(_of, repeat(Fact), rows))
@@ -118,6 +124,7 @@ def _plan(rule: Rule, reference: Reference) -> _Plan:
         key_of=_key(rule, reference),
         number_of=attrgetter(rule.sum_of) if rule.sum_of else None,
         member_of=getter(rule.distinct_of, reference) if rule.distinct_of else None,
+        carried_of=carrier(rule.judging, reference) if rule.judging is not None else None,
     )
 
 
@@ -135,9 +142,29 @@ def _key(rule: Rule, reference: Reference) -> Getter:
     return key
 
 
+def carrier(judging: Judging, reference: Reference) -> Callable[[Event], str]:
+    """What the facts of a rule carry: which of its conditions the event meets, and the values that it asks for."""
+    met = compile_many([(str(bit), checked) for bit, checked in enumerate(judging.extras)])
+    reads: list[Callable[[Event], Any]] = [
+        getter(name, reference) if "." in name or name == "address" else attrgetter(name) for name in judging.carried
+    ]
+
+    def carried(event: Event) -> str:
+        mask = HISTORICAL if event.historical else 0
+        for place in met(event):
+            mask |= FIRST_BIT << place
+        return carry(mask, [read(event) for read in reads])
+
+    return carried
+
+
 def getter(field: str, reference: Reference) -> Getter:
-    """Reads a field of an event, or a level of its region or industry; an empty text is a missing value."""
+    """Reads a field of an event, a level of its region or industry, or its square of the map; an empty text is a
+    missing value."""
     name, dot, level = field.partition(".")
+    if name == "cell":
+        side = CELLS[level]
+        return lambda event: cell_of(event.latitude, event.longitude, side)
     read: Getter = attrgetter(name)
     if not dot:
         if name == "address":  # the only one that may be an empty text

@@ -31,6 +31,17 @@ FIELDS: Final = MappingProxyType(
 )
 """Type by field. `content_hash` is left out: a condition on it would mean nothing to a person."""
 
+_ALERT_STRINGS: Final = (
+    "id", "rule", "severity", "enterprise", "enterprise_name", "region", "industry", "category", "lead", "key",
+)  # fmt: skip
+ALERT_TYPES: Final = MappingProxyType(
+    {**dict.fromkeys(_ALERT_STRINGS, "string"), "event_count": "int", "weight": "int"}
+)
+"""Type by field of an alert, for rules on alerts."""
+
+ALERT_GROUPS: Final = ("enterprise", "region", "industry", "category", "rule", "lead")
+"""Fields of an alert that rules on alerts may group by and tell apart."""
+
 CATEGORIES: Final = (
     "food-safety", "drug-safety", "medical-device", "special-equipment", "price", "advertising", "online-trade",
     "prepaid-card", "product-quality", "recall", "fire-safety", "environment", "wages", "privacy", "fraud", "service",

@@ -6,140 +6,57 @@ departments, or the checker of conditions, is checked in `ruleset.py`; what runs
 
 from __future__ import annotations
 
-import re
+from datetime import date
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jianguan.domain.alert import Severity
+from jianguan.domain.alert import SEVERITIES, Severity
+from rules.model_base import DAY as DAY
+from rules.model_base import FIELD_PATTERN as FIELD_PATTERN
+from rules.model_base import LEVELLED_FIELDS as LEVELLED_FIELDS
+from rules.model_base import NUMBER_FIELDS as NUMBER_FIELDS
+from rules.model_base import PLAIN_FIELDS as PLAIN_FIELDS
+from rules.model_base import Condition, GroupField, Model, PositiveDuration, Prose
+from rules.model_base import Line as Line
+from rules.model_base import Slug as Slug
+from rules.model_base import milliseconds as milliseconds
+from rules.model_pattern import Pattern
+from rules.model_trigger import Count as Count
+from rules.model_trigger import Distinct as Distinct
+from rules.model_trigger import Sum as Sum
+from rules.model_trigger import Trigger as Trigger
+from rules.model_trigger import Window as Window
 
 Status = Literal["active", "shadow", "retired"]
-Kind = Literal["complaint", "violation", "consumer-rights"]
+Kind = Literal["complaint", "violation", "consumer-rights", "alert"]
 KINDS: Final[tuple[Kind, ...]] = ("complaint", "violation", "consumer-rights")
 
-# Fields of an event that name something: what facts may be grouped by and what may be counted apart.
-PLAIN_FIELDS: Final = (
-    "enterprise", "region", "industry", "category", "matter", "product", "platform", "address", "reporter",
-    "channel", "source", "right",
-)  # fmt: skip
-LEVELLED_FIELDS: Final = ("region", "industry")
-# Whole numbers of at least 0: what may be summed.
-NUMBER_FIELDS: Final = (
-    "amount_fen",
-    "penalty_fen",
-    "compensation_fen",
-    "critical_count",
-    "serious_count",
-    "minor_count",
-)
 
-FIELD_PATTERN = r"^(" + "|".join(PLAIN_FIELDS) + r"|(region|industry)\.[a-z]+(-[a-z]+)*)$"
-_DURATION = re.compile(r"(0|[1-9][0-9]{0,5})(s|m|h|d)")
-_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-DAY: Final = _UNITS["d"]
-LONGEST: Final = 3660 * DAY
-
-
-def milliseconds(duration: str) -> int:
-    """`90s`, `30m`, `24h`, `7d` in milliseconds. ValueError for anything else."""
-    found = _DURATION.fullmatch(duration)
-    if not found:
-        raise ValueError(f"{duration!r} is not a duration")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _duration(value: object) -> object:
-    if not isinstance(value, str) or not _DURATION.fullmatch(value):
-        raise PydanticCustomError("duration", "is a duration such as 90s, 30m, 24h or 7d")
-    if milliseconds(value) > LONGEST:
-        raise PydanticCustomError("duration", "is longer than 3660d")
-    return value
-
-
-def _positive(value: object) -> object:
-    value = _duration(value)
-    if isinstance(value, str) and not milliseconds(value):
-        raise PydanticCustomError("duration", "must be longer than nothing")
-    return value
-
-
-Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^(0|[1-9][0-9]{0,5})(s|m|h|d)$")]
-PositiveDuration = Annotated[str, BeforeValidator(_positive), Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d)$")]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-GroupField = Annotated[str, Field(pattern=FIELD_PATTERN, max_length=64)]
-Line = Annotated[str, Field(min_length=1, max_length=300)]
-Prose = Annotated[str, Field(min_length=1, max_length=4_000)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
-
-
-class Title(_Model):
+class Title(Model):
     """What the alert is called, in both languages."""
 
     zh: Annotated[str, Field(min_length=1, max_length=100, description="In Chinese.")]
     en: Annotated[str, Field(min_length=1, max_length=140, description="In English.")]
 
 
-class Runbook(_Model):
+class Runbook(Model):
     """What whoever gets the alert should do: a text, or a list of steps, in both languages."""
 
     zh: Prose | list[Line] = Field(description="In Chinese.")
     en: Prose | list[Line] = Field(description="In English.")
 
 
-class Window(_Model):
-    """How much time a trigger looks at."""
+class Escalation(Model):
+    """A graver alert of the same episode."""
 
-    kind: Literal["sliding", "tumbling"] = Field(
-        default="sliding",
-        description="sliding: the `size` before each fact. tumbling: calendar-like periods of `size`.",
-    )
-    size: PositiveDuration = Field(description="Length of the window: 30m, 24h, 7d.")
-    lateness: Duration = Field(
-        default="0s", description="How much older than newest fact minus size a fact may be and still count."
-    )
+    trigger: Trigger = Field(description="What must hold beside the rule's own trigger, over the same window.")
+    severity: Severity = Field(description="The severity of that alert: graver than those before.")
 
 
-class Count(_Model):
-    """The number of facts in the window."""
-
-    at_least: Annotated[int, Field(ge=1, le=1_000_000, description="Holds from this number on.")]
-
-
-class Distinct(_Model):
-    """The number of different values of a field among the facts in the window; a missing value is not counted."""
-
-    of: GroupField = Field(description="The field whose values are told apart.")
-    at_least: Annotated[int, Field(ge=1, le=1_000_000, description="Holds from this number on.")]
-
-
-class Sum(_Model):
-    """The sum of a field over the facts in the window; a missing value counts as 0."""
-
-    of: Literal["amount_fen", "penalty_fen", "compensation_fen", "critical_count", "serious_count", "minor_count"] = (
-        Field(description="The field to add up: a whole number of at least 0; money in fen.")
-    )
-    at_least: Annotated[int, Field(ge=1, le=10**18, description="Holds from this sum on.")]
-
-
-class Trigger(_Model):
-    """When there is an alert: all clauses given must hold over the window."""
-
-    count: Count | None = Field(default=None, description="How many facts.")
-    distinct: Distinct | None = Field(default=None, description="How many different values.")
-    sum: Sum | None = Field(default=None, description="How much in total.")
-
-    @model_validator(mode="after")
-    def _some_clause(self) -> Self:
-        if self.count is None and self.distinct is None and self.sum is None:
-            raise PydanticCustomError("no-clause", "needs at least one of count, distinct, sum")
-        return self
-
-
-class CaseSpec(_Model):
+class CaseSpec(Model):
     """Which alerts belong to one case."""
 
     key: GroupField | Literal["group"] = Field(
@@ -147,7 +64,7 @@ class CaseSpec(_Model):
     )
 
 
-class LeadTable(_Model):
+class LeadTable(Model):
     """A lead department that depends on one of the group's fields."""
 
     by: GroupField = Field(description="One of the fields in group_by.")
@@ -155,7 +72,7 @@ class LeadTable(_Model):
     default: Slug = Field(description="The department for every other value.")
 
 
-class JointTable(_Model):
+class JointTable(Model):
     """Assisting departments that depend on one of the group's fields."""
 
     by: GroupField = Field(description="One of the fields in group_by.")
@@ -163,16 +80,52 @@ class JointTable(_Model):
     default: list[Slug] = Field(default=[], description="The departments for every other value.")
 
 
-class Limits(_Model):
+class Decision(Model):
+    """A row of the decision table: groups that it is about, and who leads and assists there."""
+
+    when: Annotated[dict[GroupField, Line | Annotated[list[Line], Field(min_length=1)]], Field(min_length=1)] = Field(
+        description="Values by field of group_by, one or several; regions and industries hold what is within them."
+    )
+    lead: Slug = Field(description="The department that leads the case.")
+    joint: Annotated[list[Slug], Field(max_length=16)] = Field(default=[], description="The departments that assist.")
+
+
+def _day(value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise PydanticCustomError("day", "is a day such as 2026-01-31") from None
+
+
+Day = Annotated[str, AfterValidator(_day), Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
+class InForce(Model):
+    """From when to when the rule looks at events, by the time at which they happened, in Shanghai."""
+
+    from_: Day | None = Field(default=None, alias="from", description="The first day.")
+    until: Day | None = Field(default=None, description="The first day on which it is no longer in force.")
+
+
+class Limits(Model):
     """What one rule may use."""
 
     facts_per_key: Annotated[int, Field(ge=10, le=200_000)] = Field(
         default=10_000, description="Facts kept of one key; beyond, the oldest go and the decision says so."
     )
+    partial_matches: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1_000, description="Matches of a pattern that one key may have begun; beyond, no further one begins."
+    )
 
 
-class RuleFile(_Model):
+class RuleFile(Model):
     """A rule: which events matter, how they add up to an alert, and who has to act on it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["window", "trigger"], "not": {"required": ["pattern"]}}, {"required": ["pattern"]}]
+        }
+    )
 
     id: Slug = Field(description="Name of the rule and of its file. Ids never change meaning.")
     version: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
@@ -182,6 +135,7 @@ class RuleFile(_Model):
     status: Status = Field(
         default="active", description="active; shadow: alerts are recorded but open no case; retired: not run."
     )
+    in_force: InForce | None = Field(default=None, description="From when to when; default: always.")
     owner: Slug = Field(description="The department that answers for the rule.")
     legal_basis: Prose | list[Line] = Field(
         description="The law and article that the rule serves, one a line; say `secondary source` where it is one."
@@ -192,14 +146,27 @@ class RuleFile(_Model):
         default=[], description="Codes of the supervised matters that the rule covers."
     )
     on: Annotated[list[Kind], Field(min_length=1)] = Field(description="The kinds of event it looks at.")
-    condition: Annotated[str, Field(min_length=1, max_length=8_000)] = Field(
+    condition: Condition = Field(
         description="A CEL expression over the event; true makes the event a fact of this rule."
     )
     group_by: GroupField | Annotated[list[GroupField], Field(min_length=1, max_length=4)] = Field(
         description="The field or fields that facts are gathered by; an event that lacks one makes no fact."
     )
-    window: Window = Field(description="How much time a trigger looks at.")
-    trigger: Trigger = Field(description="When there is an alert.")
+    window: Window | None = Field(default=None, description="How much time a trigger looks at.")
+    trigger: Trigger | None = Field(default=None, description="When there is an alert.")
+    pattern: Pattern | None = Field(default=None, description="What follows what; instead of window and trigger.")
+    rules: (
+        Annotated[dict[Slug, Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=100)] | None
+    ) = Field(default=None, description="With `on: [alert]`: the rules whose alerts are looked at, and their weights.")
+    escalate: Annotated[list[Escalation], Field(max_length=4)] = Field(
+        default=[], description="Further alerts of an episode, each graver than the one before."
+    )
+    cooldown: PositiveDuration | None = Field(
+        default=None, description="No alert unless the trigger has not held for so long; escalation is not held back."
+    )
+    inhibited_by: Annotated[list[Slug], Field(max_length=32)] = Field(
+        default=[], description="Rules whose alert of the same group keeps this one silent until its episode ends."
+    )
     episode: PositiveDuration | None = Field(
         default=None, description="At most one alert of a key in each period of this length; default: window size."
     )
@@ -209,9 +176,32 @@ class RuleFile(_Model):
     joint: Annotated[list[Slug], Field(max_length=16)] | JointTable = Field(
         default=[], description="The departments that assist."
     )
+    decision_table: Annotated[list[Decision], Field(max_length=500)] = Field(
+        default=[], description="Rows tried in order: the first that fits decides lead and joint; else those above do."
+    )
+    credit_points: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=0, description="Points by which an alert lowers the credit of the enterprise; the alert carries them."
+    )
     clock: Slug | None = Field(default=None, description="The statutory clock that the case starts.")
     notify: bool = Field(default=True, description="Whether departments get a message at once.")
     limits: Limits = Field(default=Limits(), description="What the rule may use.")
+
+    @model_validator(mode="after")
+    def _window_or_pattern(self) -> Self:
+        if self.pattern is None and self.window is None:
+            raise PydanticCustomError("no-window", "needs window and trigger, or pattern")
+        if (self.window is None) != (self.trigger is None):
+            raise PydanticCustomError("no-window", "window and trigger go together")
+        if self.pattern is not None and self.window is not None:
+            raise PydanticCustomError("two-ways", "has window and trigger, or pattern, not both")
+        if self.pattern is not None and (self.escalate or self.cooldown):
+            raise PydanticCustomError("pattern", "escalate and cooldown are for windows, not for a pattern")
+        severities = [self.severity, *(each.severity for each in self.escalate)]
+        if any(SEVERITIES.index(one) >= SEVERITIES.index(other) for one, other in pairwise(severities)):
+            raise PydanticCustomError("escalate", "each severity in escalate must be graver than the one before")
+        if ("alert" in self.on) != (self.rules is not None) or ("alert" in self.on and set(self.on) != {"alert"}):
+            raise PydanticCustomError("alert", "a rule on alerts has `on: [alert]` and `rules`, and no other rule has")
+        return self
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from jianguan.domain.filters import ANYTHING, NOTHING, Filter, Operator, Test, a
 from rules.cel.environment import Checked
 from rules.cel.python_code import flattened
 from rules.cel.tree import Call, Constant, Identifier, ListOf, Node
+from rules.judging import POINT
 from rules.reference import Reference, spelled
 from rules.rule import Rule
 
@@ -26,14 +27,28 @@ _MOST_VALUES: Final = 5_000
 
 def fields_of_rule(rule: Rule) -> frozenset[str]:
     """The fields of an event that the making of a fact of the rule reads."""
+    if rule.weights:
+        return frozenset()
     named = {*rule.groups, *(each for each in (rule.distinct_of, rule.sum_of) if each)}
-    return frozenset({*rule.checked.fields, *(name.partition(".")[0] for name in named)})
+    read = {*rule.checked.fields}
+    if rule.judging is not None:
+        named.update(rule.judging.carried)
+        read.update(("historical",), *(checked.fields for checked in rule.judging.extras))
+    return frozenset(read.union(*map(_read_for, named)))
 
 
 def filter_of_rule(rule: Rule, reference: Reference) -> Filter:
-    """Passes every event of which the rule makes a fact."""
-    grouped = [Test(name.partition(".")[0], "present") for name in rule.groups]
+    """Passes every event of which the rule makes a fact; none for a rule that looks at alerts."""
+    if rule.weights:
+        return NOTHING
+    grouped = [Test(field, "present") for name in rule.groups for field in _read_for(name)]
     return all_of([filter_of(rule.checked, reference), *grouped])
+
+
+def _read_for(name: str) -> tuple[str, ...]:
+    """The fields of an event behind a name in a group or trigger: a level of a field, or a square of the map."""
+    field = name.partition(".")[0]
+    return POINT if field == "cell" else (field,)
 
 
 def filter_of(checked: Checked, reference: Reference) -> Filter:

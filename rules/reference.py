@@ -6,7 +6,7 @@ It must not know rules; the tables themselves live in `jianguan.domain`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -44,14 +44,18 @@ class Reference:
         """The tables that ship with the package. ConfigurationError or SourceError when one is broken."""
         return cls(Regions.load(), Industries.load(), WorkingDays.load(), StatutoryClocks.load(), Departments.load())
 
-    def environment(self) -> Environment:
-        """The checker of conditions over an event's fields, with these tables behind its functions."""
+    def environment(self, fields: Mapping[str, str] = FIELDS) -> Environment:
+        """The checker of conditions over an event's fields, or others, with these tables behind its functions."""
         return Environment(
-            FIELDS,
+            fields,
             region_within=_within(self.regions),
             industry_within=_within(self.industries),
             working_days_between=self._working_days_between,
         )
+
+    def within(self) -> dict[str, Callable[[str, str], bool]]:
+        """Whether a region or an industry is within another, by the name of the field."""
+        return {"region": _within(self.regions), "industry": _within(self.industries)}
 
     def _working_days_between(self, first: datetime, second: datetime) -> int:
         return self.working_days.between(first.astimezone(_CHINA).date(), second.astimezone(_CHINA).date())

@@ -6,17 +6,32 @@ It must not know files, positions or conditions' syntax.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
-from rules.model import DAY, CaseSpec, JointTable, LeadTable, RuleFile, Runbook, milliseconds
+from rules.calendar import ZONE_OFFSET, Span, WorkingSpan, span_of
+from rules.judging import Extras, Judging, judging_of
+from rules.model import (
+    DAY,
+    CaseSpec,
+    Count,
+    Decision,
+    JointTable,
+    LeadTable,
+    RuleFile,
+    Runbook,
+    Trigger,
+    Window,
+    milliseconds,
+)
+from rules.model_pattern import Pattern
 
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 SEPARATOR: Final = "\x1f"
-# Days begin at midnight of China Standard Time; it has had no summer time since 1991, so a constant is exact.
-ZONE_OFFSET: Final = 8 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,18 @@ class Grid:
     def start(self, time: int) -> int:
         """Start of the period that holds `time`."""
         return (time + self.offset) // self.size * self.size - self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A row of a decision table. Each test is a place in the group, the values that fit, and what is within them."""
+
+    tests: tuple[tuple[int, tuple[str, ...], Callable[[str, str], bool]], ...]
+    lead: str
+    joint: tuple[str, ...]
+
+    def fits(self, values: tuple[str, ...]) -> bool:
+        return all(any(within(values[place], each) for each in wanted) for place, wanted, within in self.tests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +105,19 @@ class Rule:
     clock: str | None
     notify: bool
     facts_per_key: int
+    span: Span | None = None  # of a sliding window that counts working days; `size` is then as long as it can get
+    decisions: tuple[DecisionRow, ...] = field(default=(), compare=False)
+    credit_points: int = 0
+    in_force: tuple[int, int] | None = None  # [from, until), ms
+    weights: Mapping[str, int] = field(default_factory=dict)  # of a rule on alerts: by rule
+    inhibited_by: tuple[str, ...] = ()
+    judging: Judging | None = None  # of a rule that is judged over whole facts
     checked: Any = field(default=None, compare=False, repr=False)  # rules.cel's checked condition
+
+    @property
+    def listens_to(self) -> frozenset[str]:
+        """Rules whose alerts this one looks at, or is silenced by."""
+        return frozenset((*self.weights, *self.inhibited_by))
 
     @property
     def identity(self) -> tuple[str, int, str]:
@@ -87,13 +126,23 @@ class Rule:
 
     def lead_of(self, values: tuple[str, ...]) -> str | None:
         """The lead department of the group with these values."""
+        row = self._row(values)
+        if row is not None:
+            return row.lead
         return self.lead if self.lead_by < 0 else self.leads.get(values[self.lead_by], self.lead)
 
     def joint_of(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """The assisting departments of the group with these values, without the lead."""
-        found = self.joint if self.joint_by < 0 else self.joints.get(values[self.joint_by], self.joint)
+        row = self._row(values)
+        if row is not None:
+            found = row.joint
+        else:
+            found = self.joint if self.joint_by < 0 else self.joints.get(values[self.joint_by], self.joint)
         lead = self.lead_of(values)
         return tuple(department for department in found if department != lead)
+
+    def _row(self, values: tuple[str, ...]) -> DecisionRow | None:
+        return next((row for row in self.decisions if row.fits(values)), None) if self.decisions else None
 
     def case_key_of(self, values: tuple[str, ...]) -> str | None:
         """`lead|kind|value`: the case that alerts of this group belong to; None when they open none."""
@@ -106,16 +155,25 @@ class Rule:
         return f"{self.lead_of(values)}|{kind}|{value}"
 
 
-def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
-    """The rule in a file whose names have been checked."""
-    trigger, window = file.trigger, file.window
-    size = milliseconds(window.size)
+def build(
+    file: RuleFile, path: str = "", checked: Any = None, extras: Extras | None = None, calendar: Sequence[int] = ()
+) -> Rule:
+    """The rule in a file whose names have been checked. `extras` is what was checked beside the rule's own condition;
+    `calendar` is asked by rules that count working days."""
+    trigger = file.trigger or Trigger(count=Count(at_least=1))
+    judging = judging_of(file, extras or Extras(), calendar)
+    window = file.pattern or file.window
+    assert window is not None
+    span = span_of(window.within if isinstance(window, Pattern) else window.size, calendar)
+    size = span.size
+    lateness = milliseconds(window.lateness)
+    back = size if judging is None else judging.back
     episode = milliseconds(file.episode) if file.episode else size
     lead, joint = file.lead, file.joint
     thresholds = {
         name: float(clause.at_least)
         for name, clause in (("count", trigger.count), ("distinct", trigger.distinct), ("sum", trigger.sum))
-        if clause is not None
+        if clause is not None and judging is None
     }
     return Rule(
         id=file.id,
@@ -133,9 +191,9 @@ def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
         condition=file.condition,
         groups=file.groups,
         size=size,
-        lateness=milliseconds(window.lateness),
-        retention=2 * size + milliseconds(window.lateness),
-        periods=Grid.of(size) if window.kind == "tumbling" else None,
+        lateness=lateness,
+        retention=2 * back + lateness,
+        periods=Grid.of(size) if isinstance(window, Window) and window.kind == "tumbling" else None,
         episodes=Grid.of(episode),
         count=trigger.count.at_least if trigger.count else 1,
         distinct_of=trigger.distinct.of if trigger.distinct else None,
@@ -154,8 +212,35 @@ def build(file: RuleFile, path: str = "", checked: Any = None) -> Rule:
         clock=file.clock,
         notify=file.notify and file.status == "active",
         facts_per_key=file.limits.facts_per_key,
+        span=span if isinstance(span, WorkingSpan) else None,
+        decisions=tuple(_decision(row, file.groups, (extras or Extras()).within) for row in file.decision_table),
+        credit_points=file.credit_points,
+        in_force=in_force(file),
+        weights=dict(file.rules or {}),
+        inhibited_by=tuple(file.inhibited_by),
+        judging=judging,
         checked=checked,
     )
+
+
+def _decision(row: Decision, groups: tuple[str, ...], within: Mapping[str, Callable[[str, str], bool]]) -> DecisionRow:
+    tests = []
+    for name, wanted in row.when.items():
+        values = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        tests.append((groups.index(name), values, within.get(name.partition(".")[0], str.__eq__)))
+    return DecisionRow(tuple(tests), row.lead, tuple(row.joint))
+
+
+def in_force(file: RuleFile) -> tuple[int, int] | None:
+    """The moments (ms) from and before which a rule is in force; None when it always is."""
+    if file.in_force is None:
+        return None
+    first, end = file.in_force.from_ or "1970-01-01", file.in_force.until or "9999-12-31"
+    return _midnight(first), _midnight(end)
+
+
+def _midnight(day: str) -> int:
+    return (date.fromisoformat(day).toordinal() - _EPOCH) * DAY - ZONE_OFFSET
 
 
 def content_hash(file: RuleFile) -> str:

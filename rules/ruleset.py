@@ -5,14 +5,14 @@ It must not know events, windows or stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from jianguan.errors import JianguanError, SourceError
 from rules.checking import Checker
-from rules.loader import load
+from rules.loader import Document, Place, load, nearest
 from rules.reference import Reference
 from rules.rule import Rule
 
@@ -59,7 +59,7 @@ class RuleSet:
         checker = Checker(reference)
         rules: list[Rule] = []
         errors: list[SourceError] = []
-        seen: dict[str, str] = {}
+        seen: dict[str, Document] = {}
         for path in rule_files(folders):
             try:
                 document = load(path)
@@ -71,10 +71,13 @@ class RuleSet:
             if rule is None:
                 continue
             if rule.id in seen:
-                errors.append(document.error(("id",), f"the rule {rule.id} is there twice", f"also in {seen[rule.id]}"))
+                errors.append(
+                    document.error(("id",), f"the rule {rule.id} is there twice", f"also in {seen[rule.id].path}")
+                )
                 continue
-            seen[rule.id] = str(path)
+            seen[rule.id] = document
             rules.append(rule)
+        errors.extend(_listening(rules, seen))
         return cls(rules), errors
 
     def by_id(self, identifier: str) -> Rule | None:
@@ -86,6 +89,39 @@ class RuleSet:
 
     def __len__(self) -> int:
         return len(self.rules)
+
+
+def _listening(rules: Sequence[Rule], documents: Mapping[str, Document]) -> Iterator[SourceError]:
+    """Rules that look at alerts of rules that are not there, or, in the end, at their own."""
+    listens = {rule.id: rule.listens_to for rule in rules}
+    for rule in rules:
+        document = documents[rule.id]
+        for heard in sorted(rule.listens_to):
+            numbers = [number for number, each in enumerate(rule.inhibited_by) if each == heard]
+            place: Place = ("inhibited_by", numbers[0]) if numbers else ("rules", heard)
+            if heard not in listens:
+                yield document.error(place, f"there is no rule {heard}", nearest(heard, listens), key=not numbers)
+            elif (way := _way(listens, heard, rule.id)) is not None:
+                circle = " → ".join((rule.id, *way))
+                message = f"alerts would go round in a circle: {circle}"
+                yield document.error(place, message, "take one of them out", key=not numbers)
+
+
+def _way(listens: Mapping[str, frozenset[str]], start: str, goal: str) -> list[str] | None:
+    """The rules from `start` to `goal`, each listening to the next; None when there is no way."""
+    before: dict[str, str] = {start: ""}
+    waiting = [start]
+    while waiting:
+        here = waiting.pop(0)
+        if here == goal:
+            way = [here]
+            while before[way[0]]:
+                way.insert(0, before[way[0]])
+            return way
+        for heard in sorted(listens.get(here, frozenset()) - before.keys()):
+            before[heard] = here
+            waiting.append(heard)
+    return None
 
 
 def rule_files(folders: Sequence[Path]) -> list[Path]:

@@ -67,6 +67,9 @@ class TestEvent(_Model):
         default=1, description="This many events; `{n}` in a text is 1, 2, 3, … among them."
     )
     every: Offset = Field(default="1s", description="The time between repeated events.")
+    received: Offset | None = Field(
+        default=None, description="How long after it happened it comes in: 2h; default: at once, after those before it."
+    )
 
 
 class TestCase(_Model):
@@ -78,6 +81,10 @@ class TestCase(_Model):
     start: AwareDatetime | None = Field(default=None, strict=False, description=f"Moment of offset 0; default {START}.")
     defaults: dict[str, Any] = Field(default={}, description="Fields of every event of this case.")
     events: Annotated[list[TestEvent], Field(min_length=1, max_length=1_000, description="In order of arrival.")]
+    until: Offset | None = Field(
+        default=None,
+        description="Where the clock stands at the end, after the start; default: when nothing is left to decide.",
+    )
     expect: Expected = Field(description="What must come of it.")
 
 

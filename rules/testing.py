@@ -21,22 +21,25 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Task
 from jianguan.domain.casework import CaseDesk
 from jianguan.domain.event import Event
-from jianguan.domain.ids import event_id
+from jianguan.domain.ids import alert_id, event_id
 from jianguan.errors import SourceError
+from rules.alert_facts import AlertMatcher
 from rules.checking import explain
 from rules.engine import Engine
 from rules.facts import Matcher
-from rules.fields import FIELDS
+from rules.fields import ALERT_TYPES, FIELDS
 from rules.loader import Document, load, nearest
+from rules.model import DAY
 from rules.reference import Reference, deadlines
 from rules.rule import Rule
 from rules.ruleset import TEST_SUFFIX, RuleSet
-from rules.testfile import START, TestCase, TestEvent, TestFile, offset_ms
+from rules.testfile import START, TestCase, TestFile, offset_ms
 
 _SETTABLE: Final = frozenset(FIELDS) - {"id", "received_at", "occurred_at", "source_id"}
 NO_TESTS: Final = "has no tests"
 NO_ALERT: Final = "no test raises an alert"
 NO_SILENCE: Final = "no test shows when there is no alert"
+_OF_ALERTS: Final = frozenset({"rule", "lead", "event_count"})
 _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "string": str, "int": int, "double": (int, float), "bool": bool, "list(string)": list,
 }  # fmt: skip
@@ -124,37 +127,62 @@ def read(document: Document) -> TestFile:
 def run(rule: Rule, tests: TestFile, document: Document, reference: Reference) -> Iterator[CaseResult]:
     """The result of each case, each with an engine of its own. A retired rule is run as if it were active."""
     ruleset = RuleSet([replace(rule, status="active") if rule.status == "retired" else rule])
-    matcher = Matcher(ruleset, reference)
+    matcher, heard = Matcher(ruleset, reference), AlertMatcher(ruleset, reference)
     deadline = deadlines(reference)
     for number, case in enumerate(tests.cases):
         line = document.positions.at(("cases", number))[0]
-        failures, alerts = _run_case(case, tests.defaults, matcher, Engine(ruleset), CaseDesk(deadline))
+        failures, alerts = _run_case(case, tests.defaults, matcher, heard, Engine(ruleset), CaseDesk(deadline))
         yield CaseResult(rule.id, case.name, document.path, line, tuple(failures), alerts)
 
 
 def _run_case(
-    case: TestCase, defaults: dict[str, Any], matcher: Matcher, engine: Engine, desk: CaseDesk
+    case: TestCase,
+    defaults: dict[str, Any],
+    matcher: Matcher,
+    heard: AlertMatcher,
+    engine: Engine,
+    desk: CaseDesk,
 ) -> tuple[list[str], int]:
     alerts: list[Alert] = []
     cases: set[str] = set()
     tasks: dict[str, Task] = {}
     facts = late = 0
-    for event in events_of(case, defaults):
-        for fact in matcher.facts(event):
-            decision = engine.add(fact, event.received_at)
+    now = to_millis(case.start or datetime.fromisoformat(START))
+    for given in inputs_of(case, defaults):
+        now = given.received_at
+        alerts.extend(_elapsed(engine, now))
+        for fact in heard.facts(given) if isinstance(given, Alert) else matcher.facts(given):
+            decision = engine.add(fact, now)
             facts += 1
             late += decision.late
             alerts.extend(decision.alerts)
-            for alert in decision.alerts:
-                opened = desk.add_alert(alert, event.received_at).records
-                cases.update(each.id for each in opened.cases)
-                tasks.update((task.id, task) for task in opened.tasks)
+    if case.until is not None:
+        now = to_millis(case.start or datetime.fromisoformat(START)) + offset_ms(case.until)
+        alerts.extend(_elapsed(engine, now))
+    while case.until is None and (due := engine.due()) is not None:
+        alerts.extend(_elapsed(engine, due))
+    for alert in alerts:
+        opened = desk.add_alert(alert, alert.raised_at).records
+        cases.update(each.id for each in opened.cases)
+        tasks.update((task.id, task) for task in opened.tasks)
     failures = [*_compare(case, alerts, facts, late), *_compare_work(case, len(cases), list(tasks.values()))]
     return failures, len(alerts)
 
 
+def _elapsed(engine: Engine, now: int) -> Iterator[Alert]:
+    """What the clock settles on its way to `now`, at the moments at which it does."""
+    while (due := engine.due()) is not None and due <= now:
+        yield from engine.elapse(due)
+
+
 def events_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event]:
-    """The events of a case, in order of arrival; each is received when it happens or when the one before it was."""
+    """The events of a case, without the alerts that it gives."""
+    return (given for given in inputs_of(case, defaults) if isinstance(given, Event))
+
+
+def inputs_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event | Alert]:
+    """The events of a case, in order of arrival; each is received when it happens or when the one before it was. What
+    has a `rule` is an alert of that rule."""
     start = to_millis(case.start or datetime.fromisoformat(START))
     now = start
     number = 0
@@ -162,11 +190,29 @@ def events_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event]:
         for turn in range(given.repeat):
             number += 1
             at = start + offset_ms(given.at) + turn * offset_ms(given.every)
-            now = max(now, at)
-            yield _event(given, {**defaults, **case.defaults, **(given.model_extra or {})}, number, turn + 1, at, now)
+            received = at + (offset_ms(given.received) if given.received else 0)
+            now = max(now, received)
+            fields = {**defaults, **case.defaults, **(given.model_extra or {})}
+            make = _alert if "rule" in fields else _event
+            yield make(fields, number, turn + 1, at, now)
 
 
-def _event(given: TestEvent, fields: dict[str, Any], number: int, turn: int, at: int, now: int) -> Event:
+def _alert(fields: dict[str, Any], number: int, turn: int, at: int, now: int) -> Alert:
+    values: dict[str, Any] = dict.fromkeys(Alert._fields)
+    named = {
+        name: value.replace("{n}", str(turn)) if isinstance(value, str) else value for name, value in fields.items()
+    }
+    values.update(
+        severity="medium", category="other", joint=(), values={}, thresholds={}, events=(), event_count=1,
+        title_zh="", title_en="", legal_basis="", runbook="", rule_hash="", version=1, notify=True,
+    )  # fmt: skip
+    values.update({name: value for name, value in named.items() if name in ALERT_TYPES})
+    values.update(id=alert_id(values["rule"], f"test {number}", at), key=f"test {number}", window_start=at - 1)
+    values.update(time=at, episode=at, episode_end=at + DAY, raised_at=now, received_at=now)
+    return Alert(**values)
+
+
+def _event(fields: dict[str, Any], number: int, turn: int, at: int, now: int) -> Event:
     values: dict[str, Any] = dict.fromkeys(Event._fields)
     values.update(kind="complaint", category="other", source="test", tags=(), historical=False, content_hash="")
     for name, value in fields.items():
@@ -186,9 +232,10 @@ def _check(document: Document, place: tuple[str | int, ...], fields: dict[str, A
     """Fields of an event that do not exist or have another type: with a typing error, a negative test always passes."""
     for name, value in fields.items():
         where = (*place, name)
-        if name not in _SETTABLE:
+        known = _SETTABLE if name in FIELDS else _OF_ALERTS
+        if name not in known:
             raise document.error(where, f"an event of a test has no field {name}", nearest(name, _SETTABLE), key=True)
-        wanted = FIELDS[name]
+        wanted = ALERT_TYPES[name] if name not in FIELDS or (name == "severity" and "rule" in fields) else FIELDS[name]
         right = isinstance(value, _TYPES[wanted]) and (not isinstance(value, bool) or wanted == "bool")
         if not right and value is not None:
             raise document.error(where, f"{name} is of type {wanted}")

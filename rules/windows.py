@@ -131,7 +131,7 @@ class Sweep:
         """Whether all clauses hold over the window that ends at `time`, at which there is a fact."""
         rule, times = self._rule, self._window.times
         if rule.periods is None:
-            self.low = bisect_right(times, time - rule.size)
+            self.low = bisect_right(times, time - rule.size if rule.span is None else rule.span.start(time))
         else:
             self.low = bisect_left(times, rule.periods.start(time))
         self.high = bisect_right(times, time, self.low)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
@@ -19,6 +19,10 @@ from jianguan.domain.ids import make_id, partition_of
 from jianguan.domain.trace import STAGES, Records, Step
 
 _STAGE: Final = STAGES["correlate"]
+
+
+Follow: TypeAlias = Callable[[Alert], Iterable[Fact]]
+"""From an alert to its facts for rules on alerts."""
 
 
 class Decided(Protocol):
@@ -37,6 +41,8 @@ class WindowEngine(Protocol):
 
     def add(self, fact: Fact, now_ms: int) -> Decided: ...
     def fold(self, facts: Iterable[Fact]) -> None: ...
+    def elapse(self, now_ms: int) -> Sequence[Alert]: ...
+    def full(self) -> Sequence[tuple[str, str]]: ...
     def forget(self) -> int: ...
     def __len__(self) -> int: ...
 
@@ -46,6 +52,7 @@ class Correlated:
     """What a run of facts became."""
 
     alerts: dict[int, list[Alert]] = field(default_factory=dict)  # by partition of the alerts topic
+    facts: dict[int, list[Fact]] = field(default_factory=dict)  # of rules on alerts, by partition of the facts topic
     records: Records = field(default_factory=Records)
     raised: Counter[tuple[str, str]] = field(default_factory=Counter)  # (rule, severity)
     late: Counter[str] = field(default_factory=Counter)
@@ -55,13 +62,26 @@ class Correlated:
 class Correlate:
     """One partition of the correlate stage."""
 
-    def __init__(self, engine: WindowEngine, clock: Clock, *, partitions: int, known: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        engine: WindowEngine,
+        clock: Clock,
+        *,
+        partitions: int,
+        known: Iterable[str] = (),
+        owed: Iterable[Alert] = (),
+        follow: Follow = lambda alert: (),
+    ) -> None:
         """`known` are ids of facts that the restored windows hold already and that will be read once more: their
-        alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not."""
+        alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not.
+        `owed` are alerts that the clock settled while nobody was there: the first `elapse` raises them.
+        `follow` gives the facts that an alert is for rules on alerts."""
         self.engine = engine
         self._clock = clock
         self._partitions = partitions
+        self._follow = follow
         self._known = set(known)
+        self._owed = list(owed)
 
     def work(self, facts: Iterable[Fact]) -> Correlated:
         """Add facts to their windows, in order."""
@@ -76,6 +96,7 @@ class Correlate:
             decision = add(fact, now)
             for alert in decision.alerts:
                 _raise(alert, (fact.event,), now, self._partitions, result)
+                _pass_on(self._follow(alert), self._partitions, result)
             if decision.late:
                 result.late[fact.rule] += 1
                 result.records.trace.append(_note(fact, "late-for-rule", now, fact.id))
@@ -87,14 +108,38 @@ class Correlate:
                 )
         return result
 
+    def elapse(self, until: int) -> Correlated:
+        """Raise what the clock has settled by `until` (ms): nothing that counts can come any more for it."""
+        result = Correlated()
+        owed, self._owed = self._owed, []
+        now = to_millis(self._clock.now())
+        for alert in (*owed, *self.engine.elapse(until)):
+            _raise(alert._replace(raised_at=now), alert.events[-1:], now, self._partitions, result)
+            _pass_on(self._follow(alert), self._partitions, result)
+        for rule, key in self.engine.full():
+            result.limited[rule] += 1
+            identity = f"{rule}/{key}/{now // 86_400_000}"
+            detail = json.dumps({"rule": rule, "key": key}, ensure_ascii=False, separators=(",", ":"))
+            step = make_id("st", "pattern-full", identity)
+            result.records.trace.append(Step(step, rule, now, _STAGE, "pattern-full", "system", "", "", (), detail))
+        return result
 
-def raise_again(missing: Iterable[Alert], stored: Iterable[Alert], now: int, partitions: int) -> Correlated:
+
+def raise_again(
+    missing: Iterable[Alert],
+    stored: Iterable[Alert],
+    now: int,
+    partitions: int,
+    follow: Follow = lambda alert: (),
+) -> Correlated:
     """What a restart has to send: alerts that the stored facts imply and the store lacks, and, for the next stage
-    alone, alerts that were stored so recently that it may not have seen them."""
+    alone, alerts that were stored so recently that it may not have seen them; of both, the facts that they are."""
     result = Correlated()
     for alert in missing:
         _raise(alert, alert.events[-1:], now, partitions, result)
+        _pass_on(follow(alert), partitions, result)
     for alert in stored:
+        _pass_on(follow(alert), partitions, result)
         result.alerts.setdefault(partition_of(alert.case_key or alert.rule, partitions), []).append(alert)
     return result
 
@@ -111,6 +156,12 @@ def _raise(alert: Alert, because: tuple[str, ...], now: int, partitions: int, re
     result.records.trace.append(
         Step(make_id("st", alert.id, "raised"), alert.id, now, _STAGE, "raised", "system", "", "", because, detail)
     )
+
+
+def _pass_on(facts: Iterable[Fact], partitions: int, result: Correlated) -> None:
+    for fact in facts:
+        result.facts.setdefault(partition_of(fact.rule + fact.key, partitions), []).append(fact)
+        result.records.facts.append(fact)
 
 
 def _note(fact: Fact, what: str, now: int, identity: str) -> Step:

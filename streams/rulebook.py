@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.alert import Alert
+from jianguan.domain.fact import Fact
 from jianguan.domain.trace import Step
 from jianguan.domain.versions import Ledger
 from jianguan.errors import JianguanError
 from jianguan.metrics import Metrics
 from rules.activation import Activation, Waiting, activate
+from rules.alert_facts import AlertMatcher
 from rules.facts import Matcher
 from rules.reference import Reference
 from rules.rule import Rule
@@ -69,6 +72,7 @@ class RuleBook:
         self._seen: Fingerprint = ()
         self._ruleset: RuleSet | None = None
         self._matcher: Matcher | None = None
+        self._alert_matcher: AlertMatcher | None = None
         self.error = ""  # why the last reload failed; empty when it did not
         self.loaded_at = 0
 
@@ -82,6 +86,11 @@ class RuleBook:
         """Their conditions. Only after `load`."""
         assert self._matcher is not None
         return self._matcher
+
+    def follow(self, alert: Alert) -> list[Fact]:
+        """The facts that an alert is for rules on alerts. Only after `load`."""
+        assert self._alert_matcher is not None
+        return self._alert_matcher.facts(alert)
 
     @property
     def waiting(self) -> tuple[Waiting, ...]:
@@ -144,6 +153,7 @@ class RuleBook:
     def _take(self, activation: Activation, matcher: Matcher) -> None:
         self._activation = activation
         self._ruleset, self._matcher = activation.ruleset, matcher
+        self._alert_matcher = AlertMatcher(activation.ruleset, self._reference)
         self.error = ""
         self.loaded_at = to_millis(self._clock.now())
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from jianguan.clock import Clock
+from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
 from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 RETRY_PAUSE: Final = 0.5
 TICK: Final = 1.0
 MANY_WINDOWS: Final = 500_000  # of one partition
+# What the clock decides waits this long for facts that are still on their way between the stages.
+SETTLE_AFTER_MS: Final = 5_000
 
 
 class PoisonedStreamError(JianguanError):
@@ -61,6 +63,8 @@ class Stages:
     prefix: str
     partitions: int
     alone: bool = False  # no other worker: every partition is this one's
+    # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
+    oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
 
 
 class Pipeline:
@@ -196,6 +200,7 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)
+            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
             return queued + await stages.outbox.records(result.records)
 
         await self._persist(send)
@@ -253,7 +258,17 @@ class Pipeline:
                 if handled.records or handled.notices:
                     await self._hand_on(handled)
             self._stages.metrics.open_cases.set(opened)
+            await self._settle()
             self._look_at_windows()
+
+    async def _settle(self) -> None:
+        oldest = self._stages.oldest_replayed
+        until = settled_until(self._stages.clock, None if oldest is None else await oldest())
+        for _, state in self._stages.correlate:
+            async with self.exclusive:
+                result = state.elapse(until)
+            if result.records:
+                await self.hand_over(result)
 
     def _look_at_windows(self) -> None:
         windows = 0
@@ -263,6 +278,13 @@ class Pipeline:
                 state.engine.forget()
             windows += len(state.engine)
         self._stages.metrics.windows.set(windows)
+
+
+def settled_until(clock: Clock, oldest: int | None) -> int:
+    """The time (ms) up to which rules that wait for the clock may decide: the present, less what facts take on their
+    way, and never later than the receipt of the oldest record that may still be on its way."""
+    until = to_millis(clock.now()) - SETTLE_AFTER_MS
+    return until if oldest is None else min(until, oldest)
 
 
 def _rows(run: Run, codec: Codec[Any]) -> list[Any]:

@@ -41,6 +41,7 @@ class Alert(NamedTuple):
     legal_basis: str
     runbook: str
     notify: bool
+    credit_points: int = 0  # by which it lowers the credit of the enterprise
 
 
 MAX_EVENTS: Final = 100

@@ -6,15 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Verdict = Literal["fired", "already", "below", "late", "too-old", "no-group", "condition", "retired"]
+Verdict = Literal[
+    "fired", "already", "below", "settling", "late", "too-old", "no-group", "condition", "alerts", "retired"
+]
 VERDICTS: Final[dict[Verdict, str]] = {
     "fired": "the event raised an alert",
     "already": "the trigger holds, and the episode had its alert before",
     "below": "the event counts, and the thresholds are not reached",
+    "settling": "the event counts, and the clock decides once nothing that counts can come any more",
     "late": "the event came later than the rule's lateness allows: it does not count",
     "too-old": "the event was received so long after it occurred that it was not judged",
     "no-group": "the event lacks what the rule groups by",
     "condition": "the event does not meet the condition",
+    "alerts": "the rule looks at alerts, not at events",
     "retired": "the rule is retired and looks at nothing",
 }
 

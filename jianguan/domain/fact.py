@@ -22,3 +22,4 @@ class Fact(NamedTuple):
     region: str | None
     industry: str | None
     category: str
+    carried: str | None = None  # what the rule asks of whole facts: a JSON array, see rules/keys.py

@@ -66,6 +66,7 @@ class EmbeddedApplication:
         self._partitions = settings.partitions or EMBEDDED_PARTITIONS
         self._stored = False
         self._recovered = Recovered([], [])
+        self._replayed: tuple[int, int] | None = None  # oldest record that is read again, and when that began (ms)
         self._parts: Parts | None = None
         self._tools: StoredRuleTools | None = None
         self._system: EmbeddedSystem | None = None
@@ -116,6 +117,7 @@ class EmbeddedApplication:
             self._partitions,
             self._observe,
             alone=True,
+            oldest_replayed=self._oldest_replayed,
         )
         gateway = StreamGateway(parts.outbox, self._clock, self._partitions, secrets.token_hex(8), self._journal)
         system = self._system = EmbeddedSystem(
@@ -215,7 +217,9 @@ class EmbeddedApplication:
         parts.pipeline.keep_only(set())
         oldest = await asyncio.to_thread(self._journal.oldest)
         self._recovered = Recovered([], [])
+        self._replayed = None
         if oldest is not None:
+            self._replayed = oldest, to_millis(self._clock.now())
             self._recovered = await asyncio.to_thread(parts.restorer.recover, oldest)
         for partition in range(self._partitions):
             await parts.correlate.get(partition)
@@ -224,10 +228,22 @@ class EmbeddedApplication:
     async def _resume(self, parts: Parts) -> None:
         missing, stored = self._recovered
         now = to_millis(self._clock.now())
-        await parts.pipeline.hand_over(raise_again(missing, stored, now, self._partitions))
+        await parts.pipeline.hand_over(raise_again(missing, stored, now, self._partitions, parts.rulebook.follow))
         if missing or stored:
             log.info("after the restart %d alerts were raised and %d handed on again", len(missing), len(stored))
         self._recovered = Recovered([], [])
+
+    async def _oldest_replayed(self) -> int | None:
+        """When the oldest record was received that a restart reads again and that is not through; None once all are."""
+        if self._replayed is not None:
+            try:
+                oldest = await asyncio.to_thread(self._journal.oldest)
+            except FileNotFoundError:  # a segment was dropped meanwhile
+                return self._replayed[0]
+            if oldest is not None and oldest <= self._replayed[1]:
+                return oldest
+            self._replayed = None
+        return None
 
     def _observe(self, records: Records | Columns) -> None:
         self._live.observe(records)

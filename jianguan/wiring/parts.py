@@ -76,6 +76,7 @@ def build_parts(
     fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
     *,
     alone: bool = False,
+    oldest_replayed: Callable[[], Awaitable[int | None]] | None = None,
 ) -> Parts:
     """Join the stages. Nothing is started; the store and the rule book are."""
     outbox = Outbox(settings.topic_prefix, partitions)
@@ -118,6 +119,7 @@ def build_parts(
         prefix=settings.topic_prefix,
         partitions=partitions,
         alone=alone,
+        oldest_replayed=oldest_replayed,
     )
     return Parts(
         settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,

@@ -25,7 +25,7 @@ from streams.correlate import Correlate
 from streams.handle import Handle
 from streams.owned import Owned
 from streams.rulebook import RuleBook
-from streams.topology import Pipeline
+from streams.topology import SETTLE_AFTER_MS, Pipeline, settled_until
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,17 @@ class Recovered(NamedTuple):
 
     missing: list[Alert]  # implied by stored facts, but not stored
     stored: list[Alert]
+
+
+class Folded(NamedTuple):
+    """What was folded into an engine."""
+
+    facts: int
+    newest: int  # when the newest of them was received, ms
+
+
+# An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
+_BEFORE_MS: Final = 3_600_000
 
 
 class Restorer:
@@ -65,33 +76,49 @@ class Restorer:
         self._partitions = partitions
         self._fold_topic = fold_topic
         self._known: set[str] = set()
+        self._since: int | None = None
 
     async def correlate(self, partition: int) -> Correlate:
-        """Windows as a fold over the facts of the partition."""
-        state = await asyncio.to_thread(self._correlate, partition)
-        if self._fold_topic is not None and isinstance(state.engine, Engine):
-            await self._fold_topic(state.engine, partition)
-        return state
+        """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
+        engine = Engine(self._rulebook.ruleset)
+        alive = await asyncio.to_thread(self._folded, engine, partition)
+        if self._fold_topic is not None:
+            await self._fold_topic(engine, partition)
+        owed = await asyncio.to_thread(self._owed, engine, alive)
+        return Correlate(
+            engine,
+            self._clock,
+            partitions=self._partitions,
+            known=self._known,
+            owed=owed,
+            follow=self._rulebook.follow,
+        )
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""
         return await asyncio.to_thread(self._handle, partition)
 
-    def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
+    def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
         """Fold the stored facts of `rules` into `engine`, after those of the events that came before a rule was
-        activated; how many there were. Blocking."""
+        activated. What the clock had settled by then stays unsaid. Blocking."""
         folded = self._fold_history(engine, partition, rules) if self._warm else 0
+        newest = 0
 
         def counted(facts: Iterator[Fact]) -> Iterator[Fact]:
-            nonlocal folded
+            nonlocal folded, newest
             for fact in facts:
                 if partition_of(fact.rule + fact.key, self._partitions) == partition:
                     folded += 1
+                    newest = max(newest, fact.received_at)
                     yield fact
 
         for rule in rules:
             engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
-        return folded
+        for rule in rules:
+            activated = self._rulebook.activated_at(rule.id)
+            if activated is not None:
+                engine.warm([rule.id], activated - SETTLE_AFTER_MS)
+        return Folded(folded, newest)
 
     def _fold_history(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
         """Fill windows from the events that came before their rules: there are no facts of those. All of them in one
@@ -103,7 +130,7 @@ class Restorer:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None and activated > now - rule.retention:
                 new[rule.id] = activated
-        fresh = [rule for rule in rules if rule.id in new]
+        fresh = [rule for rule in rules if rule.id in new and not rule.weights]  # the others look at alerts
         if not fresh:
             return 0
         matcher = Matcher(RuleSet(fresh), self._tables.rules)
@@ -143,13 +170,32 @@ class Restorer:
         there = self._archive.known_alerts(list(implied))
         missing = [alert for identifier, alert in implied.items() if identifier not in there]
         self._known = known
+        self._since = since
         return Recovered(missing, list(self._archive.alerts_since(since)))
 
-    def _correlate(self, partition: int) -> Correlate:
-        engine = Engine(self._rulebook.ruleset)
-        count = self.fold(engine, partition, self._rulebook.ruleset.running)
+    def _folded(self, engine: Engine, partition: int) -> int:
+        """Fold all that is stored; when the newest of it was received."""
+        count, newest = self.fold(engine, partition, self._rulebook.ruleset.running)
         log.info("partition %d: windows restored from %d facts", partition, count)
-        return Correlate(engine, self._clock, partitions=self._partitions, known=self._known)
+        return newest
+
+    def _owed(self, engine: Engine, alive: int) -> list[Alert]:
+        """What the clock has settled since the windows were last `alive` (ms), less what is stored."""
+        until = settled_until(self._clock, self._since)
+        lateness = {rule.id: rule.lateness for rule in self._rulebook.ruleset.running}
+        settled: list[Alert] = []
+        while (due := engine.due()) is not None and due <= until:
+            settled.extend(engine.elapse(until))
+        settled = [
+            alert
+            for alert in settled
+            if max(alert.time, alert.received_at) + lateness[alert.rule] >= alive - _BEFORE_MS
+        ]
+        there = self._archive.known_alerts([alert.id for alert in settled])
+        owed = [alert for alert in settled if alert.id not in there]
+        if owed:
+            log.info("the clock has settled %d alerts that are not stored", len(owed))
+        return owed
 
     def _handle(self, partition: int) -> Handle:
         def mine(case_key: str) -> bool:
@@ -195,5 +241,5 @@ class RuleChanges:
         async with self._pipeline.exclusive:
             for partition, state in self._correlate:
                 assert isinstance(state.engine, Engine)
-                count = await asyncio.to_thread(self._restorer.fold, state.engine, partition, fresh)
-                log.info("partition %d: %d new rules begin with %d facts of history", partition, len(fresh), count)
+                folded = await asyncio.to_thread(self._restorer.fold, state.engine, partition, fresh)
+                log.info("partition %d: %d new rules begin with %d facts", partition, len(fresh), folded.facts)

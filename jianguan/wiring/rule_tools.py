@@ -158,6 +158,8 @@ class StoredRuleTools:
         if request.until <= request.since:
             raise InputError("empty-time", "the time ends before it begins")
         candidate = rule_of(request.text, self._reference) if request.text else self._rule(request.rule)
+        if candidate.weights:
+            raise InputError("rule-on-alerts", "a rule that looks at alerts cannot be tried on events")
         if request.against is not None:
             return candidate, self._rule(candidate.id, request.against)
         running = self._rulebook.ruleset.by_id(candidate.id)

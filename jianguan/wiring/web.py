@@ -109,6 +109,8 @@ def _rule_info(rule: Rule) -> RuleInfo:
     if rule.sum_of is not None:
         clauses.append(Clause("sum", rule.sum_of, rule.sum))
     assisting = dict.fromkeys(rule.joint) | dict.fromkeys(chain.from_iterable(rule.joints.values()))
+    assisting |= dict.fromkeys(chain.from_iterable(row.joint for row in rule.decisions))
+    leads = [*rule.leads.values(), *(row.lead for row in rule.decisions)]
     return RuleInfo(
         id=rule.id,
         version=rule.version,
@@ -124,15 +126,23 @@ def _rule_info(rule: Rule) -> RuleInfo:
         lateness_ms=rule.lateness,
         episode_ms=rule.episodes.size,
         clauses=tuple(clauses),
+        written=_written(rule) if rule.judging is not None else "",
         group_by=rule.groups,
         lead=rule.lead,
-        other_leads=tuple(dict.fromkeys(lead for lead in rule.leads.values() if lead != rule.lead)),
+        other_leads=tuple(dict.fromkeys(lead for lead in leads if lead != rule.lead)),
         joint=tuple(assisting),
         clock=rule.clock,
         legal_basis=rule.legal_basis,
         runbook=rule.runbook,
         file=rule.path,
     )
+
+
+def _written(rule: Rule) -> str:
+    """What a rule asks of whole facts, as its author wrote it."""
+    parts = {"window", "trigger", "pattern", "escalate", "cooldown", "inhibited_by", "rules"}
+    shown = rule.file.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=parts)
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def clock_titles(clocks: StatutoryClocks) -> dict[str, tuple[str, str]]:

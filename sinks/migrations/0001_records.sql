@@ -87,6 +87,7 @@ CREATE TABLE IF NOT EXISTS facts (
     region LowCardinality(Nullable(String)),
     industry LowCardinality(Nullable(String)),
     category LowCardinality(String),
+    carried Nullable(String) CODEC(LZ4),
     INDEX by_id id TYPE bloom_filter(0.001) GRANULARITY 4,
     INDEX by_event event TYPE bloom_filter(0.001) GRANULARITY 4,
     INDEX by_key key TYPE bloom_filter(0.01) GRANULARITY 1
@@ -127,6 +128,7 @@ CREATE TABLE IF NOT EXISTS alerts (
     legal_basis String CODEC(ZSTD(1)),
     runbook String CODEC(ZSTD(1)),
     notify Bool,
+    credit_points Int64,
     INDEX by_events events TYPE bloom_filter(0.001) GRANULARITY 1,
     INDEX by_enterprise enterprise TYPE bloom_filter(0.01) GRANULARITY 1
 ) ENGINE = ReplacingMergeTree

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from rules.checking import Checker
+from rules.facts import Matcher
 from rules.loader import parse
 from rules.ruleset import RuleErrors, RuleSet
-from tests.rules.support import reference, rule_file
+from rules.running import Running
+from tests.rules.support import event, reference, rule_file
 
 GOOD = """\
 id: a-rule
@@ -29,6 +31,10 @@ severity: high
 case: {key: enterprise}
 lead: market-regulation
 """
+
+
+DECIDED = "lead: market-regulation\ndecision_table:\n- {{when: {0}, lead: {1}}}"
+TRIGGER = "trigger:\n  count: {at_least: 3}"
 
 
 def faults(text: str) -> list[str]:
@@ -70,9 +76,24 @@ def test_a_good_rule_has_no_fault() -> None:
         ('category == "food-safety"', 'industry_within(industry, "cn:Z")', "7:38: 'cn:Z' is no known industry"),
         ("lead: market-regulation", "lead: commerce\nclock: complaint-acceptanse", "15:8: there is no statutory"),
         ("lead: market-regulation", "lead: {by: category, table: {}, default: commerce}", "category is not in"),
+("{size: 1h}", "{size: 1h, gap: 5m}", "9:9: window: a session needs gap, and no other window has one"),
+        ("{size: 1h}", "{kind: tumbling, size: 3wd}", "9:32: only a sliding window counts working days"),
+        (TRIGGER, "trigger: {avg: {of: amount_fen}}", "trigger.avg: needs at_least, at_most or both"),
+        (TRIGGER, "trigger: {avg: {of: amount_fen, at_most: 3}}", "9:1: the clock settles this rule"),
+        (TRIGGER, "trigger: {ratio: {of: categry == 'x', at_least: 0.5}}", "10:23: there is no field categry"),
+        (TRIGGER, "trigger: {any: [{distinct: {of: region.x, at_least: 2}}]}", "region has no level x"),
+        (TRIGGER, "trigger: {avgg: {of: amount_fen, at_most: 3}}", "no key avgg here (did you mean avg?)"),
+        ("lead: market-regulation", DECIDED.format("{region: 'cn:31'}", "commerce"), "region is not in group_by"),
+        ("lead: market-regulation", DECIDED.format("{enterprise: x}", "comerce"), "16:33: there is no department"),
+        (
+            "lead: market-regulation",
+            DECIDED.format("{enterprise: x}", "commerce") + "\n- {when: {enterprise: x}, lead: commerce}",
+            "row 1 fits the same groups: this one is never tried",
+        ),
+        ("version: 1", "version: 1\nin_force: {from: 2026-02-30}", "in_force.from: is a day such as 2026-01-31"),
         ("version: 1", "version: '1'", "2:10: version: must be a whole number"),
         ("version: 1", "version: 0", "2:10: version: input should be greater than or equal to 1"),
-        ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation' or 'consumer-rights'"),
+        ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation', 'consumer-rights' or"),
         ("title: {zh: 规则, en: A rule}", "title: {zh: 规则}", "3:1: the key en is missing"),
     ],
 )  # fmt: skip
@@ -158,3 +179,23 @@ def test_the_digest_changes_with_any_rule(tmp_path: Path) -> None:
 
     assert digest(GOOD) == digest(GOOD)
     assert digest(GOOD) != digest(GOOD.replace("version: 1", "version: 2"))
+
+
+def test_a_rule_in_force_for_a_time_looks_at_what_happened_then() -> None:
+    found, _ = Checker(reference()).rule(parse(json.dumps(rule_file(in_force={"from": "2026-04-15"}))))
+    assert found is not None
+    first = 1_776_182_400_000  # 2026-04-15T00:00+08:00
+    assert found.in_force is not None
+    assert found.in_force[0] == first
+    matcher = Matcher(RuleSet([found]), reference())
+    for time, facts in ((first - 1, 0), (first, 1)):
+        assert len(matcher.facts(event(enterprise="uscc:X", occurred_at=time, received_at=time))) == facts
+
+
+def test_an_alert_carries_the_credit_points_of_its_rule() -> None:
+    found, _ = Checker(reference()).rule(
+        parse(json.dumps(rule_file(credit_points=7, trigger={"count": {"at_least": 1}})))
+    )
+    assert found is not None
+    (alert,) = Running(RuleSet([found]), reference()).take(event(enterprise="uscc:X"))
+    assert alert.credit_points == 7

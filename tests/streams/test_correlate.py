@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +45,12 @@ class FakeEngine:
 
     def fold(self, facts: Iterable[Fact]) -> None:
         raise AssertionError("the stage does not fold")
+
+    def elapse(self, now_ms: int) -> Sequence[Alert]:
+        return (an_alert(now_ms % 100),)
+
+    def full(self) -> Sequence[tuple[str, str]]:
+        return [("r", "k")]
 
     def forget(self) -> int:
         return 0
@@ -95,3 +101,13 @@ def test_after_a_crash_only_what_the_store_lacks_is_recorded_again() -> None:
     assert [alert.id for alert in result.alerts[0]] == ["al-1", "al-2"]
     assert [alert.id for alert in result.records.alerts] == ["al-1"]
     assert [step.subject for step in result.records.trace] == ["al-1"]
+
+
+def test_what_the_clock_settles_is_raised_with_its_step_and_what_is_owed_is_raised_once(clock: VirtualClock) -> None:
+    stage = Correlate(FakeEngine(), clock, partitions=1, owed=[an_alert(7)])
+    result = stage.elapse(NOW + 3)
+    assert [alert.id for alert in result.records.alerts] == ["al-7", f"al-{(NOW + 3) % 100}"]
+    assert [step.what for step in result.records.trace] == ["raised", "raised", "pattern-full"]
+    assert result.limited == {"r": 1}
+    assert result.alerts[0] == result.records.alerts
+    assert [alert.id for alert in stage.elapse(NOW + 4).records.alerts] == [f"al-{(NOW + 4) % 100}"]

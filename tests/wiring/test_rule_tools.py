@@ -281,8 +281,8 @@ def test_a_new_rule_begins_with_windows_filled_from_events(place: Place) -> None
     rulebook = activated(place)
     third = happened(3, NOW + 59 * MINUTE)
     warm, cold = Engine(rulebook.ruleset), Engine(rulebook.ruleset)
-    assert place.restorer(rulebook).fold(warm, 0, rulebook.ruleset.running) == 2
-    assert place.restorer(rulebook, warm=False).fold(cold, 0, rulebook.ruleset.running) == 0
+    assert place.restorer(rulebook).fold(warm, 0, rulebook.ruleset.running).facts == 2
+    assert place.restorer(rulebook, warm=False).fold(cold, 0, rulebook.ruleset.running).facts == 0
     assert len(alerts_of(warm, rulebook, third)) == 1
     assert alerts_of(cold, rulebook, third) == []
 
@@ -312,4 +312,4 @@ def test_a_rule_that_has_run_for_long_does_not_read_events_again(place: Place) -
     place.tell(*[happened(number, NOW + number * MINUTE) for number in range(2)])
     rulebook = activated(place)
     place.later(days=30)
-    assert place.restorer(rulebook).fold(Engine(rulebook.ruleset), 0, rulebook.ruleset.running) == 0
+    assert place.restorer(rulebook).fold(Engine(rulebook.ruleset), 0, rulebook.ruleset.running).facts == 0

@@ -1,0 +1,260 @@
+"""Rules that are judged over whole facts: at once where more facts never make a trigger false, else by the clock.
+
+*Settled.* A fact of a settled rule counts if it was received within the rule's lateness after it happened, or if its
+event is historical; whether it counts depends on nothing but itself. What happened at t is decided when the clock has
+passed t + lateness: no fact of t or earlier that counts can still come. So the alerts are a function of the facts that
+count, whatever their order, batches, duplicates or restarts.
+
+*History* has no such end: it is settled when the clock has passed the newest receipt of a historical fact of the key
+by the lateness. Should more of it come later still, it is decided again from there on, and what was raised stands.
+
+A fact that the transport brings after its moment was decided is treated in the same way.
+
+It must not know what a trigger is: that is the judge's.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import insort
+from typing import Final, Protocol
+
+from jianguan.domain.alert import Alert
+from jianguan.domain.fact import Fact
+from rules.decisions import LATE, NOTHING, Decision, RuleStats
+from rules.keys import INHIBITS, Kept, KeyState, kept
+from rules.pattern_judge import PatternJudge
+from rules.rule import Rule
+from rules.window_judge import WindowJudge
+
+_MOST_SILENT: Final = 1_000
+_FACT_BYTES: Final = 400  # roughly
+_KEY_BYTES: Final = 1_000
+
+
+class Judge(Protocol):
+    """Decides what holds for one key."""
+
+    def at_once(self, state: KeyState, time: int, now_ms: int, again: bool) -> list[Alert]: ...
+    def rewind(self, state: KeyState, time: int) -> None: ...
+    def advance(self, state: KeyState, until: int, now_ms: int) -> list[Alert]: ...
+    def next_moment(self, state: KeyState) -> int | None: ...
+    def needed_from(self, state: KeyState) -> int: ...
+
+
+class Judged:
+    """The keys of one rule."""
+
+    def __init__(self, rule: Rule) -> None:
+        assert rule.judging is not None
+        self.rule = rule
+        self.keys: dict[str, KeyState] = {}
+        self._judging = rule.judging
+        self._judge: Judge = (
+            WindowJudge(rule, rule.judging)
+            if rule.judging.pattern is None
+            else PatternJudge(rule, rule.judging, rule.judging.pattern)
+        )
+        self._due: list[tuple[int, str]] = []  # (due ms, key); only the entry that a key names itself counts
+        self._facts = 0
+        self._newest: int | None = None
+        self._late = self._limited = self._duplicates = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, fact: Fact, now_ms: int) -> Decision:
+        """Take a fact in and say what follows at once."""
+        entry = kept(fact, len(self._judging.carried))
+        settled = self._judging.settled
+        state = self.keys.get(fact.key)
+        if entry.mask & INHIBITS:
+            self._silence(fact.key, entry)
+            return NOTHING
+        if state is not None and state.place(entry)[1]:
+            self._duplicates += 1
+            if settled:
+                return Decision(duplicate=True)
+            return Decision(tuple(self._judge.at_once(state, fact.time, now_ms, again=True)), duplicate=True)
+        if self._is_late(entry, state):
+            self._late += 1
+            return LATE
+        if state is None:
+            state = self.keys[fact.key] = KeyState(fact.key)
+        if not self._insert(state, entry):
+            return Decision(limited=True)
+        limited = self._limit(state)
+        if settled:
+            self._schedule(state)
+            return Decision(limited=True) if limited else NOTHING
+        alerts = tuple(self._judge.at_once(state, fact.time, now_ms, again=False))
+        self._prune(state)
+        return Decision(alerts, limited=limited) if alerts or limited else NOTHING
+
+    def fold(self, fact: Fact) -> None:
+        """Take a fact in without a word. Of a rule that decides at once, it marks what it brings about as raised."""
+        entry = kept(fact, len(self._judging.carried))
+        if entry.mask & INHIBITS:
+            self._silence(fact.key, entry)
+            return
+        state = self.keys.get(fact.key)
+        if state is None:
+            state = self.keys[fact.key] = KeyState(fact.key)
+        if state.place(entry)[1] or (self._judging.settled and self._is_late(entry, state)):
+            return
+        if not self._judging.settled and state.facts and fact.time <= state.facts[-1].time - self.rule.retention:
+            return
+        if self._insert(state, entry):
+            self._limit(state)
+            if self._judging.settled:
+                self._schedule(state)
+            else:
+                self._judge.at_once(state, fact.time, 0, again=False)
+                self._prune(state)
+
+    def elapse(self, now_ms: int, budget: int, found: list[Alert]) -> int:
+        """Put into `found` what up to `budget` keys are decided to have by now; how many keys were looked at."""
+        looked = 0
+        while self._due and self._due[0][0] <= now_ms and looked < budget:
+            due, key = heapq.heappop(self._due)
+            state = self.keys.get(key)
+            if state is None or state.due != due:
+                continue
+            looked += 1
+            state.due = None
+            until = now_ms - self.rule.lateness - 1
+            if state.history_from is not None:
+                if now_ms > state.history_until:
+                    state.history_from = None
+                else:
+                    until = min(until, state.history_from - 1)
+            found.extend(self._judge.advance(state, until, now_ms))
+            self._prune(state)
+            self._schedule(state)
+        return looked
+
+    @property
+    def settled(self) -> bool:
+        """Whether the clock decides."""
+        return self._judging.settled
+
+    def forget_alerts(self) -> None:
+        """Count every alert that was found so far as one that nobody was told of."""
+        for state in self.keys.values():
+            state.raised = {}
+
+    def full(self) -> set[str]:
+        """Keys whose patterns have begun more matches than the limit, since the last time that this was asked."""
+        if not isinstance(self._judge, PatternJudge) or not self._judge.full:
+            return set()
+        found, self._judge.full = self._judge.full, set()
+        self._limited += len(found)
+        return found
+
+    def due(self) -> int | None:
+        """When `elapse` may have something to do."""
+        return self._due[0][0] if self._due else None
+
+    def forget(self, keys: list[str]) -> int:
+        """Drop those of `keys` that can matter no more and were not touched since the last look; how many went."""
+        horizon = (self._newest or 0) - self.rule.retention
+        dropped = 0
+        for key in keys:
+            state = self.keys.get(key)
+            if state is None:
+                continue
+            if state.touched or state.due is not None:
+                state.touched = False
+            elif not state.facts or state.facts[-1].time < horizon:
+                self._facts -= len(state.facts)
+                del self.keys[key]
+                dropped += 1
+        return dropped
+
+    def stats(self) -> RuleStats:
+        """Figures of this rule."""
+        return RuleStats(
+            keys=len(self.keys),
+            facts=self._facts,
+            bytes=self._facts * _FACT_BYTES + len(self.keys) * _KEY_BYTES,
+            newest=self._newest,
+            late=self._late,
+            limited=self._limited,
+            duplicates=self._duplicates,
+        )
+
+    def _is_late(self, entry: Kept, state: KeyState | None) -> bool:
+        if self._judging.settled:
+            return not entry.historical and entry.received_at - entry.time > self.rule.lateness
+        if state is None or not state.facts:
+            return False
+        return entry.time < state.facts[-1].time - self.rule.size - self.rule.lateness
+
+    def _insert(self, state: KeyState, entry: Kept) -> bool:
+        """Put a new fact in its place; whether there is room for one so old."""
+        state.touched = True
+        if len(state.facts) >= self.rule.facts_per_key and entry < state.facts[0]:
+            self._limited += 1
+            return False
+        insort(state.facts, entry)
+        self._facts += 1
+        if self._newest is None or entry.time > self._newest:
+            self._newest = entry.time
+        if self._judging.settled:
+            self._judge.rewind(state, entry.time)
+            if entry.historical:
+                oldest = entry.time if state.history_from is None else state.history_from
+                state.history_from = min(oldest, entry.time)
+                state.history_until = max(state.history_until, entry.received_at + self.rule.lateness)
+        return True
+
+    def _silence(self, key: str, entry: Kept) -> None:
+        """An alert of a rule that inhibits this one. What was raised before it came stands."""
+        state = self.keys.get(key)
+        if state is None:
+            state = self.keys[key] = KeyState(key)
+        state.touched = True
+        (end,) = entry.values
+        silence = (entry.time, int(end or 0), entry.event)
+        if silence not in state.silent:
+            insort(state.silent, silence)
+            del state.silent[:-_MOST_SILENT]
+
+    def _limit(self, state: KeyState) -> bool:
+        excess = len(state.facts) - self.rule.facts_per_key
+        if excess <= 0:
+            return False
+        del state.facts[:excess]
+        self._facts -= excess
+        self._limited += 1
+        return True
+
+    def _prune(self, state: KeyState) -> None:
+        """Forget facts that no decision needs any more, and alerts that cannot be found again."""
+        if not state.facts:
+            return
+        if state.silent:
+            needed = self._judge.needed_from(state)
+            state.silent = [each for each in state.silent if each[1] >= needed]
+        horizon = state.facts[-1].time - self.rule.retention
+        if self._judging.settled:
+            horizon = min(horizon, self._judge.needed_from(state))
+        if state.facts[0].time <= horizon:
+            old = state.after(horizon)
+            del state.facts[:old]
+            self._facts -= old
+        if len(state.raised) > 16:
+            oldest = horizon - self.rule.episodes.size
+            state.raised = {alert: time for alert, time in state.raised.items() if time >= oldest}
+
+    def _schedule(self, state: KeyState) -> None:
+        moment = self._judge.next_moment(state)
+        if moment is None:
+            state.due = None
+            return
+        due = moment + self.rule.lateness + 1
+        if state.history_from is not None and moment >= state.history_from:
+            due = max(due, state.history_until + 1)
+        if state.due != due:
+            state.due = due
+            heapq.heappush(self._due, (due, state.key))

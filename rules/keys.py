@@ -1,0 +1,97 @@
+"""What is kept of one key of a rule that is judged over whole facts: the facts in time order, and how far it has been
+decided. Memory is bounded by the rule's limits. It must not know what is decided.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from jianguan.domain.fact import Fact
+from jianguan.errors import InputError
+
+Value: TypeAlias = "str | int | float | None"
+BEGINNING: Final = -(2**62)
+# The lowest bits of a mask; a rule's own conditions have those from FIRST_BIT on.
+HISTORICAL: Final = 1
+INHIBITS: Final = 2  # not a fact of the rule, but an alert that silences it; it carries the end of its silence
+FIRST_BIT: Final = 4
+
+
+class Kept(NamedTuple):
+    """A fact, in the order (time, id)."""
+
+    time: int
+    id: str
+    event: str
+    received_at: int
+    mask: int  # which of the rule's conditions the event meets
+    values: tuple[Value, ...]  # in the order of the rule's `carried`
+    enterprise_name: str | None
+    region: str | None
+    industry: str | None
+    category: str
+
+    @property
+    def historical(self) -> bool:
+        return bool(self.mask & HISTORICAL)
+
+
+def carry(mask: int, values: list[Value]) -> str:
+    """What a fact carries, as text."""
+    return json.dumps([mask, *values], ensure_ascii=False, separators=(",", ":"))
+
+
+def kept(fact: Fact, width: int) -> Kept:
+    """`fact` as it is kept; `width` is how many values its rule asks for. InputError when it carries something else."""
+    try:
+        mask, *values = json.loads(fact.carried or "")
+        if not isinstance(mask, int) or len(values) != (1 if mask & INHIBITS else width):
+            raise ValueError
+    except ValueError:
+        raise InputError("bad-fact", f"{fact.id} does not carry what its rule {fact.rule} asks for") from None
+    return Kept(
+        fact.time, fact.id, fact.event, fact.received_at, mask, tuple(values),
+        fact.enterprise_name, fact.region, fact.industry, fact.category,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class KeyState:
+    """One key. Moments are ms of event time."""
+
+    key: str
+    facts: list[Kept] = field(default_factory=list)
+    decided: int = BEGINNING  # every moment up to here has been decided with the facts that are here
+    raised: dict[str, int] = field(default_factory=dict)  # alert id -> its moment
+    held: list[int] = field(default_factory=list)  # moments at which the trigger held, for cooldown
+    runs: dict[int, Any] = field(default_factory=dict)  # a pattern's runs by the episode in which they begin
+    history_from: int | None = None  # oldest historical fact that has not been decided
+    history_until: int = 0  # until then more of history may come
+    silent: list[tuple[int, int, str]] = field(default_factory=list)  # (from, to, alert) of rules that inhibit this one
+    due: int | None = None  # when the clock has to look again
+    touched: bool = True
+
+    def place(self, fact: Kept | Fact) -> tuple[int, bool]:
+        """Where a fact belongs, and whether it is there."""
+        index = bisect_left(self.facts, (fact.time, fact.id))
+        there = index < len(self.facts) and self.facts[index].time == fact.time and self.facts[index].id == fact.id
+        return index, there
+
+    def is_silent(self, time: int) -> bool:
+        """Whether an alert of another rule keeps this key silent at `time`."""
+        return any(start <= time < end for start, end, _ in self.silent)
+
+    def after(self, time: int) -> int:
+        """The place of the first fact later than `time`."""
+        return bisect_right(self.facts, time, key=_time)
+
+    def at(self, time: int) -> int:
+        """The place of the first fact at `time` or later."""
+        return bisect_left(self.facts, time, key=_time)
+
+
+def _time(fact: Kept) -> int:
+    return fact.time
