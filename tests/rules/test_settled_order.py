@@ -295,3 +295,42 @@ def test_history_gives_the_same_alerts_in_any_order(setting: Setting, some: list
             seen |= ids(engine.elapse(now))
     seen |= ids(engine.elapse(received + 10**9))
     assert seen == naive(setting, some)
+
+
+def test_a_fact_exactly_at_the_start_of_a_past_window_is_in_the_one_before() -> None:
+    a_rule = rule_of(
+        json.dumps(
+            {
+                "trigger": {"rate": {"periods": 2, "sample": 1, "at_least": 1.2}},
+                "window": {"size": "5m", "lateness": "10m"},
+            }
+        )
+    )
+    for first, expected in ((NOW - 2 * SIZE, 1), (NOW - 2 * SIZE + 1, 0)):
+        engine = Engine(Running((a_rule,)))
+        # Two facts now, one in the window before, and two at the end of the one before that, or in the same.
+        some = [Row(time, 0, None, None, False, "k", 0) for time in (first, first, NOW - SIZE, NOW - 1, NOW)]
+        for each in facts_of(a_rule, some):
+            engine.add(each, each.received_at)
+        raised = [alert for alert in engine.elapse(NOW + 10 * LATENESS) if alert.time == NOW]
+        assert len(raised) == expected
+
+
+def test_a_session_that_a_slow_transport_makes_longer_is_decided_again_with_its_cooldown() -> None:
+    a_rule = rule_of(
+        json.dumps(
+            {
+                "trigger": {"count": {"at_least": 1}},
+                "window": {"kind": "session", "gap": "2m", "size": "1h", "lateness": "10m"},
+                "episode": "1m",
+                "cooldown": "10m",
+            }
+        )
+    )
+    some = [Row(time, 0, None, None, False, "k", 0) for time in (NOW, NOW + 90_000)]
+    first, second = facts_of(a_rule, some)
+    engine = Engine(Running((a_rule,)))
+    engine.add(first, NOW)
+    assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW]
+    engine.add(second, NOW + 2 * LATENESS)
+    assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW + 90_000]
