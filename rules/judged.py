@@ -184,7 +184,9 @@ class Judged:
                 continue
             if state.touched or state.due is not None:
                 state.touched = False
-            elif not state.facts or state.facts[-1].time < horizon:
+            elif (
+                max([fact.time for fact in state.facts[-1:]] + [end for _, end, _ in state.silent], default=0) < horizon
+            ):
                 self._facts -= len(state.facts)
                 del self.keys[key]
                 dropped += 1

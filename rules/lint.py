@@ -194,7 +194,7 @@ class AlwaysTrue(Check):
 
     def look(self, subject: Subject) -> Iterator[tuple[Place, str, str]]:
         rule = subject.rule
-        if rule.count <= 1 and rule.distinct <= 1 and not rule.sum_of:
+        if rule.judging is None and rule.count <= 1 and rule.distinct <= 1 and not rule.sum_of:
             yield ("trigger",), "one fact is enough for an alert, once an episode", ""
 
 
