@@ -42,6 +42,12 @@ class Metrics:
         self.rule_seconds = Counter(
             "jianguan_rules_seconds", "Time spent on conditions and windows.", ["part"], registry=registry
         )
+        self.rule_time = Counter(
+            "jianguan_rule_seconds", "Time spent on rules over whole facts, by rule.", ["rule"], registry=registry
+        )
+        self.over_budget = Counter(
+            "jianguan_rule_over_budget", "Minutes in which a rule took more than it may.", ["rule"], registry=registry
+        )
         self.windows = Gauge("jianguan_windows", "Live windows (rule and key).", registry=registry)
         self.open_cases = Gauge("jianguan_open_cases", "Open cases held by this worker.", registry=registry)
         self.alert_latency = Histogram(

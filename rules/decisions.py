@@ -34,3 +34,21 @@ class RuleStats:
     late: int  # since the engine was made or the rule came
     limited: int
     duplicates: int
+    seconds: float = 0.0  # spent on it, of rules that are judged over whole facts, if a timer was given
+
+
+class Cost(NamedTuple):
+    """What a rule took in some time."""
+
+    rule: str
+    seconds: float
+    facts: int
+    budget: int  # microseconds a fact that it may take
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it took more than it may; a few facts say nothing."""
+        return self.facts >= ENOUGH_FACTS and self.seconds * 1_000_000 > self.budget * self.facts
+
+
+ENOUGH_FACTS: Final = 100

@@ -45,8 +45,8 @@ from jianguan.domain.alert import MAX_EVENTS, Alert
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import alert_id
 from rules.alerts import Found, alert_of
-from rules.decisions import LATE, NOTHING, UNKNOWN, Decision, RuleStats
-from rules.judged import Judged
+from rules.decisions import LATE, NOTHING, UNKNOWN, Cost, Decision, RuleStats
+from rules.judged import Judged, Timer
 from rules.rule import Rule
 from rules.windows import Sweep, Window
 
@@ -87,9 +87,11 @@ class _State:
 class Engine:
     """Windows of all rules of a rule set. Not thread-safe: one owner."""
 
-    def __init__(self, ruleset: RunningRules) -> None:
+    def __init__(self, ruleset: RunningRules, timer: Timer | None = None) -> None:
+        """`timer` tells seconds, for the time that each rule takes which is judged over whole facts."""
+        self._timer = timer
         self._states = {rule.id: _State(rule, {}) for rule in ruleset.running if rule.judging is None}
-        self._judged = {rule.id: Judged(rule) for rule in ruleset.running if rule.judging is not None}
+        self._judged = {rule.id: Judged(rule, timer) for rule in ruleset.running if rule.judging is not None}
         self._sweep: Iterator[tuple[str, list[str]]] = iter(())
 
     def add(self, fact: Fact, now_ms: int) -> Decision:
@@ -152,6 +154,11 @@ class Engine:
         ones were not begun."""
         return [(name, key) for name, judged in self._judged.items() for key in sorted(judged.full())]
 
+    def costs(self) -> list[Cost]:
+        """What the rules that are judged over whole facts have taken since this was asked last. The others take a step
+        or two for each fact, whatever they count."""
+        return [judged.cost() for judged in self._judged.values()]
+
     def warm(self, rules: Iterable[str], now_ms: int) -> None:
         """Decide what the clock has settled by `now_ms` for rules whose facts have just been folded in, and tell
         nobody: they begin to raise alerts then."""
@@ -179,7 +186,7 @@ class Engine:
                 if kept is not None and kept.rule.identity == rule.identity:
                     self._judged[rule.id] = kept
                 else:
-                    self._judged[rule.id] = Judged(rule)
+                    self._judged[rule.id] = Judged(rule, self._timer)
                     fresh.append(rule)
                 continue
             known = before.get(rule.id)

@@ -104,6 +104,8 @@ class View:
         before = self._past(clause.periods)
         if sum(before) < clause.sample:
             return None
+        while not before[-1]:
+            before.pop()  # nothing is known of the time before the first fact
         return Fraction(len(self.facts)) / max(Fraction(median(map(Fraction, before))), Fraction(1))
 
 

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import heapq
 from bisect import insort
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
-from rules.decisions import LATE, NOTHING, Decision, RuleStats
+from rules.decisions import LATE, NOTHING, Cost, Decision, RuleStats
 from rules.keys import INHIBITS, Kept, KeyState, kept
 from rules.pattern_judge import PatternJudge
 from rules.rule import Rule
@@ -30,6 +31,10 @@ from rules.window_judge import WindowJudge
 _MOST_SILENT: Final = 1_000
 _FACT_BYTES: Final = 400  # roughly
 _KEY_BYTES: Final = 1_000
+
+
+Timer: TypeAlias = Callable[[], float]
+"""Seconds from an arbitrary origin."""
 
 
 class Judge(Protocol):
@@ -45,8 +50,13 @@ class Judge(Protocol):
 class Judged:
     """The keys of one rule."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, timer: Timer | None = None) -> None:
+        """`timer` tells seconds, for the time that the rule takes; without it none is measured."""
         assert rule.judging is not None
+        self._timer = timer
+        self.seconds = 0.0  # spent on this rule
+        self.taken = 0  # facts since `cost` was asked
+        self._told = 0.0
         self.rule = rule
         self.keys: dict[str, KeyState] = {}
         self._judging = rule.judging
@@ -65,6 +75,22 @@ class Judged:
 
     def add(self, fact: Fact, now_ms: int) -> Decision:
         """Take a fact in and say what follows at once."""
+        self.taken += 1
+        if self._timer is None:
+            return self._add(fact, now_ms)
+        started = self._timer()
+        try:
+            return self._add(fact, now_ms)
+        finally:
+            self.seconds += self._timer() - started
+
+    def cost(self) -> Cost:
+        """The time and the facts since this was asked last."""
+        found = Cost(self.rule.id, self.seconds - self._told, self.taken, self.rule.micros_per_fact)
+        self._told, self.taken = self.seconds, 0
+        return found
+
+    def _add(self, fact: Fact, now_ms: int) -> Decision:
         entry = kept(fact, len(self._judging.carried))
         settled = self._judging.settled
         state = self.keys.get(fact.key)
@@ -114,6 +140,7 @@ class Judged:
 
     def elapse(self, now_ms: int, budget: int, found: list[Alert]) -> int:
         """Put into `found` what up to `budget` keys are decided to have by now; how many keys were looked at."""
+        started = self._timer() if self._timer is not None and self._due else 0.0
         looked = 0
         while self._due and self._due[0][0] <= now_ms and looked < budget:
             due, key = heapq.heappop(self._due)
@@ -131,6 +158,8 @@ class Judged:
             found.extend(self._judge.advance(state, until, now_ms))
             self._prune(state)
             self._schedule(state)
+        if self._timer is not None and looked:
+            self.seconds += self._timer() - started
         return looked
 
     @property
@@ -165,7 +194,9 @@ class Judged:
                 continue
             if state.touched or state.due is not None:
                 state.touched = False
-            elif not state.facts or state.facts[-1].time < horizon:
+            elif (
+                max([fact.time for fact in state.facts[-1:]] + [end for _, end, _ in state.silent], default=0) < horizon
+            ):
                 self._facts -= len(state.facts)
                 del self.keys[key]
                 dropped += 1
@@ -181,6 +212,7 @@ class Judged:
             late=self._late,
             limited=self._limited,
             duplicates=self._duplicates,
+            seconds=self.seconds,
         )
 
     def _is_late(self, entry: Kept, state: KeyState | None) -> bool:

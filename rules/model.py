@@ -113,6 +113,9 @@ class Limits(Model):
     facts_per_key: Annotated[int, Field(ge=10, le=200_000)] = Field(
         default=10_000, description="Facts kept of one key; beyond, the oldest go and the decision says so."
     )
+    micros_per_fact: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=2_000, description="Microseconds that a fact may take on average; a rule that takes more is reported."
+    )
     partial_matches: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=1_000, description="Matches of a pattern that one key may have begun; beyond, no further one begins."
     )

@@ -105,6 +105,7 @@ class Rule:
     clock: str | None
     notify: bool
     facts_per_key: int
+    micros_per_fact: int
     span: Span | None = None  # of a sliding window that counts working days; `size` is then as long as it can get
     decisions: tuple[DecisionRow, ...] = field(default=(), compare=False)
     credit_points: int = 0
@@ -212,6 +213,7 @@ def build(
         clock=file.clock,
         notify=file.notify and file.status == "active",
         facts_per_key=file.limits.facts_per_key,
+        micros_per_fact=file.limits.micros_per_fact,
         span=span if isinstance(span, WorkingSpan) else None,
         decisions=tuple(_decision(row, file.groups, (extras or Extras()).within) for row in file.decision_table),
         credit_points=file.credit_points,

@@ -36,6 +36,21 @@ class Decided(Protocol):
     def limited(self) -> bool: ...
 
 
+class Spent(Protocol):
+    """What a rule took since this was asked last."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def facts(self) -> int: ...
+    @property
+    def budget(self) -> int: ...
+    @property
+    def is_over(self) -> bool: ...
+
+
 class WindowEngine(Protocol):
     """The windows of all active rules, for some of the keys."""
 
@@ -43,6 +58,7 @@ class WindowEngine(Protocol):
     def fold(self, facts: Iterable[Fact]) -> None: ...
     def elapse(self, now_ms: int) -> Sequence[Alert]: ...
     def full(self) -> Sequence[tuple[str, str]]: ...
+    def costs(self) -> Sequence[Spent]: ...
     def forget(self) -> int: ...
     def __len__(self) -> int: ...
 
@@ -107,6 +123,20 @@ class Correlate:
                     _note(fact, "window-full", now, f"{fact.rule}/{fact.key}/{now // 86_400_000}")
                 )
         return result
+
+    def costs(self) -> tuple[list[Spent], Correlated]:
+        """What each rule took since this was asked last, and a step a day for each that took more than it may."""
+        spent, result = list(self.engine.costs()), Correlated()
+        now = to_millis(self._clock.now())
+        for each in spent:
+            if each.is_over:
+                micros = round(each.seconds * 1_000_000 / each.facts)
+                detail = json.dumps({"rule": each.rule, "micros": micros, "budget": each.budget}, separators=(",", ":"))
+                step = make_id("st", "rule-over-budget", f"{each.rule}/{now // 86_400_000}")
+                result.records.trace.append(
+                    Step(step, each.rule, now, _STAGE, "rule-over-budget", "system", "", "", (), detail)
+                )
+        return spent, result
 
     def elapse(self, until: int) -> Correlated:
         """Raise what the clock has settled by `until` (ms): nothing that counts can come any more for it."""

@@ -40,6 +40,7 @@ TICK: Final = 1.0
 MANY_WINDOWS: Final = 500_000  # of one partition
 # What the clock decides waits this long for facts that are still on their way between the stages.
 SETTLE_AFTER_MS: Final = 5_000
+COSTS_EVERY: Final = 60.0  # seconds
 
 
 class PoisonedStreamError(JianguanError):
@@ -74,6 +75,7 @@ class Pipeline:
         self._stages = stages
         self._guard = PoisonGuard()
         self._tasks: list[asyncio.Task[None]] = []
+        self._costs_asked = stages.clock.monotonic()
         # Held while windows are changed from outside, as when rules are replaced: the engine is nobody's else then.
         self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
@@ -267,6 +269,20 @@ class Pipeline:
         for _, state in self._stages.correlate:
             async with self.exclusive:
                 result = state.elapse(until)
+            if result.records:
+                await self.hand_over(result)
+        if self._stages.clock.monotonic() - self._costs_asked >= COSTS_EVERY:
+            self._costs_asked = self._stages.clock.monotonic()
+            await self._ask_costs()
+
+    async def _ask_costs(self) -> None:
+        metrics = self._stages.metrics
+        for _, state in self._stages.correlate:
+            spent, result = state.costs()
+            for each in spent:
+                metrics.rule_time.labels(each.rule).inc(each.seconds)
+                if each.is_over:
+                    metrics.over_budget.labels(each.rule).inc()
             if result.records:
                 await self.hand_over(result)
 

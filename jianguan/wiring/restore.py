@@ -80,7 +80,7 @@ class Restorer:
 
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
-        engine = Engine(self._rulebook.ruleset)
+        engine = Engine(self._rulebook.ruleset, self._clock.monotonic)
         alive = await asyncio.to_thread(self._folded, engine, partition)
         if self._fold_topic is not None:
             await self._fold_topic(engine, partition)

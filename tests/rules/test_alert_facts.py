@@ -14,6 +14,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import alert_id
 from rules.alert_facts import AlertMatcher
+from rules.engine import Engine
 from rules.facts import Matcher
 from rules.rule import Rule
 from rules.ruleset import RuleErrors, RuleSet
@@ -228,3 +229,36 @@ def test_a_cooldown_waits_for_silence_and_escalation_is_not_held_back() -> None:
         running.take(event(number, enterprise="uscc:X", occurred_at=at, received_at=at))
     found = [(alert.severity, (alert.time - MIDNIGHT) // HOUR) for alert in running.elapse(MIDNIGHT + 50 * HOUR)]
     assert found == [("high", 0), ("critical", 4), ("high", 7), ("high", 10)]
+
+
+def test_the_time_of_each_rule_is_measured_and_one_over_its_budget_is_told() -> None:
+    ticks = iter(range(10_000))
+    a_rule = loaded(
+        condition="true", trigger={"max": {"of": "amount_fen", "at_least": 9}}, limits={"micros_per_fact": 10}
+    )
+    rules = RuleSet([a_rule])
+    engine, matcher = Engine(rules, lambda: next(ticks) / 1_000), Matcher(rules, reference())
+    for number in range(100):
+        for fact in matcher.facts(event(number, enterprise="uscc:X", occurred_at=MIDNIGHT + number, received_at=LATER)):
+            engine.add(fact, LATER)
+    (cost,) = engine.costs()
+    assert (cost.rule, round(cost.seconds, 6), cost.facts, cost.is_over) == ("a-rule", 0.1, 100, True)
+    assert engine.costs()[0].facts == 0
+    assert round(engine.stats()["a-rule"].seconds, 6) == 0.1
+
+
+def test_an_idle_key_is_forgotten_and_one_that_waits_or_is_kept_silent_is_not() -> None:
+    quiet = one("quiet", "price", inhibited_by=["loud"], window={"size": "1h", "lateness": "1h"})
+    running = Library(RuleSet([quiet, one("loud", "food-safety")]), reference())
+    day = [("price", "x:idle", 0), ("food-safety", "x:silent", 19), ("price", "x:busy", 20)]
+    for number, (category, who, at) in enumerate(day):
+        time = MIDNIGHT + at * DAY
+        running.take(event(number, category=category, enterprise=who, occurred_at=time, received_at=time))
+    looks = 8
+    for _ in range(looks):
+        running.engine.forget()
+    assert running.engine.stats()["quiet"].keys == 3, "nothing has been decided yet"
+    running.elapse(MIDNIGHT + 10 * DAY)
+    for _ in range(looks):
+        running.engine.forget()
+    assert running.engine.stats()["quiet"].keys == 2

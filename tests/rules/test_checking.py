@@ -83,7 +83,7 @@ def test_a_good_rule_has_no_fault() -> None:
         (TRIGGER, "trigger: {ratio: {of: categry == 'x', at_least: 0.5}}", "10:23: there is no field categry"),
         (TRIGGER, "trigger: {any: [{distinct: {of: region.x, at_least: 2}}]}", "region has no level x"),
         (TRIGGER, "trigger: {avgg: {of: amount_fen, at_most: 3}}", "no key avgg here (did you mean avg?)"),
-        ("lead: market-regulation", DECIDED.format("{region: 'cn:31'}", "commerce"), "region is not in group_by"),
+        ("lead: market-regulation", DECIDED.format("{region: 'cn:31'}", "commerce"), "region is not in group_by ("),
         ("lead: market-regulation", DECIDED.format("{enterprise: x}", "comerce"), "16:33: there is no department"),
         (
             "lead: market-regulation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from jianguan.clock import VirtualClock, to_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import partition_of
+from rules.decisions import Cost
 from streams.correlate import Correlate, raise_again
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -51,6 +53,9 @@ class FakeEngine:
 
     def full(self) -> Sequence[tuple[str, str]]:
         return [("r", "k")]
+
+    def costs(self) -> Sequence[Any]:
+        return [Cost("slow", 0.5, 100, 2_000), Cost("quick", 0.1, 100, 2_000), Cost("rare", 9.0, 99, 2_000)]
 
     def forget(self) -> int:
         return 0
@@ -111,3 +116,13 @@ def test_what_the_clock_settles_is_raised_with_its_step_and_what_is_owed_is_rais
     assert result.limited == {"r": 1}
     assert result.alerts[0] == result.records.alerts
     assert [alert.id for alert in stage.elapse(NOW + 4).records.alerts] == [f"al-{(NOW + 4) % 100}"]
+
+
+def test_a_rule_over_its_budget_is_told_once_a_day(clock: VirtualClock) -> None:
+    stage = Correlate(FakeEngine(), clock, partitions=1)
+    spent, first = stage.costs()
+    assert [each.rule for each in spent] == ["slow", "quick", "rare"]
+    (step,) = first.records.trace
+    assert (step.subject, step.what) == ("slow", "rule-over-budget")
+    assert json.loads(step.detail) == {"rule": "slow", "micros": 5_000, "budget": 2_000}
+    assert stage.costs()[1].records.trace == [step]
