@@ -90,7 +90,7 @@ def cut(records: Sequence[Record], limit: int, limit_bytes: int) -> Iterator[Seq
     """
     for start in range(0, len(records), limit):
         part = records[start : start + limit]
-        if size_in_bytes(part) <= limit_bytes:
+        if size_in_bytes(part) < limit_bytes:
             yield part
             continue
         begin, size = 0, 0

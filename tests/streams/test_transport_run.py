@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.transport_run import PlainRecord, Run, cut, size_in_bytes
@@ -13,6 +13,7 @@ def records_of(sizes: list[int]) -> list[PlainRecord]:
     return [PlainRecord(b"x" * size, offset) for offset, size in enumerate(sizes)]
 
 
+@example([1, 0], 2, 1)
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 20), st.integers(1, 50))
 def test_cutting_loses_and_reorders_nothing_and_keeps_to_its_limits(
     sizes: list[int], limit: int, limit_bytes: int
