@@ -131,8 +131,8 @@ def _in_window(base: Explanation, rule: Rule, fact: Fact, replay: _Replay, verdi
     newest = None if before is None else before.newest
     limit = None if newest is None else newest - rule.size - rule.lateness
     episode = rule.episodes.start(fact.time)
-    earlier = replay.alerts.get(episode)
     decision = replay.add(fact) if verdict is None else Decision()
+    earlier = replay.alerts.get(episode)
     look = replay.engine.look(rule.id, fact.key, fact.time) if verdict is None and not decision.late else before
     if verdict is None:
         if decision.late:

@@ -15,8 +15,9 @@ from rules.engine import Engine
 from rules.facts import Matcher
 from rules.rule import Rule
 from rules.ruleset import RuleSet
+from rules.running import Running
 from tests.rules.support import DAY, HOUR, NOW, event, reference
-from tests.rules.test_explain import RULES, checked_rule
+from tests.rules.test_explain import RULES, SETTLED, checked_rule, of_kind
 
 
 def made(rows: list[tuple[int, str, str]], received: int = 0) -> list[Event]:
@@ -132,3 +133,20 @@ def test_the_alerts_are_those_of_the_live_engine(
     assert report.alerts == len({alert.id for alert in raised})
     assert sorted((each.key, each.time) for each in report.added) == sorted((each.key, each.time) for each in raised)
     assert report.late == engine.stats()[rule.id].late
+
+
+def test_what_the_clock_settles_is_raised_in_hindsight_between_events_and_after_the_last() -> None:
+    rule = of_kind({**SETTLED, "episode": "1d"})
+    rows = [(day * DAY + number, "x:1", "p") for day in (0, 3) for number in range(2)]
+    events = [each._replace(amount_fen=20) for each in made(rows)]
+    report = tried(rule, events)
+    assert (report.alerts, report.groups) == (2, 1)
+    running = Running(RuleSet([rule]), reference())
+    live = [alert for each in events for alert in (*running.elapse(each.received_at), *running.take(each))]
+    live += running.elapse(NOW + 30 * DAY)
+    assert sorted(each.time for each in report.added) == sorted(alert.time for alert in live)
+
+
+def test_an_episode_that_escalates_counts_each_of_its_alerts() -> None:
+    rule = of_kind({"escalate": [{"trigger": {"count": {"at_least": 4}}, "severity": "critical"}]})
+    assert tried(rule, made([(number, "x:1", "p") for number in range(4)])).alerts == 2

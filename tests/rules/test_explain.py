@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import VERDICTS, Explanation
+from jianguan.domain.filters import NOTHING, Test, all_of
 from rules.checking import Checker
 from rules.engine import Engine
 from rules.explain import PERSONAL, clauses_of, explain, history_filter
 from rules.facts import Matcher
 from rules.loader import parse
+from rules.pushdown import fields_of_rule, filter_of, filter_of_rule
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 from tests.rules.support import DAY, HOUR, NOW, event, reference, rule_file
@@ -208,3 +210,76 @@ def test_the_history_that_is_asked_for_is_that_of_the_group() -> None:
                               event(region="cn:310115", product="p"), reference()))  # fmt: skip
     assert "'cn:310115'" in told
     assert "field='product', operator='=', values=('p',)" in told
+
+
+SETTLED: dict[str, Any] = {
+    "trigger": {"avg": {"of": "amount_fen", "at_least": 10}, "count": {"at_least": 2}},
+    "window": {"size": "1h", "lateness": "1m"},
+    "episode": "30d",
+}
+PATTERN: dict[str, Any] = {
+    "pattern": {
+        "steps": [
+            {"name": "first", "where": "amount_fen > 1"},
+            {"name": "second", "where": "amount_fen > 2", "related": "amount_fen > first.amount_fen"},
+        ],
+        "within": "1h",
+        "lateness": "1m",
+    },
+    "window": None,
+    "trigger": None,
+}
+
+
+def of_kind(changes: dict[str, Any]) -> Rule:
+    """A rule with changes, of which None takes a key out."""
+    file = {name: value for name, value in rule_file(**changes).items() if value is not None}
+    found, errors = Checker(reference()).rule(parse(json.dumps(file)))
+    assert found is not None, errors
+    return found
+
+
+def test_of_a_rule_that_the_clock_decides_it_says_so_and_names_the_alert_of_the_episode() -> None:
+    rule = of_kind(SETTLED)
+    assert rule.judging is not None
+    events = given_events(0, 1, rule.lateness + HOUR, amount_fen=20)
+    assert explained(rule, events[:2]).verdict == "settling"
+    assert explained(rule, events[:2]).alerts == ()
+    assert len(explained(rule, events).alerts) == 1
+
+
+def test_of_a_pattern_the_conditions_of_every_step_are_told() -> None:
+    found = explained(of_kind(PATTERN), given_events(0, amount_fen=2))
+    assert found.verdict == "settling"
+    told = {clause.text: clause.value for clause in found.clauses}
+    assert told["amount_fen > 1"] == "true"
+    assert told["amount_fen > 2"] == "false"
+    assert told["amount_fen > first.amount_fen"] is None
+
+
+def test_a_rule_that_decides_at_once_over_whole_facts_fires_and_has_fired() -> None:
+    rule = of_kind({"escalate": [{"trigger": {"count": {"at_least": 9}}, "severity": "critical"}]})
+    assert rule.judging is not None
+    events = given_events(0, 1, 2, 3)
+    assert [explained(rule, events[:end]).verdict for end in (2, 3, 4)] == ["below", "fired", "already"]
+
+
+def test_a_rule_on_alerts_looks_at_no_event() -> None:
+    rule = of_kind(
+        {"on": ["alert"], "rules": {"other": 5}, "condition": 'lead == "x"', "trigger": {"score": {"at_least": 9}}}
+    )
+    found = explained(rule, given_events(0))
+    assert found.verdict == "alerts"
+    assert 'lead == "x"' in [clause.text for clause in found.clauses]
+    assert filter_of_rule(rule, reference()) == NOTHING
+
+
+def test_of_a_square_of_the_map_the_filter_asks_for_a_place() -> None:
+    square = {"group_by": "cell.5km", "case": None}
+    rule = of_kind(square)
+    assert {"latitude", "longitude"} <= fields_of_rule(rule)
+    here = event(1, latitude=31.2, longitude=121.5)
+    assert Matcher(RuleSet([rule]), reference()).facts(here)
+    assert history_filter(rule, here, reference()) == filter_of_rule(rule, reference())
+    there = [Test("latitude", "present"), Test("longitude", "present")]
+    assert filter_of_rule(rule, reference()) == all_of([filter_of(rule.checked, reference()), *there])

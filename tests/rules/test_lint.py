@@ -14,6 +14,7 @@ from rules.lint import CHECKS, descriptions, lint, lint_folders
 from rules.lint_output import as_json, as_sarif, as_text
 from rules.ruleset import RuleSet
 from tests.rules.support import reference, rule_file
+from tests.rules.test_explain import PATTERN, SETTLED
 
 FINE: dict[str, Any] = {
     "legal_basis": "《中华人民共和国食品安全法》第三十四条",
@@ -281,3 +282,14 @@ def test_findings_as_sarif_have_what_the_standard_requires(tmp_path: Path) -> No
     elsewhere = json.loads(as_sarif(findings, {}, tmp_path / "deeper"))["runs"][0]["results"][0]
     uri = elsewhere["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert uri == (tmp_path / "a-rule.yaml").as_uri()
+
+
+@pytest.mark.parametrize("changes", [SETTLED, PATTERN])
+def test_rules_that_the_clock_decides_are_not_said_to_fire_at_every_fact_or_with_each_other(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("a-rule", "b-rule"):
+        file = {key: value for key, value in rule_file(**FINE, **changes, id=name).items() if value is not None}
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(file, ensure_ascii=False), encoding="utf-8")
+    findings = lint(RuleSet.load([tmp_path], reference()))
+    assert {finding.code for finding in findings} == {"no-tests"}

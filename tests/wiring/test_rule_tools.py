@@ -313,3 +313,31 @@ def test_a_rule_that_has_run_for_long_does_not_read_events_again(place: Place) -
     rulebook = activated(place)
     place.later(days=30)
     assert place.restorer(rulebook).fold(Engine(rulebook.ruleset), 0, rulebook.ruleset.running).facts == 0
+
+
+def settled_alerts(place: Place, rulebook: RuleBook, *events: Event) -> list[Alert]:
+    """What the clock settles after a warm start and some more events."""
+    engine = Engine(rulebook.ruleset)
+    place.restorer(rulebook).fold(engine, 0, rulebook.ruleset.running)
+    assert alerts_of(engine, rulebook, *events) == []
+    return list(engine.elapse(NOW + 30 * 24 * HOUR))
+
+
+AVERAGE = {"avg": {"of": "amount_fen", "at_least": 10}, "count": {"at_least": 3}}
+
+
+def test_what_the_clock_had_settled_before_a_rule_stays_unsaid_and_keeps_nothing_quiet(place: Place) -> None:
+    past = [happened(number, NOW - 30 * MINUTE + number, amount_fen=20) for number in range(4)]
+    place.tell(*past)
+    rulebook = activated(place, trigger=AVERAGE, window={"size": "2h", "lateness": "1m"}, episode="30d")
+    assert rulebook.ruleset.by_id("a-rule").judging is not None  # type: ignore[union-attr]
+    assert settled_alerts(place, rulebook) == []
+    assert len(settled_alerts(place, rulebook, happened(9, NOW + HOUR + MINUTE, amount_fen=20))) == 1
+
+
+def test_a_rule_on_alerts_cannot_be_tried_on_events(place: Place) -> None:
+    place.write("older-rule")
+    place.write(on=["alert"], rules={"older-rule": 5}, trigger={"score": {"at_least": 9}}, condition="true")
+    tools = place.tools(place.rulebook())
+    with pytest.raises(InputError, match="looks at alerts"):
+        tools.check(BacktestRequest("a-rule", NOW, NOW + HOUR))
