@@ -62,7 +62,7 @@ def test_a_broker_that_dies_is_replaced_and_nothing_acknowledged_is_lost(make: M
         eventually(system.ready, REPLACED, f"a new broker: {system.tail()}")
         assert system.broker() != broker
         reached = sender.acknowledged
-        eventually(lambda: sender.acknowledged >= reached + AFTER, 20, "batches after it")
+        eventually(lambda: sender.acknowledged >= reached + AFTER, REPLACED, "batches after it")
     finally:
         sender.enough.set()
         sender.join(60)
