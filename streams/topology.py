@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
+from jianguan.domain.fact import runs_of
 from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
@@ -152,8 +152,8 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
-            queued += await stages.outbox.bulk(result.records)
-            for quarantined in result.records.quarantine:
+            queued += await stages.outbox.frames(result.frames())
+            for quarantined in result.quarantine:
                 queued.append(await self._put_aside(quarantined))
             return queued
 
@@ -163,8 +163,8 @@ class Pipeline:
             stages.metrics.events.labels(topic, outcome).inc(count)
         for reason, count in result.reasons.items():
             stages.metrics.quarantined.labels(topic, reason).inc(count)
-        for rule, count in Counter([fact.rule for fact in result.records.facts]).items():
-            stages.metrics.facts.labels(rule).inc(count)
+        for run_of_rule in result.runs:
+            stages.metrics.facts.labels(run_of_rule.rule).inc(len(run_of_rule))
         if self._guard.add(topic, result.unknown_doors, result.unknown_bad):
             await self._halt(topic)
 
@@ -202,7 +202,8 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)
-            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
+            facts = {partition: runs_of(rows) for partition, rows in result.facts.items()}
+            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, facts)
             return queued + await stages.outbox.records(result.records)
 
         await self._persist(send)

@@ -167,7 +167,8 @@ class Worker:
         end = (await end_offsets([place], bootstrap_servers=self._broker))[place]
         async for value in _values(self._broker, place, end):
             try:
-                engine.fold(FACTS.decode(value))
+                for run in FACTS.decode(value):
+                    engine.fold_run(run)
             except InputError as error:
                 log.error("a frame of facts cannot be read: %s", error)
             await asyncio.sleep(0)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import alert_id
 from rules import windows
+from rules.decisions import NOTHING
 from rules.engine import Engine
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids, rule
@@ -95,6 +96,32 @@ def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
 
 @given(rules(), facts, st.randoms(use_true_random=False), st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
+def test_facts_that_come_together_are_judged_as_one_by_one(
+    a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
+) -> None:
+    # With less lateness and few facts a key: also what is late or too much is the same.
+    a_rule = dataclasses.replace(
+        a_rule,
+        lateness=data.draw(st.sampled_from([0, MINUTE, a_rule.lateness])),
+        retention=data.draw(st.sampled_from([2 * a_rule.size, a_rule.retention])),
+        facts_per_key=data.draw(st.sampled_from([3, 100])),
+    )
+    arriving = some + data.draw(st.lists(st.sampled_from(some), max_size=10) if some else st.just([]))
+    random.shuffle(arriving)
+    single, together = Engine(Running((a_rule,))), Engine(Running((a_rule,)))
+    while arriving:
+        size = data.draw(st.integers(1, 6))
+        part, arriving = arriving[:size], arriving[size:]
+        expected = [single.add(each, NOW) for each in part]
+        (run,) = runs_of(part)
+        assert together.add_run(run, NOW) == [
+            (place, decision) for place, decision in enumerate(expected) if decision != NOTHING
+        ]
+        assert together.stats() == single.stats()
+
+
+@given(rules(), facts, st.randoms(use_true_random=False), st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
     a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
 ) -> None:
@@ -143,7 +170,7 @@ def test_an_alert_tells_the_window_that_it_was_raised_for(a_rule: Rule, some: li
         for alert in engine.add(each, NOW).alerts:
             inside = sorted(
                 (other for other in given_so_far if other.key == alert.key),
-                key=lambda other: (other.time, other.id),
+                key=lambda other: (other.time, other.event),
             )
             inside = [other for other in inside if alert.window_start < other.time <= alert.time]
             assert alert.events == tuple(other.event for other in inside)

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import alert_id, make_id
 from rules.cel.functions import distance_m
+from rules.decisions import NOTHING
 from rules.engine import Engine
 from rules.keys import FIRST_BIT, HISTORICAL, carry
 from rules.rule import Rule
@@ -273,6 +274,27 @@ def test_alerts_are_those_of_the_definition_in_any_order_of_arrival(
     seen |= ids(engine.elapse(now + 100 * LATENESS))
     assert engine.due() is None
     assert seen == naive(setting, some)
+
+
+@given(cases(), rows, st.data())
+@settings(max_examples=100, deadline=None)
+def test_facts_that_come_together_are_judged_as_one_by_one(
+    setting: Setting, some: list[Row], data: st.DataObject
+) -> None:
+    arriving = data.draw(st.permutations(facts_of(setting.rule, some)))
+    single, together = Engine(Running((setting.rule,))), Engine(Running((setting.rule,)))
+    now = NOW
+    while arriving:
+        size = data.draw(st.integers(1, 5))
+        part, arriving = arriving[:size], arriving[size:]
+        expected = [single.add(each, now) for each in part]
+        (run,) = runs_of(part)
+        assert together.add_run(run, now) == [
+            (place, decision) for place, decision in enumerate(expected) if decision != NOTHING
+        ]
+        now = max(now, *(each.received_at for each in part))
+        assert together.elapse(now) == single.elapse(now)
+    assert together.elapse(now + 100 * LATENESS) == single.elapse(now + 100 * LATENESS)
 
 
 @given(cases(), rows, st.data())
