@@ -184,6 +184,7 @@ class _Work:
     topic: str  # without prefix
     result: Ingested
     admitted: list[_Admitted] = field(default_factory=list)
+    # Of the part that is being worked on, which has no event twice.
     new: set[str] = field(default_factory=set)  # events that were never seen before
     refused: set[str] = field(default_factory=set)  # events that met a defect
     rules: dict[str, str] = field(default_factory=dict)  # by event, of the rules that it gave facts of: `"id","id",`
@@ -273,6 +274,7 @@ class Ingest:
 
     def _remember(self, admitted: _Admitted, work: _Work) -> None:
         """Tell new events from duplicates, evaluate conditions, and write down what became of each."""
+        work.new, work.refused, work.rules = set(), set(), {}
         fresh = admitted.take(self._fresh(admitted, work))
         late = fresh.late(self._max_age_ms)
         lately = fresh.take([place for place in range(len(fresh.read)) if place not in late]) if late else fresh
