@@ -26,7 +26,7 @@ from jianguan.domain.ids import make_id, partition_of, step_ids
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
 from streams.frames import BULK_ROWS, RECORDS
-from streams.headers import Envelope, read_envelope
+from streams.headers import NO_ENVELOPE, Envelope, read_envelope
 from streams.quick_decode import QuickDecoder
 from streams.seen import SeenEvents
 from streams.transport_run import Record, Run
@@ -233,9 +233,9 @@ class Ingest:
         read: list[_Read] = []
         topic, now, run = work.topic, work.result.now, work.run
         place = f"{run.topic}/{run.partition}/"
-        quick, unknown = self._quick.decode, 0
+        quick, unknown = self._quick.decoder(topic), 0
         for number, record in enumerate(run.records):
-            envelope = read_envelope(record.headers)
+            envelope = read_envelope(record.headers) if record.headers else NO_ENVELOPE
             receipt = envelope.receipt
             if not receipt:
                 receipt = f"{place}{record.offset}"
@@ -243,8 +243,8 @@ class Ingest:
             received = envelope.received or max(0, record.timestamp) or now  # -1: the producer gave no time
             value = record.value or b""
             plain = len(value) <= MAX_EVENT and envelope.content_type == "application/json" and not envelope.binary
-            model = quick(value, topic) if plain else None
-            one = _Read(number, record, receipt, envelope, model, received)
+            model = quick(value) if plain else None
+            one = _of(_Read, (number, record, receipt, envelope, model, received))
             if model is None:
                 try:
                     one = one._replace(model=_decode(value, topic, envelope, record))
@@ -291,11 +291,12 @@ class Ingest:
             return
         result.events.append(fresh.events)
         result.personal += [each for each in fresh.personal if each is not None]
+        steps = result.steps
         for place, (one, name) in enumerate(zip(fresh.read, fresh.events.field("id"), strict=True)):
             # Rule ids are slugs: nothing in them has to be escaped.
             detail = f'{{"rules":[{rules[name][:-1]}]}}' if name in rules else ""
             what = "late" if place in late else "accepted"
-            result.steps.append(_Step(one.place, name, what, one.receipt, one.envelope.submission, detail))
+            steps.append(_of(_Step, (one.place, name, what, one.receipt, one.envelope.submission, detail)))
 
     def _fresh(self, admitted: _Admitted, work: _Work) -> Sequence[int]:
         """The places of events that are to be worked: new ones, and the very records that were worked before."""
@@ -397,3 +398,6 @@ def _decode(value: bytes, topic: str, envelope: Envelope, record: Record) -> Mod
         kept = f"; the first {MAX_KEPT} are kept" if len(value) > MAX_KEPT else ""
         raise InputError("too-large", f"the record has {len(value)} bytes; at most {MAX_EVENT} are taken{kept}")
     return decode(value, topic, envelope.content_type, record.headers)
+
+
+_of: Final = cast(Callable[[Any, Any], Any], tuple.__new__)  # half the time of _Read(...)
