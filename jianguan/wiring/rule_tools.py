@@ -18,7 +18,7 @@ from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import Archive, RuleHistory, Store
 from jianguan.wiring.restore import FOREVER
 from rules.activation import rule_of
-from rules.backtest import Backtest
+from rules.backtest import Backtest, heard_by
 from rules.explain import PERSONAL, explain, fact_time, history_filter
 from rules.fields import FIELDS
 from rules.pushdown import fields_of_rule
@@ -90,8 +90,9 @@ class StoredRuleTools:
     def backtest(self, request: BacktestRequest, progress: Callable[[int, int], None]) -> BacktestReport:
         """What the rule would have done; `progress(done, of)` may raise to end the work."""
         rule, against = self._rules(request)
-        trial = Backtest(rule, against, self._reference, request.since, request.until)
-        personal = PERSONAL & trial.fields
+        others = self._rulebook.ruleset
+        trial = Backtest(rule, against, self._reference, request.since, request.until, others)
+        personal = PERSONAL & trial.own_fields
         if request.text and personal:
             now = to_millis(self._clock.now())
             self._record.record([tried(rule.id, rule.content_hash, now, personal, request.text)])
@@ -158,8 +159,7 @@ class StoredRuleTools:
         if request.until <= request.since:
             raise InputError("empty-time", "the time ends before it begins")
         candidate = rule_of(request.text, self._reference) if request.text else self._rule(request.rule)
-        if candidate.weights:
-            raise InputError("rule-on-alerts", "a rule that looks at alerts cannot be tried on events")
+        heard_by(candidate, {rule.id: rule for rule in self._rulebook.ruleset})  # told at once, not by a failed job
         if request.against is not None:
             return candidate, self._rule(candidate.id, request.against)
         running = self._rulebook.ruleset.by_id(candidate.id)
