@@ -17,7 +17,7 @@ from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
 from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Filter
-from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel
+from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel, WarmReport
 from jianguan.domain.trace import Quarantined, Records, Step
 from jianguan.domain.versions import Approval, RuleVersion
 
@@ -224,6 +224,9 @@ class RuleTools(Protocol):
 
     def check(self, request: BacktestRequest) -> RuleLabel:
         """The rule that a request asks about; the errors of `backtest` without its work."""
+
+    def warm(self, rule: str) -> WarmReport:
+        """With what the windows of a rule would begin if it were new now. Changes nothing."""
 
     def history(self, rule: str) -> RuleHistory:
         """Every version of a rule that ever ran here."""

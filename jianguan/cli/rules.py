@@ -147,6 +147,22 @@ def backtest_command(
     _show(found, as_json, rule_output.backtest)
 
 
+@command.command(name="warm")
+@click.argument("rule", metavar="RULE")
+@_SERVER
+@_DATA
+@_JSON
+def warm_command(rule: str, server: str | None, data: Path | None, as_json: bool) -> None:
+    """Say with what the windows of a rule would begin if it were new now.
+
+    Events, facts and groups that history has for them, and the fullest groups. A new or changed rule is filled so
+    by itself, unless JIANGUAN_RULES_WARM is off; this changes nothing.
+    """
+    with asking(server, data) as source:
+        found = source.warm(rule)
+    _show(found, as_json, rule_output.warm)
+
+
 @command.command(name="versions")
 @click.argument("rule", metavar="RULE")
 @click.option("--text", "whole", is_flag=True, help="Print the whole text of each.")

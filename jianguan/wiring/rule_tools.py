@@ -11,7 +11,7 @@ from jianguan.clock import Clock, to_millis
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
 from jianguan.domain.filters import Test
-from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel
+from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel, WarmReport
 from jianguan.domain.trace import Records, Step
 from jianguan.domain.versions import Approval, Ledger, approved, tried
 from jianguan.errors import InputError, UnavailableError
@@ -24,6 +24,7 @@ from rules.fields import FIELDS
 from rules.pushdown import fields_of_rule
 from rules.reference import Reference
 from rules.rule import Rule
+from rules.warming import Warming
 from streams.rulebook import RuleBook
 
 _RUN: Final = 2_000  # events between two looks at whether the work is still wanted
@@ -110,6 +111,18 @@ class StoredRuleTools:
             if trial.full:
                 break
         return trial.report()
+
+    def warm(self, rule: str) -> WarmReport:
+        """With what the windows of a rule would begin if it were new now; what runs is not touched."""
+        warming = Warming(self._rule(rule), self._reference, to_millis(self._clock.now()))
+        for block in self._archive.events_to_judge(
+            warming.filter, warming.fields, warming.since, FOREVER, self._max_age
+        ):
+            for start in range(0, len(block), _RUN):
+                warming.add(block[start : start + _RUN])
+                if self._stopped.wait(_BREATH):
+                    raise UnavailableError("the server is stopping")
+        return warming.report()
 
     def history(self, rule: str) -> RuleHistory:
         """Every version of a rule that ever ran here."""
