@@ -104,12 +104,13 @@ class Archive(Protocol):
         self,
         *,
         before: int | None = None,
+        after: str | None = None,
         severity: str | None = None,
         rule: str | None = None,
         region: str | None = None,
         limit: int = 50,
     ) -> list[Alert]:
-        """Newest first, raised before `before` (ms)."""
+        """Newest first, then by id, raised before `before` (ms); of the last of those ms, with ids after `after`."""
 
     def cases(
         self,
@@ -118,9 +119,10 @@ class Archive(Protocol):
         department: str | None = None,
         overdue: bool | None = None,
         before: int | None = None,
+        after: str | None = None,
         limit: int = 50,
     ) -> list[tuple[Case, list[Task]]]:
-        """Newest first, opened before `before` (ms), with their tasks."""
+        """Newest first, then by id, opened before `before` (ms), and `after` as for alerts, with their tasks."""
 
     def cases_of(self, ids: Sequence[str]) -> dict[str, Case]:
         """Those cases of `ids` that are known, by id."""
