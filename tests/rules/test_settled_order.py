@@ -19,7 +19,7 @@ from jianguan.domain.ids import alert_id, make_id
 from rules.cel.functions import distance_m
 from rules.decisions import NOTHING
 from rules.engine import Engine
-from rules.keys import FIRST_BIT, HISTORICAL, carry
+from rules.keys import FIRST_BIT, HISTORICAL, KeyState, carry
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids
 from tests.rules.test_facts import loaded
@@ -356,3 +356,41 @@ def test_a_session_that_a_slow_transport_makes_longer_is_decided_again_with_its_
     assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW]
     engine.add(second, NOW + 2 * LATENESS)
     assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW + 90_000]
+
+
+@pytest.mark.parametrize("kind", ["sliding", "tumbling", "session"])
+def test_one_more_fact_costs_as_little_in_a_group_that_has_many(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {"kind": kind, "size": "1d", "lateness": "10m", **({"gap": "2m"} if kind == "session" else {})}
+    a_rule = rule_of(json.dumps({"trigger": {"not": {"count": {"at_least": 2}}}, "window": window}))
+    looked = 0
+
+    def counting(of: Callable[[KeyState, int], int]) -> Callable[[KeyState, int], int]:
+        def counted(state: KeyState, time: int) -> int:
+            nonlocal looked
+            looked += 1
+            return of(state, time)
+
+        return counted
+
+    monkeypatch.setattr(KeyState, "after", counting(KeyState.after))
+    monkeypatch.setattr(KeyState, "at", counting(KeyState.at))
+    engine = Engine(Running((a_rule,)))
+    for each in facts_of(a_rule, [Row(NOW + number * 1_000, 0, None, None, False, "k", 0) for number in range(300)]):
+        looked = 0
+        engine.add(each, each.received_at)
+        assert looked <= 3
+
+
+def test_a_session_is_decided_when_it_is_over_however_often_the_clock_was_looked_at() -> None:
+    window = {"kind": "session", "size": "1h", "gap": "2m", "lateness": "10m"}
+    a_rule = rule_of(json.dumps({"trigger": {"all": [{"count": {"at_least": 3}}, {"not": {"count": {"at_least": 4}}}]},
+                                 "window": window}))  # fmt: skip
+    engine = Engine(Running((a_rule,)))
+    some = [Row(NOW + number * 90_000, 0, None, None, False, "k", 0) for number in range(3)]
+    for each in facts_of(a_rule, some):
+        engine.add(each, each.received_at)
+    over = NOW + 2 * 90_000 + 2 * MINUTE
+    assert engine.elapse(over + LATENESS - 1) == ()
+    (alert,) = engine.elapse(over + LATENESS)
+    assert (alert.time, alert.event_count) == (NOW + 2 * 90_000, 3)
+    assert engine.due() is None
