@@ -174,17 +174,16 @@ async def restart(peer: Peer, python: Path, address: str, feed: Feed) -> dict[st
 async def _until_quiet(process: asyncio.subprocess.Process) -> int:
     """Wait until the process ends or makes no progress any more; how many events it has reported."""
     assert process.stderr is not None
-    seen = 0
-    patience = WAKES_WITHIN
+    seen, give_up = 0, time.monotonic() + WAKES_WITHIN
     while True:
         try:
-            line = await asyncio.wait_for(process.stderr.readline(), patience)
+            line = await asyncio.wait_for(process.stderr.readline(), give_up - time.monotonic())
         except TimeoutError:
             return seen
         if not line:
             return seen
-        if line.strip().isdigit():
-            seen, patience = int(line), QUIET
+        if line.strip().isdigit():  # an engine may have more to say, without end
+            seen, give_up = int(line), time.monotonic() + QUIET
 
 
 _runs = 0
