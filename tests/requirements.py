@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -68,7 +69,7 @@ def program(name: str, package: str) -> str:
     return path
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[], str]] = {
     "browser": lambda: str(browser()),
     "clickhouse": clickhouse,
     "go": lambda: program("go", "Go 1.24 or newer"),
