@@ -254,13 +254,15 @@ class Pipeline:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            opened = 0
+            opened = overdue = 0
             for _, state in self._stages.handle:
-                opened += len(state.desk)
                 handled = state.elapse()
+                opened += len(state.desk)
+                overdue += state.desk.overdue
                 if handled.records or handled.notices:
                     await self._hand_on(handled)
             self._stages.metrics.open_cases.set(opened)
+            self._stages.metrics.overdue_tasks.set(overdue)
             await self._settle()
             self._look_at_windows()
 
