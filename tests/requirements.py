@@ -41,9 +41,14 @@ def clickhouse() -> str:
     """The ClickHouse for tests: the address in CLICKHOUSE_URL, or the path of Debian's server, to be started."""
     if os.environ.get("CLICKHOUSE_URL"):
         return _address("clickhouse", "CLICKHOUSE_URL")
+    return debian_clickhouse()
+
+
+def debian_clickhouse() -> str:
+    """The path of Debian's ClickHouse server, for a test that kills one."""
     program = find_server()
     if program is None:
-        missing("clickhouse", "CLICKHOUSE_URL is not set and clickhouse-server is not installed")
+        missing("clickhouse", "clickhouse-server is not installed (CLICKHOUSE_URL can stand in for it, but not die)")
     return program
 
 
