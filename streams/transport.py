@@ -12,6 +12,7 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 - a run counts as processed only if an agent's stream took it up: Faust also acknowledges the messages that
   it skips during a rebalance, and would so commit records that nobody has seen;
 - partitions with too much in flight are not fetched, and nobody sleeps a second because of that;
+- without tables, the partitions of one number of all topics go to one worker (see assignor);
 - tables are restored up to the real end of their changelog;
 - a stop or a rebalance waits a bounded time for runs in progress, and a commit for its broker;
 - the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set.
@@ -27,10 +28,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import faust
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
 from jianguan.errors import ConfigurationError
+from streams.assignor import TogetherAssignor
 from streams.transport_ends import end_offsets
 from streams.transport_ledger import RunLedger
 from streams.transport_run import Record, Run, cut, size_in_bytes
@@ -144,6 +147,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         consumer._max_partition_fetch_bytes = transport.options.max_partition_fetch_bytes
         # The rest of a fetch waits unparsed. Not left to the byte limits: Tansu ignores that of a partition.
         consumer._max_poll_records = transport.options.in_flight_records
+        if self._assignor is RoundRobinPartitionAssignor:
+            # Faust's choice without tables. It deals out partitions one by one: those of one number to several workers.
+            consumer._partition_assignment_strategy = (TogetherAssignor(),)
         return consumer
 
     async def _commit(self, offsets: Mapping[Partition, int]) -> bool:

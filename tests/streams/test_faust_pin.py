@@ -80,3 +80,4 @@ def test_the_consumer_still_keeps_its_fetch_limits_where_we_set_them() -> None:
         assert f"self.{field} = " in source
         assert f"=self.{field}," in source
     assert "self._max_poll_records = " in source
+    assert "assignors=self._partition_assignment_strategy," in source
