@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 from jianguan.clock import Clock, to_millis
@@ -50,6 +51,7 @@ class Folded(NamedTuple):
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
+_BLOCK: Final = 10_000  # facts
 
 
 class Restorer:
@@ -66,7 +68,16 @@ class Restorer:
         *,
         max_age: int = FOREVER,
         warm: bool = True,
+        current: Callable[[], Awaitable[Archive]] | None = None,
     ) -> None:
+        """`current` gives the archive to restore from, as of now, where other workers write to the store too; what the
+        clock owes is then told later, by `owe`. `fold_topic` folds in what even that may lack."""
+        self._current = current
+        self._expected: set[int] = set()
+        self._made: dict[int, Engine] = {}
+        self._epoch = 0
+        self._lock = asyncio.Lock()
+        self._alive: dict[int, int] = {}  # by partition, when its newest fact was received
         self._max_age = max_age
         self._warm = warm
         self._archive = archive
@@ -78,13 +89,22 @@ class Restorer:
         self._known: set[str] = set()
         self._since: int | None = None
 
+    def expect(self, partitions: set[int]) -> None:
+        """These are going to be asked for: their windows are filled in one pass over the store."""
+        self._expected = set(partitions)
+        self._made = {}
+        self._epoch += 1
+
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
-        engine = Engine(self._rulebook.ruleset, self._clock.monotonic)
-        alive = await asyncio.to_thread(self._folded, engine, partition)
-        if self._fold_topic is not None:
-            await self._fold_topic(engine, partition)
-        owed = await asyncio.to_thread(self._owed, engine, alive)
+        async with self._lock:
+            engine = self._made.pop(partition, None)
+            if engine is None:
+                engine = await self._fill(partition)
+        owed = []
+        if self._current is None:
+            until = settled_until(self._clock, self._since)
+            owed = await asyncio.to_thread(self._owed, engine, self._alive[partition], until, self._archive)
         return Correlate(
             engine,
             self._clock,
@@ -92,33 +112,73 @@ class Restorer:
             known=self._known,
             owed=owed,
             follow=self._rulebook.follow,
+            settling=self._current is None,
         )
+
+    async def owe(self, partition: int, state: Correlate, reached: int) -> None:
+        """Let the clock decide for a restored partition: everything that was received before `reached` (ms) is through.
+        Nothing else may use its windows meanwhile."""
+        assert isinstance(state.engine, Engine)
+        archive = await self._archive_now()
+        until = settled_until(self._clock, reached)
+        alive = self._alive.get(partition, 0)
+        state.owe(await asyncio.to_thread(self._owed, state.engine, alive, until, archive))
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""
-        return await asyncio.to_thread(self._handle, partition)
+        archive = await self._archive_now()
+        return await asyncio.to_thread(self._handle, partition, archive)
+
+    async def _archive_now(self) -> Archive:
+        return self._archive if self._current is None else await self._current()
+
+    async def _fill(self, partition: int) -> Engine:
+        """The windows of a partition, and of those that are expected, which are kept for when they are asked for."""
+        epoch = self._epoch
+        wanted = self._expected | {partition} if partition in self._expected else {partition}
+        archive = await self._archive_now()
+        engines = {each: Engine(self._rulebook.ruleset, self._clock.monotonic) for each in sorted(wanted)}
+        folded = await asyncio.to_thread(self._fold, engines, self._rulebook.ruleset.running, archive)
+        for each, engine in engines.items():
+            self._alive[each] = folded[each].newest
+            log.info("partition %d: windows restored from %d facts", each, folded[each].facts)
+            if self._fold_topic is not None:
+                await self._fold_topic(engine, each)
+        wanted_now = engines.pop(partition)
+        if epoch == self._epoch:
+            self._made.update(engines)
+            self._expected -= wanted
+        return wanted_now
 
     def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
         """Fold the stored facts of `rules` into `engine`, after those of the events that came before a rule was
         activated. What the clock had settled by then stays unsaid. Blocking."""
-        folded = self._fold_history(engine, partition, rules) if self._warm else 0
-        newest = 0
+        return self._fold({partition: engine}, rules, self._archive)[partition]
 
-        def counted(facts: Iterator[Fact]) -> Iterator[Fact]:
-            nonlocal folded, newest
-            for fact in facts:
-                if partition_of(fact.rule + fact.key, self._partitions) == partition:
-                    folded += 1
-                    newest = max(newest, fact.received_at)
-                    yield fact
-
+    def _fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive) -> dict[int, Folded]:
+        """The same for several partitions in one pass."""
+        found = {
+            partition: Folded(self._fold_history(engine, partition, rules) if self._warm else 0, 0)
+            for partition, engine in engines.items()
+        }
         for rule in rules:
-            engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
+            facts = archive.facts_to_fold(rule.id, rule.version, rule.retention)
+            while block := list(islice(facts, _BLOCK)):
+                parts: dict[int, list[Fact]] = {}
+                for fact in block:
+                    parts.setdefault(partition_of(fact.rule + fact.key, self._partitions), []).append(fact)
+                for partition, part in parts.items():
+                    if partition in engines:
+                        engines[partition].fold(part)
+                        count, newest = found[partition]
+                        newest = max(newest, max([fact.received_at for fact in part]))
+                        found[partition] = Folded(count + len(part), newest)
         for rule in rules:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None:
-                engine.warm([rule.id], activated - SETTLE_AFTER_MS)
-        return Folded(folded, newest)
+                for engine in engines.values():
+                    engine.warm([rule.id], activated - SETTLE_AFTER_MS)
+        return found
 
     def _fold_history(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
         """Fill windows from the events that came before their rules: there are no facts of those. All of them in one
@@ -173,15 +233,8 @@ class Restorer:
         self._since = since
         return Recovered(missing, list(self._archive.alerts_since(since)))
 
-    def _folded(self, engine: Engine, partition: int) -> int:
-        """Fold all that is stored; when the newest of it was received."""
-        count, newest = self.fold(engine, partition, self._rulebook.ruleset.running)
-        log.info("partition %d: windows restored from %d facts", partition, count)
-        return newest
-
-    def _owed(self, engine: Engine, alive: int) -> list[Alert]:
-        """What the clock has settled since the windows were last `alive` (ms), less what is stored."""
-        until = settled_until(self._clock, self._since)
+    def _owed(self, engine: Engine, alive: int, until: int, archive: Archive) -> list[Alert]:
+        """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored."""
         lateness = {rule.id: rule.lateness for rule in self._rulebook.ruleset.running}
         settled: list[Alert] = []
         while (due := engine.due()) is not None and due <= until:
@@ -191,23 +244,23 @@ class Restorer:
             for alert in settled
             if max(alert.time, alert.received_at) + lateness[alert.rule] >= alive - _BEFORE_MS
         ]
-        there = self._archive.known_alerts([alert.id for alert in settled])
+        there = archive.known_alerts([alert.id for alert in settled])
         owed = [alert for alert in settled if alert.id not in there]
         if owed:
             log.info("the clock has settled %d alerts that are not stored", len(owed))
         return owed
 
-    def _handle(self, partition: int) -> Handle:
+    def _handle(self, partition: int, archive: Archive) -> Handle:
         def mine(case_key: str) -> bool:
             return partition_of(case_key, self._partitions) == partition
 
         since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
         desk = CaseDesk(deadlines(self._tables.rules))
-        files = [(case, tasks) for case, tasks in self._archive.open_cases(since) if mine(case.case_key)]
+        files = [(case, tasks) for case, tasks in archive.open_cases(since) if mine(case.case_key)]
         alerts: dict[str, list[str]] = {}
-        for alert, case_id in self._archive.alert_ids_of([case.id for case, _ in files]):
+        for alert, case_id in archive.alert_ids_of([case.id for case, _ in files]):
             alerts.setdefault(case_id, []).append(alert)
-        ordinals = [(key, ordinal) for key, ordinal in self._archive.case_ordinals() if mine(key)]
+        ordinals = [(key, ordinal) for key, ordinal in archive.case_ordinals() if mine(key)]
         desk.restore(ordinals, [(case, tasks, alerts.get(case.id, [])) for case, tasks in files])
         log.info("partition %d: %d open cases restored", partition, len(desk))
         return Handle(desk, self._clock, partitions=self._partitions)
