@@ -24,7 +24,7 @@ from jianguan.errors import ConfigurationError, UnavailableError
 from sinks import migrate
 from sinks.arrow import arrow_table, parameter_texts, rows_of
 from sinks.rows import SHAPES, deduplication_token
-from sinks.store import BLOCK_ROWS, DATABASE, error_of
+from sinks.store import BLOCK_ROWS, DATABASE, SESSION_SETTINGS, error_of
 
 _LOCK: Final = "store.lock"
 _MANY_PARTS: Final = 12
@@ -156,6 +156,7 @@ class EmbeddedStore:
             # Handing rows from thread to thread costs a look-up more than it saves, and a scan must leave a core to the
             # stages. Waiting for threads of its own, the engine has also been seen to wait for ever.
             session.query("SET max_threads = 1")
+            session.query("SET " + ", ".join(f"{name} = {value}" for name, value in SESSION_SETTINGS.items()))
             return session
         except RuntimeError as fault:
             raise ConfigurationError(f"the store in {self._folder} cannot be opened: {fault}") from fault

@@ -18,6 +18,7 @@ from jianguan.errors import ConfigurationError
 from sinks import migrate
 from sinks.rows import SHAPES, deduplication_token
 from sinks.server_pool import Address, Limits, ServerPool
+from sinks.store import SESSION_SETTINGS
 
 OLDEST: Final = (23, 8)
 
@@ -34,7 +35,7 @@ class ServerStore:
     def __init__(self, url: str, *, password: str = "", limits: Limits | None = None) -> None:
         self._address = Address.parse(url, password)
         self._limits = limits or Limits()
-        self._pool = ServerPool(self._address, self._limits)
+        self._pool = ServerPool(self._address, self._limits, settings=SESSION_SETTINGS)
 
     def start(self) -> None:
         """Connect, refuse a server that is too old, make the database, run the missing migrations."""

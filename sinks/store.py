@@ -14,6 +14,10 @@ from jianguan.ports import Store
 
 DATABASE: Final = "jianguan"
 BLOCK_ROWS: Final = 65_536
+# The planner of 25.9 and later makes a SEMI JOIN of a LEFT ANY JOIN when it sees that no row without a partner can
+# pass, and the executor then refuses what the planner made ("Wrong JOIN combination"). Older servers pass over a
+# setting that they do not know.
+SESSION_SETTINGS: Final = {"query_plan_convert_any_join_to_semi_or_anti_join": 0}
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CODE = re.compile(r"Code: (\d+)")

@@ -1,21 +1,26 @@
-"""ClickHouse servers for tests: the one that CLICKHOUSE_URL names, or Debian's, started here for the run.
+"""ClickHouse servers for tests: the one that CLICKHOUSE_URL names, or two that are started here for the run.
 
-Debian's is 18.16, with the real wire protocol but without the types that the schema needs: the driver is tested on it
-with tables of its own, and the schema on the embedded engine, which is that of current servers.
+Debian's is a true server, but 18.16, without the types that the schema needs: the driver is tested on it with tables of
+its own. `tests.native_server` is not a true server, but the engine of a current one behind the native protocol: the
+store is tested on it with the schema and every statement.
 """
 
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sinks.server_pool import Address, Limits, ServerPool
+from tests.repository import ROOT
 
 DEADLINE = 30.0
 _CONFIG = """<yandex>
@@ -71,6 +76,91 @@ def debian_server(program: str, folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class NativeServer:
+    """`tests.native_server` as a child process: on one port and one folder for as long as this object lives.
+
+    It ends with the process that started it. Not thread-safe.
+    """
+
+    def __init__(self, folder: Path, *, delay_s: float = 0.0) -> None:
+        self._folder = folder
+        self._delay_s = delay_s
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, without a database."""
+        return f"clickhouse://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Return once it takes connections. RuntimeError, with its last words, when it does not."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / "server.log"
+        options = {"--folder": self._folder, "--port": self._port, "--delay": self._delay_s}
+        arguments = [str(each) for option in options.items() for each in option]
+        with log.open("ab") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.native_server", *arguments, "--until-stdin-ends"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+            )
+        self._process = process
+        said = _first_line(process)
+        if not said.startswith(self.url if self._port else "clickhouse://"):
+            self.kill()
+            raise RuntimeError(f"the native server did not start: {log.read_text('utf-8', 'replace')[-800:]}")
+        self._port = int(said.rpartition(":")[2])
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, whatever it is doing, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start it again on the same port and folder, if need be after a kill."""
+        self.kill()
+        self.start()
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextmanager
+def native_server(folder: Path, *, delay_s: float = 0.0) -> Iterator[NativeServer]:
+    """The current engine behind the native protocol, in a process of its own. `delay_s` passes before each answer."""
+    server = NativeServer(folder, delay_s=delay_s)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
+    """What it says first, or nothing when it ends before, or says nothing in time."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        return process.stdout.readline().decode().strip() if selector.select(DEADLINE) else ""
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:

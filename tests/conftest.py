@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,19 @@ import pytest
 
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
-from tests.clickhouse import debian_server
+from sinks.server import OLDEST
+from tests.clickhouse import debian_server, native_server, version
 from tests.cluster.kafka import KafkaCluster
 from tests.requirements import clickhouse
 from tests.requirements import kafka as kafka_of_machine
 
 # A test that asks for one of these fixtures must carry the marker of the same line.
-MARKER_OF_FIXTURE = {"broker": "broker", "clickhouse_url": "clickhouse", "kafka": "kafka"}
+MARKER_OF_FIXTURE = {
+    "broker": "broker",
+    "clickhouse_url": "clickhouse",
+    "current_clickhouse_url": "clickhouse",
+    "kafka": "kafka",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,3 +85,17 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     with debian_server(found, tmp_path_factory.mktemp("clickhouse")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def current_clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL, without a database, of a server that can hold the schema.
+
+    The one in CLICKHOUSE_URL if it is new enough, else the engine of a current one behind the native protocol.
+    """
+    given = os.environ.get("CLICKHOUSE_URL", "").rstrip("/")
+    if given and version(given) >= OLDEST:
+        yield given
+        return
+    with native_server(tmp_path_factory.mktemp("native")) as server:
+        yield server.url

@@ -12,9 +12,8 @@ from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.trace import TABLES
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
-from sinks.server import OLDEST, ServerStore
+from sinks.server import ServerStore
 from sinks.store import BlockStore
-from tests.clickhouse import version
 from tests.contract.samples import NOW
 
 Opener = Callable[[], BlockStore]
@@ -66,12 +65,10 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path, shared: SharedStore) 
             shared.close()
         yield lambda: EmbeddedStore(tmp_path / "store")
         return
-    url: str = request.getfixturevalue("clickhouse_url")
-    if version(url) < OLDEST:
-        pytest.skip("this server is older than the schema needs; set CLICKHOUSE_URL to one of 23.8 or newer")
+    url: str = request.getfixturevalue("current_clickhouse_url")
     database = f"test_{uuid.uuid4().hex}"
-    yield lambda: ServerStore(f"{url.rstrip('/')}/{database}")
-    last = ServerStore(f"{url.rstrip('/')}/{database}")
+    yield lambda: ServerStore(f"{url}/{database}")
+    last = ServerStore(f"{url}/{database}")
     last.command(f"DROP DATABASE IF EXISTS {database}")
     last.close()
 

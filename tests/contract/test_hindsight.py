@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 
 from jianguan.domain.admission import without_personal
 from jianguan.domain.event import Event, Personal
-from jianguan.domain.filters import ANYTHING, NOTHING, Filter, Some, Test
+from jianguan.domain.filters import ANYTHING, NOTHING, All, Filter, Some, Test
 from jianguan.domain.trace import Records
 from rules.cel.matching import compile_one
 from rules.fields import FIELDS
@@ -105,6 +105,23 @@ def test_an_event_without_a_text_passes_where_none_is_asked_for(
 def test_nothing_passes_the_filter_that_nothing_passes(store: BlockStore, archive: SqlArchive) -> None:
     tell(store, [event(1)])
     assert asked(archive, NOTHING) == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        All((Some((Test("text", "=", ("a",)), Test("product", "=", ("x",)))), Test("category", "in"))),
+        Some((Test("text", "=", ("a",)), All((Test("category", "=", ("x",)), Test("category", "=", ("y",)))))),
+    ],
+    ids=["never", "only with words"],
+)
+def test_a_filter_that_no_event_without_a_text_can_pass_is_still_a_question(
+    store: BlockStore, archive: SqlArchive, wanted: Filter
+) -> None:
+    events = [event(1, text="a"), event(2, text="b"), event(3)]
+    tell(store, events)
+    expected = [] if isinstance(wanted, All) else [events[0].id]
+    assert [each.id for each in asked(archive, wanted, fields=("text",))] == expected
 
 
 MANY = many_events(400, seed=20_260_101)
