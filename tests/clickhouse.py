@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from sinks.server_pool import Address, Limits, ServerPool
 from tests.repository import ROOT
@@ -54,39 +55,17 @@ def version(url: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
-@contextmanager
-def debian_server(program: str, folder: Path) -> Iterator[str]:
-    """A server on free ports of loopback, its data in `folder`; its URL."""
-    http, tcp = _free_port(), _free_port()
-    (folder / "config.xml").write_text(_CONFIG.format(folder=folder, http=http, tcp=tcp))
-    (folder / "users.xml").write_text(_USERS)
-    process = subprocess.Popen(
-        [program, f"--config-file={folder / 'config.xml'}"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(process, tcp, folder)
-        yield f"clickhouse://127.0.0.1:{tcp}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+S = TypeVar("S", bound="ChildServer")
 
 
-class NativeServer:
-    """`tests.native_server` as a child process: on one port and one folder for as long as this object lives.
+class ChildServer:
+    """A server as a child process: on one port of loopback and one folder for as long as this object lives.
 
-    It ends with the process that started it. Not thread-safe.
+    Not thread-safe.
     """
 
-    def __init__(self, folder: Path, *, delay_s: float = 0.0) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._delay_s = delay_s
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -94,6 +73,58 @@ class NativeServer:
     def url(self) -> str:
         """Its address, without a database."""
         return f"clickhouse://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Return once it takes connections. RuntimeError, with its last words, when it does not."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End it as an operator would."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, whatever it is doing, as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start it again on the same port and folder, if need be after a kill."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """Let it do nothing more, without ending it: its port still takes connections."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, which: signal.Signals) -> None:
+        assert self._process is not None, "the server was not started"
+        self._process.send_signal(which)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+class NativeServer(ChildServer):
+    """`tests.native_server` as a child process, which ends with the process that started it."""
+
+    def __init__(self, folder: Path, *, delay_s: float = 0.0) -> None:
+        super().__init__(folder)
+        self._delay_s = delay_s
 
     def start(self) -> None:
         """Return once it takes connections. RuntimeError, with its last words, when it does not."""
@@ -116,40 +147,47 @@ class NativeServer:
             raise RuntimeError(f"the native server did not start: {log.read_text('utf-8', 'replace')[-800:]}")
         self._port = int(said.rpartition(":")[2])
 
-    def stop(self) -> None:
-        """End it as an operator would."""
-        self._end(signal.SIGTERM)
 
-    def kill(self) -> None:
-        """End it at once, whatever it is doing, as a crash would."""
-        self._end(signal.SIGKILL)
+class DebianServer(ChildServer):
+    """Debian's clickhouse-server, the program at the path `program`."""
 
-    def restart(self) -> None:
-        """Start it again on the same port and folder, if need be after a kill."""
-        self.kill()
-        self.start()
+    def __init__(self, program: str, folder: Path) -> None:
+        super().__init__(folder)
+        self._program = program
+        self._port = _free_port()
 
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
+    def start(self) -> None:
+        """Return once it takes connections. RuntimeError, with its last words, when it does not."""
+        config = _CONFIG.format(folder=self._folder, http=_free_port(), tcp=self._port)
+        (self._folder / "config.xml").write_text(config)
+        (self._folder / "users.xml").write_text(_USERS)
+        self._process = subprocess.Popen(
+            [self._program, f"--config-file={self._folder / 'config.xml'}"],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _wait(self._process, self._port, self._folder)
 
 
 @contextmanager
 def native_server(folder: Path, *, delay_s: float = 0.0) -> Iterator[NativeServer]:
     """The current engine behind the native protocol, in a process of its own. `delay_s` passes before each answer."""
-    server = NativeServer(folder, delay_s=delay_s)
-    server.start()
+    with _running(NativeServer(folder, delay_s=delay_s)) as server:
+        yield server
+
+
+@contextmanager
+def debian_server(program: str, folder: Path) -> Iterator[DebianServer]:
+    """Debian's server on a free port of loopback, its data in `folder`."""
+    with _running(DebianServer(program, folder)) as server:
+        yield server
+
+
+@contextmanager
+def _running(server: S) -> Iterator[S]:
     try:
+        server.start()
         yield server
     finally:
         server.stop()

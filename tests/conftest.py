@@ -83,8 +83,8 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if found.startswith("clickhouse"):
         yield found
         return
-    with debian_server(found, tmp_path_factory.mktemp("clickhouse")) as url:
-        yield url
+    with debian_server(found, tmp_path_factory.mktemp("clickhouse")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

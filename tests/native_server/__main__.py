@@ -37,7 +37,9 @@ def main() -> None:
 
 
 def _stop_with_stdin(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that waits in it keeps the interpreter from ending.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     stop.set()
 
 
