@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -172,14 +172,14 @@ class Worker:
     async def _read_tail(self) -> Tail:
         return await read_tail(self._broker, self._settings.topic_prefix, self._positions)
 
-    async def _fold_topic(self, engine: Engine, partition: int) -> None:
+    async def _fold_topic(self, engines: Mapping[int, Engine]) -> None:
         """Fold the facts that were sent lately: the records that tell of them may still have been on their way to the
         brokers when the tail of the records topic was read."""
-        place = TopicPartition(TopicName.FACTS.under(self._settings.topic_prefix), partition)
+        topic = TopicName.FACTS.under(self._settings.topic_prefix)
         since = to_millis(self._clock.now()) - LATELY_MS
-        async for value in _values(self._broker, place, since):
+        async for partition, value in _values(self._broker, topic, list(engines), since):
             try:
-                engine.fold(FACTS.decode(value))
+                engines[partition].fold(FACTS.decode(value))
             except InputError as error:
                 log.error("a frame of facts cannot be read: %s", error)
             await asyncio.sleep(0)
@@ -210,22 +210,27 @@ class Worker:
                 log.warning("the store could not be tidied: %s", error)
 
 
-async def _values(broker: str, place: TopicPartition, since: int) -> AsyncIterator[bytes | None]:
-    """The values of a partition that were sent at `since` (ms) or later, up to its end as it is now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False)
+async def _values(
+    broker: str, topic: str, partitions: Sequence[int], since: int
+) -> AsyncIterator[tuple[int, bytes | None]]:
+    """Partition and value of what was sent at `since` (ms) or later, up to the ends as they are now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
     try:
         await consumer.start()
-        consumer.assign([place])
-        end = (await consumer.end_offsets([place]))[place]
-        found = (await consumer.offsets_for_times({place: since}))[place]
-        if found is None:
-            return
-        consumer.seek(place, found.offset)
-        while await consumer.position(place) < end:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        ends = await consumer.end_offsets(places)
+        starts = await consumer.offsets_for_times(dict.fromkeys(places, since))
+        waiting = {place: ends[place] for place, start in starts.items() if start and start.offset < ends[place]}
+        consumer.assign(list(waiting))
+        for place in waiting:
+            consumer.seek(place, starts[place].offset)
+        while waiting:
+            for place, records in (await consumer.getmany(timeout_ms=200)).items():
                 for record in records:
-                    if record.offset < end:
-                        yield record.value
+                    if record.offset < ends[place]:
+                        yield place.partition, record.value
+            for place in [place for place, end in waiting.items() if await consumer.position(place) >= end]:
+                del waiting[place]
     except (KafkaError, OSError) as error:
         raise UnavailableError(f"the facts topic cannot be read: {error!r}") from error
     finally:

@@ -15,9 +15,8 @@ from jianguan.domain.trace import Records
 from jianguan.metrics import Metrics
 from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
-from jianguan.wiring.restore import Restorer
+from jianguan.wiring.restore import FoldTopic, Restorer
 from jianguan.wiring.tables import Tables
-from rules.engine import Engine
 from sinks.webhooks.desk import DeliveryDesk
 from sinks.webhooks.receivers import Receiver, load_receivers
 from sinks.webhooks.retry import RetryPolicy
@@ -73,7 +72,7 @@ def build_parts(
     receivers: Sequence[Receiver],
     partitions: int,
     observe: Callable[[Records | Columns], None],
-    fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+    fold_topic: FoldTopic | None = None,
     *,
     alone: bool = False,
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None,

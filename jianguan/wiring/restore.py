@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Test, all_of, some_of
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 FOREVER: Final = 2**52  # ms
 # What was received before a rule was activated may be stored, or be judged, a moment later.
 SETTLED_MS: Final = 3_000
+
+
+FoldTopic: TypeAlias = Callable[[Mapping[int, Engine]], Awaitable[None]]
+"""Folds into the windows of each partition what the store may lack."""
 
 
 class Recovered(NamedTuple):
@@ -64,7 +69,7 @@ class Restorer:
         tables: Tables,
         clock: Clock,
         partitions: int,
-        fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+        fold_topic: FoldTopic | None = None,
         *,
         max_age: int = FOREVER,
         warm: bool = True,
@@ -74,7 +79,8 @@ class Restorer:
         clock owes is then told later, by `owe`. `fold_topic` folds in what even that may lack."""
         self._current = current
         self._expected: set[int] = set()
-        self._made: dict[int, Engine] = {}
+        self._windows: dict[int, Engine] = {}  # made for who asks next, as `_desks` are
+        self._desks: dict[int, CaseDesk] = {}
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._alive: dict[int, int] = {}  # by partition, when its newest fact was received
@@ -90,15 +96,15 @@ class Restorer:
         self._since: int | None = None
 
     def expect(self, partitions: set[int]) -> None:
-        """These are going to be asked for: their windows are filled in one pass over the store."""
+        """These are going to be asked for: their windows and cases are restored in one pass over the store."""
         self._expected = set(partitions)
-        self._made = {}
+        self._windows, self._desks = {}, {}
         self._epoch += 1
 
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
         async with self._lock:
-            engine = self._made.pop(partition, None)
+            engine = self._windows.pop(partition, None)
             if engine is None:
                 engine = await self._fill(partition)
         owed = []
@@ -126,29 +132,38 @@ class Restorer:
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""
-        archive = await self._archive_now()
-        return await asyncio.to_thread(self._handle, partition, archive)
+        async with self._lock:
+            desk = self._desks.pop(partition, None)
+            if desk is None:
+                epoch, wanted = self._epoch, self._with_expected(partition)
+                archive = await self._archive_now()
+                desks = await asyncio.to_thread(self._open_desks, wanted, archive)
+                desk = desks.pop(partition)
+                if epoch == self._epoch:
+                    self._desks.update(desks)
+        return Handle(desk, self._clock, partitions=self._partitions)
+
+    def _with_expected(self, partition: int) -> set[int]:
+        return self._expected | {partition} if partition in self._expected else {partition}
 
     async def _archive_now(self) -> Archive:
         return self._archive if self._current is None else await self._current()
 
     async def _fill(self, partition: int) -> Engine:
         """The windows of a partition, and of those that are expected, which are kept for when they are asked for."""
-        epoch = self._epoch
-        wanted = self._expected | {partition} if partition in self._expected else {partition}
+        epoch, wanted = self._epoch, self._with_expected(partition)
         archive = await self._archive_now()
         engines = {each: Engine(self._rulebook.ruleset, self._clock.monotonic) for each in sorted(wanted)}
         folded = await asyncio.to_thread(self._fold, engines, self._rulebook.ruleset.running, archive)
-        for each, engine in engines.items():
+        if self._fold_topic is not None:
+            await self._fold_topic(engines)
+        for each in engines:
             self._alive[each] = folded[each].newest
             log.info("partition %d: windows restored from %d facts", each, folded[each].facts)
-            if self._fold_topic is not None:
-                await self._fold_topic(engine, each)
-        wanted_now = engines.pop(partition)
+        engine = engines.pop(partition)
         if epoch == self._epoch:
-            self._made.update(engines)
-            self._expected -= wanted
-        return wanted_now
+            self._windows.update(engines)
+        return engine
 
     def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
         """Fold the stored facts of `rules` into `engine`, after those of the events that came before a rule was
@@ -250,20 +265,29 @@ class Restorer:
             log.info("the clock has settled %d alerts that are not stored", len(owed))
         return owed
 
-    def _handle(self, partition: int, archive: Archive) -> Handle:
-        def mine(case_key: str) -> bool:
-            return partition_of(case_key, self._partitions) == partition
-
+    def _open_desks(self, partitions: set[int], archive: Archive) -> dict[int, CaseDesk]:
         since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
-        desk = CaseDesk(deadlines(self._tables.rules))
-        files = [(case, tasks) for case, tasks in archive.open_cases(since) if mine(case.case_key)]
+        files: dict[int, list[tuple[Case, list[Task]]]] = {partition: [] for partition in partitions}
+        for case, tasks in archive.open_cases(since):
+            place = partition_of(case.case_key, self._partitions)
+            if place in files:
+                files[place].append((case, tasks))
         alerts: dict[str, list[str]] = {}
-        for alert, case_id in archive.alert_ids_of([case.id for case, _ in files]):
+        for alert, case_id in archive.alert_ids_of([case.id for part in files.values() for case, _ in part]):
             alerts.setdefault(case_id, []).append(alert)
-        ordinals = [(key, ordinal) for key, ordinal in archive.case_ordinals() if mine(key)]
-        desk.restore(ordinals, [(case, tasks, alerts.get(case.id, [])) for case, tasks in files])
-        log.info("partition %d: %d open cases restored", partition, len(desk))
-        return Handle(desk, self._clock, partitions=self._partitions)
+        ordinals: dict[int, list[tuple[str, int]]] = {partition: [] for partition in partitions}
+        for key, ordinal in archive.case_ordinals():
+            place = partition_of(key, self._partitions)
+            if place in ordinals:
+                ordinals[place].append((key, ordinal))
+        desks: dict[int, CaseDesk] = {}
+        for partition in sorted(partitions):
+            desk = desks[partition] = CaseDesk(deadlines(self._tables.rules))
+            desk.restore(
+                ordinals[partition], [(case, tasks, alerts.get(case.id, [])) for case, tasks in files[partition]]
+            )
+            log.info("partition %d: %d open cases restored", partition, len(desk))
+        return desks
 
 
 class RuleChanges:

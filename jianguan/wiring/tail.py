@@ -27,6 +27,7 @@ from jianguan.errors import InputError, UnavailableError
 from jianguan.wiring.positions import GroupPositions, Positions
 from sinks.archive import SqlArchive
 from sinks.archive_restart import with_tasks
+from sinks.select import by_ids
 from sinks.store import BlockStore
 from streams.frames import RECORDS
 from streams.topics import TopicName
@@ -116,7 +117,11 @@ async def read_tail(broker: str, prefix: str, positions: GroupPositions) -> Tail
     if not waiting:
         return tail
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+        bootstrap_servers=broker,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=20,
     )
     try:
         await consumer.start()
@@ -186,8 +191,11 @@ class CurrentArchive(SqlArchive):
         """Cases that are open, and those closed lately, with all their tasks, as they are by now."""
         tail = self._tail
         files = {case.id: (case, tasks) for case, tasks in super().open_cases(closed_since)}
-        fresh = [case for identifier, case in tail.cases.items() if identifier not in files]
-        files.update((case.id, (case, tasks)) for case, tasks in with_tasks(self._blocks, fresh))
+        # The tail of one partition may be older than what is stored of another.
+        fresh = {identifier: case for identifier, case in tail.cases.items() if identifier not in files}
+        for case in by_ids(self._blocks, "cases", list(fresh)):
+            _newer(fresh, case)
+        files.update((case.id, (case, tasks)) for case, tasks in with_tasks(self._blocks, list(fresh.values())))
         of_case: dict[str, list[Task]] = {}
         for task in tail.tasks.values():
             of_case.setdefault(task.case, []).append(task)
@@ -215,7 +223,8 @@ class CurrentArchive(SqlArchive):
     def pending_deliveries(self) -> Iterator[Delivery]:
         """Deliveries that are neither delivered, dead nor disabled, as they are by now."""
         known = {delivery.id: delivery for delivery in super().pending_deliveries()}
-        for delivery in self._tail.deliveries.values():
+        unknown = [identifier for identifier in self._tail.deliveries if identifier not in known]
+        for delivery in (*by_ids(self._blocks, "deliveries", unknown), *self._tail.deliveries.values()):
             _newer(known, delivery)
         yield from [delivery for delivery in known.values() if delivery.state not in _FINISHED]
 

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.delivery import Delivery
 from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, UnavailableError
 from jianguan.wiring.parts import Parts
@@ -66,6 +67,7 @@ class Takeover:
         self._generation = -1
         self._tail = Shared(read)
         self._seen = Shared(self._restore_seen)
+        self._told = Shared(self._deliveries_told)
         self._sources = Owned(self._restore_source)
         self._deliveries = Owned(self._restore_deliveries)
         self._task: asyncio.Task[None] | None = None
@@ -118,6 +120,7 @@ class Takeover:
         parts = self.parts
         self._tail.forget()
         self._seen.forget()
+        self._told.forget()
         parts.pipeline.keep_only(kept)
         self._sources.keep_only(kept)
         self._deliveries.keep_only(kept)
@@ -132,6 +135,8 @@ class Takeover:
             await parts.handle.get(number)
             await parts.correlate.get(number)
             await self._deliveries.get(number)
+        parts.restorer.expect(set())
+        self._told.forget()
         self._tail.forget()
         reached = await self._watermark.known()
         for number, state in parts.correlate:
@@ -159,13 +164,17 @@ class Takeover:
 
     async def _restore_deliveries(self, number: int) -> bool:
         parts = self.parts
-        archive = await self.archive()
-        since = to_millis(self._clock.now()) - REMEMBER_DELIVERIES_MS
-        finished = await asyncio.to_thread(lambda: list(archive.finished_deliveries(since)))
-        pending = await asyncio.to_thread(lambda: list(archive.pending_deliveries()))
+        pending, finished = await self._told.get()
         ours = [each for each in pending if partition_of(each.department, parts.partitions) == number]
         parts.desk.restore(ours, finished)
         return True
+
+    async def _deliveries_told(self) -> tuple[list[Delivery], list[tuple[str, str]]]:
+        """Pending ones, and (delivery, receiver) of those that were finished lately."""
+        archive = await self.archive()
+        since = to_millis(self._clock.now()) - REMEMBER_DELIVERIES_MS
+        pending = await asyncio.to_thread(lambda: list(archive.pending_deliveries()))
+        return pending, await asyncio.to_thread(lambda: list(archive.finished_deliveries(since)))
 
 
 def together(assigned: Iterable[Any], prefix: str) -> set[int]:

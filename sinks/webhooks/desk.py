@@ -71,8 +71,11 @@ class DeliveryDesk:
 
         `finished` are (delivery, receiver) of recent ones that are: told of again, they are not sent again.
         """
+        deliveries = list(deliveries)
+        pending = {delivery.id for delivery in deliveries}  # also one that was finished before and is sent again
         for identifier, receiver in finished:
-            self._schedule.remember(identifier, receiver)
+            if identifier not in pending:
+                self._schedule.remember(identifier, receiver)
         for delivery in deliveries:
             if delivery.receiver in self._receivers and delivery.id not in self._open:
                 self._open[delivery.id] = delivery
