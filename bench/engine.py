@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.made_rules import START, for_rules, make_events, make_rules
-from jianguan.domain.event import Event
-from jianguan.domain.fact import Fact
+from jianguan.domain.event import Event, EventRun
+from jianguan.domain.fact import Fact, FactRun
 from rules.activation import rule_of
 from rules.engine import Engine
 from rules.facts import Matcher
@@ -58,27 +58,22 @@ lead: market-regulation
 """
 
 
-def match(matcher: Matcher, runs: Sequence[Sequence[Event]]) -> list[Fact]:
+def match(matcher: Matcher, runs: Sequence[EventRun]) -> list[FactRun]:
     """Facts of all events."""
-    return [fact for run in runs for fact in matcher.facts_of(run)]
+    return [found.facts for run in runs for found in matcher.facts_of(run)]
 
 
-def add(engine: Engine, facts: Sequence[Fact]) -> int:
+def add(engine: Engine, facts: Sequence[FactRun]) -> int:
     """Alerts of all facts."""
-    alerts = 0
-    decide = engine.add
-    for fact in facts:
-        alerts += len(decide(fact, START).alerts)
-    return alerts
+    return sum(len(decision.alerts) for run in facts for _, decision in engine.add_run(run, START))
 
 
-def both(matcher: Matcher, engine: Engine, runs: Sequence[Sequence[Event]]) -> int:
+def both(matcher: Matcher, engine: Engine, runs: Sequence[EventRun]) -> int:
     """Alerts of all events, a run at a time, and of what the clock settles meanwhile."""
     alerts = 0
-    decide = engine.add
     for run in runs:
-        for fact in matcher.facts_of(run):
-            alerts += len(decide(fact, START).alerts)
+        for found in matcher.facts_of(run):
+            alerts += sum(len(decision.alerts) for _, decision in engine.add_run(found.facts, START))
         alerts += len(engine.elapse(run[-1].received_at))
     return alerts
 
@@ -90,7 +85,7 @@ class Measured:
         self.rules = len(ruleset.running)
         self._ruleset = ruleset
         self._events = len(events)
-        self._runs = [events[first : first + _RUN] for first in range(0, len(events), _RUN)]
+        self._runs = [EventRun.of(events[first : first + _RUN]) for first in range(0, len(events), _RUN)]
         started = time.process_time()
         self._matcher = Matcher(ruleset, reference)
         self._compiled = time.process_time() - started
@@ -107,7 +102,7 @@ class Measured:
         matched = time.process_time()
         add(Engine(self._ruleset), facts)
         added = time.process_time()
-        self._facts = len(facts)
+        self._facts = sum(map(len, facts))
         del facts
         engine = Engine(self._ruleset)
         gc.collect()

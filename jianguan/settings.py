@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     )
     store_password_file: Path | None = Field(default=None, description="File with the password of the store's user.")
     group: str = Field(default="jianguan", description="Consumer group of the workers.")
+    session: Annotated[timedelta, Field(ge=timedelta(seconds=6), le=timedelta(minutes=30))] = Field(
+        default=timedelta(seconds=30),
+        description="How long a worker of a cluster may be silent before others take its partitions over.",
+    )
     topic_prefix: str = Field(default="", description="Put before every topic name.")
     partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="Partitions of every topic; none takes 1 in the embedded system, 8 in a cluster."

@@ -87,12 +87,15 @@ class Correlate:
         known: Iterable[str] = (),
         owed: Iterable[Alert] = (),
         follow: Follow = lambda alert: (),
+        settling: bool = True,
     ) -> None:
         """`known` are ids of facts that the restored windows hold already and that will be read once more: their
         alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not.
         `owed` are alerts that the clock settled while nobody was there: the first `elapse` raises them.
-        `follow` gives the facts that an alert is for rules on alerts."""
+        `follow` gives the facts that an alert is for rules on alerts. Without `settling` the clock decides nothing
+        until `owe` has told what it owes."""
         self.engine = engine
+        self.settling = settling
         self._clock = clock
         self._partitions = partitions
         self._follow = follow
@@ -137,6 +140,11 @@ class Correlate:
             else:
                 places.append(place)
         return facts.take(places) if places else None
+
+    def owe(self, owed: Iterable[Alert]) -> None:
+        """Let the clock decide from now on, these alerts first: settled before, and not stored."""
+        self._owed.extend(owed)
+        self.settling = True
 
     def costs(self) -> tuple[list[Spent], Correlated]:
         """What each rule took since this was asked last, and a step a day for each that took more than it may."""

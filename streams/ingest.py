@@ -222,7 +222,9 @@ class Ingest:
             for part in _without_repeats(admitted):
                 self._remember(part, work)
         result.outcomes.update([step.what for step in result.steps])
-        self._spread(result.runs, result.facts)
+        for facts in result.runs:
+            for partition, some in spread(facts, self._partitions).items():
+                result.facts.setdefault(partition, []).append(some)
         if len(result.steps) > sum(map(len, result.events)):  # what was put aside, or known, was found first
             result.steps.sort(key=itemgetter(0))
             result.quarantine.sort(key=lambda row: row.offset)
@@ -343,18 +345,6 @@ class Ingest:
                 rules[name] = rules.get(name, "") + quoted
         return [each.facts for each in found]
 
-    def _spread(self, runs: list[FactRun], by_partition: dict[int, list[FactRun]]) -> None:
-        if self._partitions == 1:
-            if runs:
-                by_partition[0] = runs
-            return
-        for run in runs:
-            places: defaultdict[int, list[int]] = defaultdict(list)
-            for place, key in enumerate(run.keys):
-                places[partition_of(run.rule + key, self._partitions)].append(place)
-            for partition, some in places.items():
-                by_partition.setdefault(partition, []).append(run.take(some))
-
     def _refuse(self, one: _Read, error: Exception, work: _Work) -> None:
         """Put a record aside. A defect of ours must not stop the stream either: the record is kept and named."""
         record, receipt, envelope, run, result = one.record, one.receipt, one.envelope, work.run, work.result
@@ -391,6 +381,16 @@ class Ingest:
             {"code": error.code, "field": error.field[:200], "message": str(error)[:1000]}, ensure_ascii=False
         )
         result.steps.append(_Step(one.place, identifier, "quarantined", receipt, envelope.submission, detail))
+
+
+def spread(facts: FactRun, partitions: int) -> dict[int, FactRun]:
+    """The facts by partition of the facts topic: those of one rule and key are together."""
+    if partitions == 1:
+        return {0: facts}
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, key in enumerate(facts.keys):
+        places[partition_of(facts.rule + key, partitions)].append(place)
+    return {partition: facts.take(some) for partition, some in places.items()}
 
 
 def _decode(value: bytes, topic: str, envelope: Envelope, record: Record) -> Model:

@@ -25,12 +25,13 @@ from streams.correlate import Correlate, Correlated
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
 from streams.ingest import Ingest
+from streams.lease import Lease
 from streams.outbox import Outbox
 from streams.owned import Owned
 from streams.poison import PoisonGuard
 from streams.record import Recorder
 from streams.topics import SOURCES, TopicName
-from streams.transport import App, batch_topic, each_run
+from streams.transport import App, batch_topic, each_run, transport_of
 from streams.transport_run import Run
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class Stages:
     prefix: str
     partitions: int
     alone: bool = False  # no other worker: every partition is this one's
+    # Returns when it is known which events of a partition of the source topics were accepted before.
+    admit: Callable[[int], Awaitable[None]] | None = None
     # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
 
@@ -79,6 +82,7 @@ class Pipeline:
         # Held while windows are changed from outside, as when rules are replaced: the engine is nobody's else then.
         self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
+        self._lease: Lease | None = None  # of the app that is attached
 
     def attach(self, app: App) -> None:
         """Declare the agents of every stage on `app`, which is not started yet."""
@@ -95,6 +99,7 @@ class Pipeline:
                 await self._stages.recorder.put(event.value, event.ack)
 
         app.agent(topic, name="record")(record)
+        self._lease = transport_of(app).lease
         self._stages.outbox.attach(app)
 
     def detach(self) -> None:
@@ -133,20 +138,25 @@ class Pipeline:
     def _name(self, topic: TopicName) -> str:
         return topic.under(self._stages.prefix)
 
-    def _agent(self, app: App, topic: TopicName, work: Callable[[Run], Awaitable[None]]) -> None:
+    def _agent(self, app: App, topic: TopicName, work: Callable[[Run, int], Awaitable[None]]) -> None:
         stage = topic.value
 
         async def agent(stream: AsyncIterable[Any]) -> None:
             async for run in each_run(stream):
                 started = self._stages.clock.monotonic()
-                await work(run)
+                await work(run, self._generation())
                 self._stages.metrics.run_size.labels(stage).observe(len(run))
                 self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
 
         app.agent(batch_topic(app, self._name(topic), partitions=self._stages.partitions), name=stage)(agent)
 
-    async def _ingest(self, run: Run) -> None:
+    def _generation(self) -> int:
+        return 0 if self._lease is None else self._lease.generation
+
+    async def _ingest(self, run: Run, generation: int) -> None:
         stages = self._stages
+        if stages.admit is not None:
+            await stages.admit(run.partition)
         topic = run.topic.removeprefix(stages.prefix)
         result = stages.ingest.work(run)
 
@@ -157,7 +167,8 @@ class Pipeline:
                 queued.append(await self._put_aside(quarantined))
             return queued
 
-        await self._persist(send)
+        if not await self._persist(send, generation):
+            return
         stages.metrics.rule_seconds.labels("conditions").inc(result.condition_seconds)
         for outcome, count in result.outcomes.items():
             stages.metrics.events.labels(topic, outcome).inc(count)
@@ -187,17 +198,17 @@ class Pipeline:
         partition = partition_of(row.id, self._stages.partitions)
         return await self._stages.outbox.raw(TopicName.QUARANTINE, row.id, row.raw, headers, partition)
 
-    async def _correlate(self, run: Run) -> None:
+    async def _correlate(self, run: Run, generation: int) -> None:
         stages = self._stages
         state = await stages.correlate.get(run.partition)
         async with self.exclusive:
             started = stages.clock.monotonic()
             result = state.work(_rows(run, FACTS))
             stages.metrics.rule_seconds.labels("windows").inc(stages.clock.monotonic() - started)
-        await self.hand_over(result)
+        await self.hand_over(result, generation)
 
-    async def hand_over(self, result: Correlated) -> None:
-        """Send what facts, or a restart, led to."""
+    async def hand_over(self, result: Correlated, generation: int | None = None) -> None:
+        """Send what facts, or a restart, led to; not if the partitions were lost since the `generation` of the work."""
         stages = self._stages
 
         async def send() -> list[Awaitable[Any]]:
@@ -206,7 +217,8 @@ class Pipeline:
             queued += await stages.outbox.rows(TopicName.FACTS, FACTS, facts)
             return queued + await stages.outbox.records(result.records)
 
-        await self._persist(send)
+        if not await self._persist(send, generation):
+            return
         for (rule, severity), count in result.raised.items():
             stages.metrics.alerts.labels(rule, severity).inc(count)
         for rule, count in result.late.items():
@@ -214,16 +226,16 @@ class Pipeline:
         for rule, count in result.limited.items():
             stages.metrics.limited.labels(rule).inc(count)
 
-    async def _alerts(self, run: Run) -> None:
+    async def _alerts(self, run: Run, generation: int) -> None:
         state = await self._stages.handle.get(run.partition)
-        await self._hand_on(state.alerts(_rows(run, ALERTS)))
+        await self._hand_on(state.alerts(_rows(run, ALERTS)), generation)
 
-    async def _commands(self, run: Run) -> None:
+    async def _commands(self, run: Run, generation: int) -> None:
         state = await self._stages.handle.get(run.partition)
         commands = [command for record in run.records for command in _readable(COMMANDS, record.value)]
-        await self._hand_on(state.commands(commands))
+        await self._hand_on(state.commands(commands), generation)
 
-    async def _hand_on(self, handled: Handled) -> None:
+    async def _hand_on(self, handled: Handled, generation: int) -> None:
         stages = self._stages
         if stages.alone:
             # The topic still gets them, and what is told twice is one delivery; but nobody has to wait for it.
@@ -234,46 +246,55 @@ class Pipeline:
             queued = await stages.outbox.rows(TopicName.DELIVERIES, NOTICES, handled.notices)
             return queued + await stages.outbox.records(handled.records)
 
-        await self._persist(send)
+        await self._persist(send, generation)
 
-    async def _deliver(self, run: Run) -> None:
+    async def _deliver(self, run: Run, generation: int) -> None:
         records = self._stages.deliver(_rows(run, NOTICES))
-        await self._persist(lambda: self._stages.outbox.records(records))
+        await self._persist(lambda: self._stages.outbox.records(records), generation)
 
-    async def _persist(self, send: Callable[[], Awaitable[list[Awaitable[Any]]]]) -> None:
-        """Send until the broker has everything: what is sent twice has the same ids."""
+    async def _persist(self, send: Callable[[], Awaitable[list[Awaitable[Any]]]], generation: int | None) -> bool:
+        """Send until the broker has everything: what is sent twice has the same ids. False, and nothing is sent, when
+        the partitions were lost since the work began: whoever has them now does it again."""
         while True:
+            lease = self._lease
+            if lease is not None and generation is not None and not await lease.still_ours(generation):
+                log.warning("this worker was away too long and lost its partitions: what it was at is done elsewhere")
+                return False
             try:
                 await self._stages.outbox.settle(await send())
             except (KafkaError, UnavailableError) as error:
                 log.warning("the broker did not take a stage's output, trying again: %s", error)
                 await asyncio.sleep(RETRY_PAUSE)
             else:
-                return
+                return True
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
-            opened = overdue = 0
+            if self._lease is not None and not self._lease.holds:
+                continue  # the clock must not decide on state that another worker may have carried on
+            opened, overdue, generation = 0, 0, self._generation()
             for _, state in self._stages.handle:
                 handled = state.elapse()
                 opened += len(state.desk)
                 overdue += state.desk.overdue
                 if handled.records or handled.notices:
-                    await self._hand_on(handled)
+                    await self._hand_on(handled, generation)
             self._stages.metrics.open_cases.set(opened)
             self._stages.metrics.overdue_tasks.set(overdue)
             await self._settle()
             self._look_at_windows()
 
     async def _settle(self) -> None:
-        oldest = self._stages.oldest_replayed
+        oldest, generation = self._stages.oldest_replayed, self._generation()
         until = settled_until(self._stages.clock, None if oldest is None else await oldest())
         for _, state in self._stages.correlate:
+            if not state.settling:
+                continue
             async with self.exclusive:
                 result = state.elapse(until)
             if result.records:
-                await self.hand_over(result)
+                await self.hand_over(result, generation)
         if self._stages.clock.monotonic() - self._costs_asked >= COSTS_EVERY:
             self._costs_asked = self._stages.clock.monotonic()
             await self._ask_costs()
@@ -287,7 +308,7 @@ class Pipeline:
                 if each.is_over:
                     metrics.over_budget.labels(each.rule).inc()
             if result.records:
-                await self.hand_over(result)
+                await self.hand_over(result, self._generation())
 
     def _look_at_windows(self) -> None:
         windows = 0

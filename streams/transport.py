@@ -12,7 +12,9 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 - a run counts as processed only if an agent's stream took it up: Faust also acknowledges the messages that
   it skips during a rebalance, and would so commit records that nobody has seen;
 - partitions with too much in flight are not fetched, and nobody sleeps a second because of that;
+- without tables, the partitions of one number of all topics go to one worker (see assignor);
 - tables are restored up to the real end of their changelog;
+- whoever sends can ask whether the partitions are still this worker's (see lease);
 - a stop or a rebalance waits a bounded time for runs in progress, and a commit for its broker;
 - the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set.
 """
@@ -20,6 +22,7 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -27,10 +30,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import faust
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
 from jianguan.errors import ConfigurationError
+from streams.assignor import TogetherAssignor
+from streams.lease import Lease
 from streams.transport_ends import end_offsets
 from streams.transport_ledger import RunLedger
 from streams.transport_run import Record, Run, cut, size_in_bytes
@@ -144,7 +150,25 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         consumer._max_partition_fetch_bytes = transport.options.max_partition_fetch_bytes
         # The rest of a fetch waits unparsed. Not left to the byte limits: Tansu ignores that of a partition.
         consumer._max_poll_records = transport.options.in_flight_records
+        if self._assignor is RoundRobinPartitionAssignor:
+            # Faust's choice without tables. It deals out partitions one by one: those of one number to several workers.
+            consumer._partition_assignment_strategy = (TogetherAssignor(),)
         return consumer
+
+    async def on_start(self) -> None:
+        """Start the client, and note each heartbeat that the group answers."""
+        await super().on_start()
+        coordinator, lease = self._consumer._coordinator, self.transport.lease
+        beat = coordinator._do_heartbeat
+
+        async def noted() -> bool:
+            sent = time.monotonic()
+            answered: bool = await beat()
+            if answered:
+                lease.renew(sent)
+            return answered
+
+        coordinator._do_heartbeat = noted
 
     async def _commit(self, offsets: Mapping[Partition, int]) -> bool:
         """Commit within `commit_timeout`, or not: the client waits for a dead broker without end, and so would a stop.
@@ -191,6 +215,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
     def __init__(self, transport: BatchTransport, *args: Any, **kwargs: Any) -> None:
         self._options = transport.options
         self._batch_topics = transport.batch_topics
+        self._lease = transport.lease
         self._ledgers: dict[Partition, RunLedger] = {}
         self._room = asyncio.Event()
         super().__init__(transport, *args, **kwargs)
@@ -325,6 +350,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
     async def on_partitions_assigned(self, assigned: set[Partition], generation_id: int = 0) -> None:
         """Begin with empty ledgers: a message of an older generation is never processed after this."""
         self._ledgers.clear()
+        self._lease.assigned()
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def wait_empty(self) -> None:
@@ -358,6 +384,7 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]  # Faust is untype
         super().__init__(*args, **kwargs)
         self.options = BatchOptions()
         self.batch_topics: set[str] = set()
+        self.lease = Lease(self.app.conf.broker_session_timeout)
 
 
 def transport_of(app: App) -> BatchTransport:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,10 +15,17 @@ from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from sinks.server import OLDEST
 from tests.clickhouse import debian_server, native_server, version
+from tests.cluster.kafka import KafkaCluster
 from tests.requirements import clickhouse
+from tests.requirements import kafka as kafka_of_machine
 
 # A test that asks for one of these fixtures must carry the marker of the same line.
-MARKER_OF_FIXTURE = {"broker": "broker", "clickhouse_url": "clickhouse", "current_clickhouse_url": "clickhouse"}
+MARKER_OF_FIXTURE = {
+    "broker": "broker",
+    "clickhouse_url": "clickhouse",
+    "current_clickhouse_url": "clickhouse",
+    "kafka": "kafka",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,8 +37,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of one embedded broker for the whole run. Tests share it: use topics and groups of your own."""
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of one Apache Kafka for the whole run. Tests share it: use topics and groups of your own."""
+    found = kafka_of_machine()
+    if not Path(found).is_dir():
+        yield urlsplit(found).netloc
+        return
+    with KafkaCluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster.start().bootstrap
+        if not cluster.nodes[0].running:
+            pytest.fail(f"the Kafka of the tests died on its way: {cluster.nodes[0].tail()}")
+
+
+@pytest.fixture(scope="session", params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> str:
+    """`host:port` of a broker for the whole run: what is promised holds on the embedded one and on Apache Kafka."""
+    name = {"embedded": "embedded_broker", "kafka": "kafka"}[request.param]
+    address: str = request.getfixturevalue(name)
+    return address
+
+
+@pytest.fixture(scope="session")
+def embedded_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of one embedded broker for the whole run."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="broker-of-the-tests", daemon=True)
     thread.start()

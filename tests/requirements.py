@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.clickhouse import find_server
+from tests.cluster.kafka import KafkaUnavailableError, find
 
 
 def required(name: str) -> bool:
@@ -53,8 +54,19 @@ def debian_clickhouse() -> str:
 
 
 def kafka() -> str:
-    """The address of an Apache Kafka for tests: KAFKA_URL, such as kafka://127.0.0.1:9092."""
-    return _address("kafka", "KAFKA_URL")
+    """The Apache Kafka for tests: the address in KAFKA_URL, such as kafka://127.0.0.1:9092, or the folder of the jars
+    that `make kafka` has fetched (or KAFKA_HOME has), to be started. Tests never download it."""
+    if os.environ.get("KAFKA_URL"):
+        return _address("kafka", "KAFKA_URL")
+    return own_kafka()
+
+
+def own_kafka() -> str:
+    """The folder of Kafka's jars, for tests that kill and pause nodes of their own, whatever KAFKA_URL says."""
+    try:
+        return str(find().jars)
+    except KafkaUnavailableError as error:
+        missing("kafka", str(error))
 
 
 def _address(name: str, variable: str) -> str:

@@ -28,9 +28,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from bench.peers.job import Meter, Task
 from jianguan.clock import SystemClock
 from jianguan.domain.admission import Reference as Codes
-from jianguan.domain.event import Event
-from jianguan.domain.fact import Fact
-from jianguan.domain.ids import event_id, partition_of
+from jianguan.domain.event import EventRun
+from jianguan.domain.fact import FactRun
+from jianguan.domain.ids import event_id
 from jianguan.wiring.parts import collect_less
 from rules.engine import Engine
 from rules.facts import Matcher
@@ -39,7 +39,7 @@ from rules.ruleset import RuleSet
 from streams.app import FaustOptions, create_app
 from streams.correlate import Correlate
 from streams.frames import ALERTS, FACTS
-from streams.ingest import Ingest
+from streams.ingest import Ingest, spread
 from streams.outbox import Outbox
 from streams.owned import Owned
 from streams.seen import SeenEvents
@@ -50,7 +50,7 @@ from streams.transport_run import Run
 PARTITIONS: Final = 4
 RULE: Final = Path(__file__).with_name("crossing-five.yaml")
 YEAR_MS: Final = 365 * 86_400_000
-Facts = dict[int, list[Fact]]  # by partition of the facts topic
+Facts = dict[int, list[FactRun]]  # by partition of the facts topic
 
 
 class Party(msgspec.Struct, gc=False):
@@ -99,6 +99,31 @@ class Complaint(msgspec.Struct, gc=False, rename={"name": "id", "moment": "occur
         return None if self.party is None else self.party.name
 
 
+class Column(Sequence[Any]):
+    """A field of complaints, read where it is asked for."""
+
+    def __init__(self, complaints: Sequence[Complaint], name: str) -> None:
+        self._complaints = complaints
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._complaints)
+
+    def __getitem__(self, index: Any) -> Any:
+        return getattr(self._complaints[index], self._name)
+
+
+class Complaints:
+    """What a matcher asks of a run of events."""
+
+    def __init__(self, rows: list[Complaint]) -> None:
+        self.rows = rows
+
+    def field(self, name: str) -> Sequence[Any]:
+        """The values of one field."""
+        return Column(self.rows, name)
+
+
 class Lean:
     """Decoding and the condition, without admission."""
 
@@ -115,8 +140,9 @@ class Lean:
             complaints.append(complaint)
         found: Facts = {}
         # It has every attribute that the rule and a fact ask for.
-        for fact in self._matcher.facts_of(cast(Sequence[Event], complaints)):
-            found.setdefault(partition_of(fact.rule + fact.key, PARTITIONS), []).append(fact)
+        for each in self._matcher.facts_of(cast(EventRun, Complaints(complaints))):
+            for partition, facts in spread(each.facts, PARTITIONS).items():
+                found.setdefault(partition, []).append(facts)
         return found
 
 
@@ -136,8 +162,8 @@ def whole(matcher: Matcher, reference: Reference, topic: str) -> Callable[[Run],
 
     def work(run: Run) -> Facts:
         result = ingest.work(run)
-        if result.records.quarantine:
-            raise SystemExit(f"the contract refuses an event: {result.records.quarantine[0].message}")
+        if result.quarantine:
+            raise SystemExit(f"the contract refuses an event: {result.quarantine[0].message}")
         return result.facts
 
     return work
@@ -184,7 +210,7 @@ class Job:
         async for run in each_run(stream):
             last = self._meter.count(len(run))
             facts = self._ingest(run)
-            self._on_their_way += sum(map(len, facts.values()))
+            self._on_their_way += sum(len(each) for runs in facts.values() for each in runs)
             await self._outbox.settle(await self._outbox.rows(TopicName.FACTS, FACTS, facts))
             self._read = self._read or last
             self._look()
@@ -192,10 +218,10 @@ class Job:
     async def _facts(self, stream: Any) -> None:
         async for run in each_run(stream):
             windows = await self._windows.get(run.partition)
-            facts = [fact for record in run for fact in FACTS.decode(record.value)]
+            facts = [each for record in run for each in FACTS.decode(record.value)]
             result = windows.work(facts)
             await self._outbox.settle(await self._outbox.rows(TopicName.ALERTS, ALERTS, result.alerts))
-            self._on_their_way -= len(facts)
+            self._on_their_way -= sum(map(len, facts))
             self._look()
 
     def _look(self) -> None:
@@ -220,7 +246,8 @@ class Job:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
                         if record.offset < end:
-                            engine.fold(FACTS.decode(record.value))
+                            for run in FACTS.decode(record.value):
+                                engine.fold_run(run)
         finally:
             await consumer.stop()
         return Correlate(engine, SystemClock(), partitions=PARTITIONS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -25,10 +25,14 @@ from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
+from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.restore import RuleChanges
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import load_tables
+from jianguan.wiring.tail import Tail, read_tail
+from jianguan.wiring.takeover import Takeover
+from jianguan.wiring.watermark import GroupWatermark
 from jianguan.wiring.web import build_web, health_of
 from rules.engine import Engine
 from sinks.archive import SqlArchive
@@ -41,7 +45,6 @@ from streams.outbox import Outbox
 from streams.rulebook import RuleBook
 from streams.topics import TopicName, all_topics, ensure_topics
 from streams.transport import App
-from streams.transport_ends import end_offsets
 from streams.watchdog import Stuck, Watchdog
 
 log = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ log = logging.getLogger(__name__)
 MAINTAIN_EVERY: Final = 300.0
 START_PATIENCE: Final = 120.0
 RETRY_PAUSE: Final = 1.0
+CRASH_POLL: Final = 1.0
+LATELY_MS: Final = 120_000
 
 
 def _store(settings: Settings) -> ServerStore:
@@ -95,6 +100,9 @@ class Worker:
         self._store = _store(settings)
         self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
+        self._positions = GroupPositions(self._broker, settings.group, settings.topic_prefix, self._partitions)
+        self._watermark = GroupWatermark(self._positions, clock)
+        self._takeover = Takeover(self._store, clock, self._read_tail, self._watermark)
         self._tasks: list[asyncio.Task[Any]] = []
         self._app: App = None
         self._parts: Parts | None = None
@@ -122,13 +130,14 @@ class Worker:
             self._partitions,
             lambda records: None,
             self._fold_topic,
+            oldest_replayed=self._watermark.reached,
+            current=self._takeover.archive,
+            admit=self._takeover.admit,
         )
-        seen = self._archive.seen_events(settings.seen_events)
-        await asyncio.to_thread(parts.seen.restore, seen)
-        parts.desk.restore(await asyncio.to_thread(lambda: list(self._archive.pending_deliveries())))
+        self._takeover.begin(parts)
         self._app = create_app(faust_options(settings, embedded=False)(self._broker))
         parts.pipeline.attach(self._app)
-        self._app.on_partitions_assigned.connect(self._assigned)
+        self._app.on_partitions_assigned.connect(self._takeover.assigned)
         if self._metrics_port:
             start_http_server(self._metrics_port, settings.host, self._metrics.registry)
         parts.pipeline.start()
@@ -141,6 +150,8 @@ class Worker:
             asyncio.create_task(parts.desk.run(), name="deliveries"),
             asyncio.create_task(rulebook.watch(interval, changes.changed, changes.settled), name="rules"),
             asyncio.create_task(self._maintain(), name="maintenance"),
+            asyncio.create_task(self._watermark.run(), name="watermark"),
+            asyncio.create_task(self._watch_app(), name="crashes"),
         ]
         collect_less()
 
@@ -151,27 +162,39 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._app is not None:
             await self._app.stop()
+        await self._takeover.stop()
+        await self._positions.close()
         if self._parts is not None:
             await self._parts.pipeline.stop()
             await self._parts.sender.close()
         await asyncio.to_thread(self._store.close)
 
-    async def _assigned(self, app: App, assigned: Any, **_: Any) -> None:
-        assert self._parts is not None
-        name = TopicName.FACTS.under(self._settings.topic_prefix)
-        self._parts.pipeline.keep_only({place.partition for place in assigned if place.topic == name})
+    async def _read_tail(self) -> Tail:
+        return await read_tail(self._broker, self._settings.topic_prefix, self._positions)
 
-    async def _fold_topic(self, engine: Engine, partition: int) -> None:
-        """Fold what the facts topic still holds: the store may be behind it (DESIGN D2)."""
-        place = TopicPartition(TopicName.FACTS.under(self._settings.topic_prefix), partition)
-        end = (await end_offsets([place], bootstrap_servers=self._broker))[place]
-        async for value in _values(self._broker, place, end):
+    async def _fold_topic(self, engines: Mapping[int, Engine]) -> None:
+        """Fold the facts that were sent lately: the records that tell of them may still have been on their way to the
+        brokers when the tail of the records topic was read."""
+        topic = TopicName.FACTS.under(self._settings.topic_prefix)
+        since = to_millis(self._clock.now()) - LATELY_MS
+        async for partition, value in _values(self._broker, topic, list(engines), since):
             try:
                 for run in FACTS.decode(value):
-                    engine.fold_run(run)
+                    engines[partition].fold_run(run)
             except InputError as error:
                 log.error("a frame of facts cannot be read: %s", error)
             await asyncio.sleep(0)
+
+    async def _watch_app(self) -> None:
+        """A Faust app that has crashed goes on running and does nothing."""
+        while True:
+            await asyncio.sleep(CRASH_POLL)
+            if self._app.crashed or self._takeover.failures():
+                break
+        for failure in self._takeover.failures():
+            log.error("%s", failure)
+        log.error("the stages have stopped; this worker ends, to be started again: %r", self._app.crash_reason)
+        self.stuck.set()
 
     def _on_stuck(self, stuck: Sequence[Stuck]) -> None:
         assert self._parts is not None
@@ -188,18 +211,29 @@ class Worker:
                 log.warning("the store could not be tidied: %s", error)
 
 
-async def _values(broker: str, place: TopicPartition, end: int) -> AsyncIterator[bytes | None]:
-    """The values of a partition from its beginning to `end`."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False)
-    await consumer.start()
+async def _values(
+    broker: str, topic: str, partitions: Sequence[int], since: int
+) -> AsyncIterator[tuple[int, bytes | None]]:
+    """Partition and value of what was sent at `since` (ms) or later, up to the ends as they are now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
     try:
-        consumer.assign([place])
-        await consumer.seek_to_beginning(place)
-        while await consumer.position(place) < end:
-            for records in (await consumer.getmany(timeout_ms=200)).values():
+        await consumer.start()
+        places = [TopicPartition(topic, partition) for partition in partitions]
+        ends = await consumer.end_offsets(places)
+        starts = await consumer.offsets_for_times(dict.fromkeys(places, since))
+        waiting = {place: ends[place] for place, start in starts.items() if start and start.offset < ends[place]}
+        consumer.assign(list(waiting))
+        for place in waiting:
+            consumer.seek(place, starts[place].offset)
+        while waiting:
+            for place, records in (await consumer.getmany(timeout_ms=200)).items():
                 for record in records:
-                    if record.offset < end:
-                        yield record.value
+                    if record.offset < ends[place]:
+                        yield place.partition, record.value
+            for place in [place for place, end in waiting.items() if await consumer.position(place) >= end]:
+                del waiting[place]
+    except (KafkaError, OSError) as error:
+        raise UnavailableError(f"the facts topic cannot be read: {error!r}") from error
     finally:
         await consumer.stop()
 

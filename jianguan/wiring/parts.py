@@ -15,9 +15,8 @@ from jianguan.domain.trace import Records
 from jianguan.metrics import Metrics
 from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
-from jianguan.wiring.restore import Restorer
+from jianguan.wiring.restore import FoldTopic, Restorer
 from jianguan.wiring.tables import Tables
-from rules.engine import Engine
 from sinks.webhooks.desk import DeliveryDesk
 from sinks.webhooks.receivers import Receiver, load_receivers
 from sinks.webhooks.retry import RetryPolicy
@@ -73,10 +72,12 @@ def build_parts(
     receivers: Sequence[Receiver],
     partitions: int,
     observe: Callable[[Records | Columns], None],
-    fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+    fold_topic: FoldTopic | None = None,
     *,
     alone: bool = False,
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None,
+    current: Callable[[], Awaitable[Archive]] | None = None,
+    admit: Callable[[int], Awaitable[None]] | None = None,
 ) -> Parts:
     """Join the stages. Nothing is started; the store and the rule book are."""
     outbox = Outbox(settings.topic_prefix, partitions)
@@ -95,8 +96,9 @@ def build_parts(
     )
     max_age = int(settings.max_age / timedelta(milliseconds=1))
     restorer = Restorer(
-        archive, rulebook, tables, clock, partitions, fold_topic, max_age=max_age, warm=settings.rules_warm
-    )
+        archive, rulebook, tables, clock, partitions, fold_topic, max_age=max_age, warm=settings.rules_warm,
+        current=current,
+    )  # fmt: skip
     correlate = Owned(restorer.correlate)
     handle = Owned(restorer.handle)
     recorder = Recorder(
@@ -119,6 +121,7 @@ def build_parts(
         prefix=settings.topic_prefix,
         partitions=partitions,
         alone=alone,
+        admit=admit,
         oldest_replayed=oldest_replayed,
     )
     return Parts(
@@ -137,14 +140,15 @@ def faust_options(settings: Settings, embedded: bool) -> Callable[[str], FaustOp
         folder = settings.data / "faust"
         if embedded:
             return FaustOptions(settings.group, broker, folder, batch=batch)
+        session = settings.session / timedelta(seconds=1)
         return FaustOptions(
             settings.group,
             broker,
             folder,
-            session_timeout=30.0,
-            heartbeat_interval=3.0,
+            session_timeout=session,
+            heartbeat_interval=session / 10,
             rebalance_timeout=60.0,
-            request_timeout=40.0,
+            request_timeout=max(40.0, session),
             batch=batch,
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
+from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Test, all_of, some_of
@@ -34,6 +36,10 @@ FOREVER: Final = 2**52  # ms
 SETTLED_MS: Final = 3_000
 
 
+FoldTopic: TypeAlias = Callable[[Mapping[int, Engine]], Awaitable[None]]
+"""Folds into the windows of each partition what the store may lack."""
+
+
 class Recovered(NamedTuple):
     """Alerts that a crash may have kept from the handle stage."""
 
@@ -50,6 +56,7 @@ class Folded(NamedTuple):
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
+_BLOCK: Final = 10_000  # facts
 
 
 class Restorer:
@@ -62,11 +69,21 @@ class Restorer:
         tables: Tables,
         clock: Clock,
         partitions: int,
-        fold_topic: Callable[[Engine, int], Awaitable[None]] | None = None,
+        fold_topic: FoldTopic | None = None,
         *,
         max_age: int = FOREVER,
         warm: bool = True,
+        current: Callable[[], Awaitable[Archive]] | None = None,
     ) -> None:
+        """`current` gives the archive to restore from, as of now, where other workers write to the store too; what the
+        clock owes is then told later, by `owe`. `fold_topic` folds in what even that may lack."""
+        self._current = current
+        self._expected: set[int] = set()
+        self._windows: dict[int, Engine] = {}  # made for who asks next, as `_desks` are
+        self._desks: dict[int, CaseDesk] = {}
+        self._epoch = 0
+        self._lock = asyncio.Lock()
+        self._alive: dict[int, int] = {}  # by partition, when its newest fact was received
         self._max_age = max_age
         self._warm = warm
         self._archive = archive
@@ -78,13 +95,22 @@ class Restorer:
         self._known: set[str] = set()
         self._since: int | None = None
 
+    def expect(self, partitions: set[int]) -> None:
+        """These are going to be asked for: their windows and cases are restored in one pass over the store."""
+        self._expected = set(partitions)
+        self._windows, self._desks = {}, {}
+        self._epoch += 1
+
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
-        engine = Engine(self._rulebook.ruleset, self._clock.monotonic)
-        alive = await asyncio.to_thread(self._folded, engine, partition)
-        if self._fold_topic is not None:
-            await self._fold_topic(engine, partition)
-        owed = await asyncio.to_thread(self._owed, engine, alive)
+        async with self._lock:
+            engine = self._windows.pop(partition, None)
+            if engine is None:
+                engine = await self._fill(partition)
+        owed = []
+        if self._current is None:
+            until = settled_until(self._clock, self._since)
+            owed = await asyncio.to_thread(self._owed, engine, self._alive[partition], until, self._archive)
         return Correlate(
             engine,
             self._clock,
@@ -92,33 +118,82 @@ class Restorer:
             known=self._known,
             owed=owed,
             follow=self._rulebook.follow,
+            settling=self._current is None,
         )
+
+    async def owe(self, partition: int, state: Correlate, reached: int) -> None:
+        """Let the clock decide for a restored partition: everything that was received before `reached` (ms) is through.
+        Nothing else may use its windows meanwhile."""
+        assert isinstance(state.engine, Engine)
+        archive = await self._archive_now()
+        until = settled_until(self._clock, reached)
+        alive = self._alive.get(partition, 0)
+        state.owe(await asyncio.to_thread(self._owed, state.engine, alive, until, archive))
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""
-        return await asyncio.to_thread(self._handle, partition)
+        async with self._lock:
+            desk = self._desks.pop(partition, None)
+            if desk is None:
+                epoch, wanted = self._epoch, self._with_expected(partition)
+                archive = await self._archive_now()
+                desks = await asyncio.to_thread(self._open_desks, wanted, archive)
+                desk = desks.pop(partition)
+                if epoch == self._epoch:
+                    self._desks.update(desks)
+        return Handle(desk, self._clock, partitions=self._partitions)
+
+    def _with_expected(self, partition: int) -> set[int]:
+        return self._expected | {partition} if partition in self._expected else {partition}
+
+    async def _archive_now(self) -> Archive:
+        return self._archive if self._current is None else await self._current()
+
+    async def _fill(self, partition: int) -> Engine:
+        """The windows of a partition, and of those that are expected, which are kept for when they are asked for."""
+        epoch, wanted = self._epoch, self._with_expected(partition)
+        archive = await self._archive_now()
+        engines = {each: Engine(self._rulebook.ruleset, self._clock.monotonic) for each in sorted(wanted)}
+        folded = await asyncio.to_thread(self._fold, engines, self._rulebook.ruleset.running, archive)
+        if self._fold_topic is not None:
+            await self._fold_topic(engines)
+        for each in engines:
+            self._alive[each] = folded[each].newest
+            log.info("partition %d: windows restored from %d facts", each, folded[each].facts)
+        engine = engines.pop(partition)
+        if epoch == self._epoch:
+            self._windows.update(engines)
+        return engine
 
     def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
         """Fold the stored facts of `rules` into `engine`, after those of the events that came before a rule was
         activated. What the clock had settled by then stays unsaid. Blocking."""
-        folded = self._fold_history(engine, partition, rules) if self._warm else 0
-        newest = 0
+        return self._fold({partition: engine}, rules, self._archive)[partition]
 
-        def counted(facts: Iterator[Fact]) -> Iterator[Fact]:
-            nonlocal folded, newest
-            for fact in facts:
-                if partition_of(fact.rule + fact.key, self._partitions) == partition:
-                    folded += 1
-                    newest = max(newest, fact.received_at)
-                    yield fact
-
+    def _fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive) -> dict[int, Folded]:
+        """The same for several partitions in one pass."""
+        found = {
+            partition: Folded(self._fold_history(engine, partition, rules) if self._warm else 0, 0)
+            for partition, engine in engines.items()
+        }
         for rule in rules:
-            engine.fold(counted(self._archive.facts_to_fold(rule.id, rule.version, rule.retention)))
+            facts = archive.facts_to_fold(rule.id, rule.version, rule.retention)
+            while block := list(islice(facts, _BLOCK)):
+                parts: dict[int, list[Fact]] = {}
+                for fact in block:
+                    parts.setdefault(partition_of(fact.rule + fact.key, self._partitions), []).append(fact)
+                for partition, part in parts.items():
+                    if partition in engines:
+                        engines[partition].fold(part)
+                        count, newest = found[partition]
+                        newest = max(newest, max([fact.received_at for fact in part]))
+                        found[partition] = Folded(count + len(part), newest)
         for rule in rules:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None:
-                engine.warm([rule.id], activated - SETTLE_AFTER_MS)
-        return Folded(folded, newest)
+                for engine in engines.values():
+                    engine.warm([rule.id], activated - SETTLE_AFTER_MS)
+        return found
 
     def _fold_history(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
         """Fill windows from the events that came before their rules: there are no facts of those. All of them in one
@@ -173,15 +248,8 @@ class Restorer:
         self._since = since
         return Recovered(missing, list(self._archive.alerts_since(since)))
 
-    def _folded(self, engine: Engine, partition: int) -> int:
-        """Fold all that is stored; when the newest of it was received."""
-        count, newest = self.fold(engine, partition, self._rulebook.ruleset.running)
-        log.info("partition %d: windows restored from %d facts", partition, count)
-        return newest
-
-    def _owed(self, engine: Engine, alive: int) -> list[Alert]:
-        """What the clock has settled since the windows were last `alive` (ms), less what is stored."""
-        until = settled_until(self._clock, self._since)
+    def _owed(self, engine: Engine, alive: int, until: int, archive: Archive) -> list[Alert]:
+        """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored."""
         lateness = {rule.id: rule.lateness for rule in self._rulebook.ruleset.running}
         settled: list[Alert] = []
         while (due := engine.due()) is not None and due <= until:
@@ -191,26 +259,35 @@ class Restorer:
             for alert in settled
             if max(alert.time, alert.received_at) + lateness[alert.rule] >= alive - _BEFORE_MS
         ]
-        there = self._archive.known_alerts([alert.id for alert in settled])
+        there = archive.known_alerts([alert.id for alert in settled])
         owed = [alert for alert in settled if alert.id not in there]
         if owed:
             log.info("the clock has settled %d alerts that are not stored", len(owed))
         return owed
 
-    def _handle(self, partition: int) -> Handle:
-        def mine(case_key: str) -> bool:
-            return partition_of(case_key, self._partitions) == partition
-
+    def _open_desks(self, partitions: set[int], archive: Archive) -> dict[int, CaseDesk]:
         since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
-        desk = CaseDesk(deadlines(self._tables.rules))
-        files = [(case, tasks) for case, tasks in self._archive.open_cases(since) if mine(case.case_key)]
+        files: dict[int, list[tuple[Case, list[Task]]]] = {partition: [] for partition in partitions}
+        for case, tasks in archive.open_cases(since):
+            place = partition_of(case.case_key, self._partitions)
+            if place in files:
+                files[place].append((case, tasks))
         alerts: dict[str, list[str]] = {}
-        for alert, case_id in self._archive.alert_ids_of([case.id for case, _ in files]):
+        for alert, case_id in archive.alert_ids_of([case.id for part in files.values() for case, _ in part]):
             alerts.setdefault(case_id, []).append(alert)
-        ordinals = [(key, ordinal) for key, ordinal in self._archive.case_ordinals() if mine(key)]
-        desk.restore(ordinals, [(case, tasks, alerts.get(case.id, [])) for case, tasks in files])
-        log.info("partition %d: %d open cases restored", partition, len(desk))
-        return Handle(desk, self._clock, partitions=self._partitions)
+        ordinals: dict[int, list[tuple[str, int]]] = {partition: [] for partition in partitions}
+        for key, ordinal in archive.case_ordinals():
+            place = partition_of(key, self._partitions)
+            if place in ordinals:
+                ordinals[place].append((key, ordinal))
+        desks: dict[int, CaseDesk] = {}
+        for partition in sorted(partitions):
+            desk = desks[partition] = CaseDesk(deadlines(self._tables.rules))
+            desk.restore(
+                ordinals[partition], [(case, tasks, alerts.get(case.id, [])) for case, tasks in files[partition]]
+            )
+            log.info("partition %d: %d open cases restored", partition, len(desk))
+        return desks
 
 
 class RuleChanges:

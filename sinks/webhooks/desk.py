@@ -71,9 +71,11 @@ class DeliveryDesk:
 
         `finished` are (delivery, receiver) of recent ones that are: told of again, they are not sent again.
         """
-        if not len(self._schedule):
-            rows = [DeliveryRow(identifier, receiver, "delivered", 1, 0) for identifier, receiver in finished]
-            self._schedule.restore(rows)
+        deliveries = list(deliveries)
+        pending = {delivery.id for delivery in deliveries}  # also one that was finished before and is sent again
+        for identifier, receiver in finished:
+            if identifier not in pending:
+                self._schedule.remember(identifier, receiver)
         for delivery in deliveries:
             if delivery.receiver in self._receivers and delivery.id not in self._open:
                 self._open[delivery.id] = delivery
@@ -85,6 +87,13 @@ class DeliveryDesk:
                     delivery.attempt,
                 )
         self._wake.set()
+
+    def keep_only(self, ours: Callable[[str], bool]) -> None:
+        """Give up the deliveries of departments that are not `ours` any more: another worker has restored them. An
+        attempt under way ends, and nothing is told of it."""
+        for delivery in [each for each in self._open.values() if not ours(each.department)]:
+            del self._open[delivery.id]
+            self._schedule.forget(delivery.id)
 
     def accept(self, notices: Iterable[Notice]) -> Records:
         """Schedule each notice for the receivers of its department; what is to be recorded of that."""
@@ -209,6 +218,8 @@ class DeliveryDesk:
         self._metrics.deliveries.labels(outcome.kind.value).inc()
         self._metrics.delivery_seconds.observe(outcome.duration_ms / 1000)
         before = self._open.get(due.delivery_id)
+        if before is None:  # given up meanwhile
+            self._schedule.forget(due.delivery_id)
         if before is None or transition.kind is TransitionKind.UNCHANGED:
             return
         if before.received_at and before.attempt == 0 and outcome.status:

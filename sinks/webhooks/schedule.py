@@ -177,6 +177,22 @@ class DeliverySchedule:
             else:
                 self._open(delivery)
 
+    def remember(self, delivery_id: str, receiver_id: str) -> None:
+        """Knows a delivery as delivered that somebody else has made; one that is known keeps its state."""
+        if delivery_id not in self._deliveries:
+            delivery = _Delivery(delivery_id, receiver_id, 0, 1, None)
+            self._deliveries[delivery_id] = delivery
+            self._finish(delivery, _State.DELIVERED)
+
+    def forget(self, delivery_id: str) -> None:
+        """Knows a delivery no more, as when it is somebody else's now; one in flight stays known until `record`."""
+        delivery = self._deliveries.get(delivery_id)
+        if delivery is None or delivery.state is _State.IN_FLIGHT:
+            return
+        del self._deliveries[delivery_id]
+        self._finished.pop(delivery_id, None)
+        self._lane(delivery.receiver_id).open_ids.discard(delivery_id)
+
     def due(self, now: datetime, per_receiver_limit: int, limit: int | None = None) -> tuple[DueDelivery, ...]:
         """What to send now, receivers by turns, each one's earliest first; all of it is then in flight.
 

@@ -16,8 +16,9 @@ from bench.peers import lean
 from bench.peers.__main__ import PEERS
 from bench.peers.environments import PINS
 from bench.peers.job import AT_LEAST, HOUR, Recent, concerns, due, moment
-from bench.peers.ours import RULE, Lean, whole
+from bench.peers.ours import RULE, Facts, Lean, whole
 from bench.peers.running import make_events
+from jianguan.domain.fact import Fact
 from rules.engine import Engine
 from rules.facts import Matcher
 from rules.reference import Reference
@@ -48,13 +49,16 @@ def test_every_way_to_ask_the_predicates_gives_the_same_events() -> None:
     assert COUNT * 0.1 < len(plain) < COUNT * 0.5
     decoded = [(lean.decode(record.value or b""), json.loads(record.value or b"")["id"]) for record in run]
     assert {name for event, name in decoded if lean.concerns(event)} == plain
-    quick = {fact.event: fact for facts in Lean(matcher)(run).values() for fact in facts}
-    contract = {
-        fact.event: fact for facts in whole(matcher, Reference.packaged(), run.topic)(run).values() for fact in facts
-    }
+    quick = {fact.event: fact for fact in rows(Lean(matcher)(run))}
+    contract = {fact.event: fact for fact in rows(whole(matcher, Reference.packaged(), run.topic)(run))}
     assert quick.keys() == contract.keys()
     assert {name: fact.time for name, fact in quick.items()} == {name: fact.time for name, fact in contract.items()}
     assert len(quick) == len(plain)
+
+
+def rows(facts: Facts) -> list[Fact]:
+    """The facts of all partitions, one by one."""
+    return [fact for runs in facts.values() for each in runs for fact in each.rows()]
 
 
 @cache
@@ -68,7 +72,7 @@ def _engine_hours(times: list[int]) -> list[tuple[str, int]]:
     ruleset, matcher = _rule()
     engine = Engine(ruleset)
     records = [PlainRecord(_complaint(at, number), number, None, (), START * 2) for number, at in enumerate(times)]
-    facts = [fact for found in Lean(matcher)(Run("t", 0, records)).values() for fact in found]
+    facts = rows(Lean(matcher)(Run("t", 0, records)))
     return [(alert.key, alert.episode // HOUR) for fact in facts for alert in engine.add(fact, 0).alerts]
 
 

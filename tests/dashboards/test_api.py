@@ -103,10 +103,11 @@ def test_rows_of_one_millisecond_stay_on_one_page() -> None:
 async def test_more_rows_of_one_millisecond_than_a_page_holds_are_all_told(filled: Site, of: str) -> None:
     """The clock settles many rules in one moment."""
     world = filled.world
-    everything = world.alerts_ if of == "alerts" else world.cases_
+    tables: dict[str, dict[str, Any]] = {"alerts": world.alerts_, "cases": world.cases_}
+    everything = tables[of]
     for number, each in enumerate(list(everything.values())[:1] * 9):
         copy = f"{each.id[:-2]}{number:02d}"
-        everything[copy] = each._replace(id=copy)  # type: ignore[assignment]
+        everything[copy] = each._replace(id=copy)
     seen: list[str] = []
     link: str | None = f"/v1/{of}?limit=2"
     while link:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.transport.consumer import Consumer
@@ -52,6 +53,8 @@ PINNED: dict[str, tuple[Callable[..., Any], str]] = {
     "AIOKafkaConsumerThread._commit": (AIOKafkaConsumerThread._commit, "932852ce7a23f658"),
     "AIOKafkaConsumerThread.on_thread_stop": (AIOKafkaConsumerThread.on_thread_stop, "8dfc004e258b6c25"),
     "AIOKafkaConsumer.stop": (aiokafka.AIOKafkaConsumer.stop, "bc5da9c98595299a"),
+    "GroupCoordinator._do_heartbeat": (GroupCoordinator._do_heartbeat, "dc1d6632aaa68e96"),
+    "GroupCoordinator._heartbeat_routine": (GroupCoordinator._heartbeat_routine, "61d01028952239d0"),
     "TableManager.on_start": (TableManager.on_start, "365dd25fbc0e0684"),
     "TableManager._update_channels": (TableManager._update_channels, "88e3941facc934d6"),
     "Message.ack": (Message.ack, "4751b72c4ed84153"),
@@ -80,3 +83,4 @@ def test_the_consumer_still_keeps_its_fetch_limits_where_we_set_them() -> None:
         assert f"self.{field} = " in source
         assert f"=self.{field}," in source
     assert "self._max_poll_records = " in source
+    assert "assignors=self._partition_assignment_strategy," in source

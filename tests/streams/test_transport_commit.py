@@ -197,3 +197,30 @@ async def test_a_message_that_no_stream_took_up_is_not_committed(broker: str, tm
         event.ack()
         await app.consumer.commit()
         assert await committed(broker, app_id, topic) == {}
+
+
+async def test_three_workers_get_the_same_partitions_of_every_topic(broker: str, tmp_path: Path) -> None:
+    names = sorted([await make_topic(broker, 8) for _ in range(3)])
+    app_id = unique("app")
+    apps = [make_app(broker, tmp_path / str(number), app_id) for number in range(3)]
+
+    async def agent(stream: Any) -> None:
+        async for _ in each_run(stream):
+            pass
+
+    for app in apps:
+        for name in names:
+            app.agent(batch_topic(app, name, partitions=8), name=name)(agent)
+
+    def numbers(app: Any) -> list[set[int]]:
+        mine = app.consumer.assignment() if app.consumer_generation_id else set()
+        return [{tp.partition for tp in mine if tp.topic == name} for name in names]
+
+    def even() -> bool:
+        return sorted(len(numbers(app)[0]) for app in apps) == [2, 3, 3]
+
+    async with running(apps[0]), running(apps[1]), running(apps[2]):
+        await until(even)
+        for app in apps:
+            first, *others = numbers(app)
+            assert others == [first, first]

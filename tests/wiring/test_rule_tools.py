@@ -353,11 +353,3 @@ def test_what_the_clock_had_settled_before_a_rule_stays_unsaid_and_keeps_nothing
     assert rulebook.ruleset.by_id("a-rule").judging is not None  # type: ignore[union-attr]
     assert settled_alerts(place, rulebook) == []
     assert len(settled_alerts(place, rulebook, happened(9, NOW + HOUR + MINUTE, amount_fen=20))) == 1
-
-
-def test_a_rule_on_alerts_cannot_be_tried_on_events(place: Place) -> None:
-    place.write("older-rule")
-    place.write(on=["alert"], rules={"older-rule": 5}, trigger={"score": {"at_least": 9}}, condition="true")
-    tools = place.tools(place.rulebook())
-    with pytest.raises(InputError, match="looks at alerts"):
-        tools.check(BacktestRequest("a-rule", NOW, NOW + HOUR))

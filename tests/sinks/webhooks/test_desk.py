@@ -232,3 +232,62 @@ async def test_an_attempt_under_way_when_the_desk_stops_counts_as_not_made() -> 
         await started.wait()
     assert world.history() == [("pending", 0, 1)]
     assert len(world.desk) == 1
+
+
+async def test_deliveries_of_a_department_that_is_not_ours_any_more_are_not_sent_from_here() -> None:
+    world = World(receiver("a"), receiver("b", "police"))
+    world.sender.answers = [BAD, BAD]
+    world.accept(notice(1), notice(2, "police"))
+    async with world.running():
+        await world.until(lambda: len(world.history()) == 4)
+        world.desk.keep_only(lambda department: department == "fire")
+        assert len(world.desk) == 1
+        await world.after(10, lambda: world.history()[-1][0] == "delivered")
+        world.accept(notice(3))  # what is due goes out by turns: after this one nothing older waits
+        await world.until(lambda: world.history()[-1][0] == "delivered" and len(world.history()) == 7)
+    assert [name for name, _ in world.sender.sent].count("b") == 1
+    assert [name for name, _ in world.sender.sent].count("a") == 3
+
+
+async def test_an_attempt_under_way_when_its_department_went_is_not_told_and_not_repeated() -> None:
+    world = World(receiver("a"))
+    world.sender.answers = [BAD]
+    world.accept(notice(1))
+    started, go_on = asyncio.Event(), asyncio.Event()
+    send = world.sender.send
+
+    async def slow(to: Receiver, delivery_id: str, body: bytes) -> Outcome:
+        started.set()
+        await go_on.wait()
+        return await send(to, delivery_id, body)
+
+    world.sender.send = slow  # type: ignore[assignment,method-assign]
+    async with world.running():
+        await started.wait()
+        world.desk.keep_only(lambda department: False)
+        go_on.set()
+        await world.until(lambda: len(world.sender.sent) == 1)
+        world.accept(notice(2))
+        await world.after(60, lambda: world.history()[-1][0] == "delivered")
+    first, second = world.told.deliveries[0].id, world.told.deliveries[-1].id
+    assert [identifier for _, identifier in world.sender.sent] == [first, second]
+    assert [row.state for row in world.told.deliveries if row.id == first] == ["pending"]
+
+
+async def test_what_another_worker_has_delivered_is_not_sent_when_it_is_told_of_here() -> None:
+    away, here = World(receiver("a")), World(receiver("a"))
+    (made,) = away.accept(notice(1)).deliveries
+    here.desk.restore([], [(made.id, "a")])
+    here.accept(notice(1))
+    async with here.running():
+        here.accept(notice(2))
+        await here.until(lambda: here.history()[-1:] == [("delivered", 1, 2)])
+    assert made.id not in [identifier for _, identifier in here.sender.sent]
+
+
+async def test_what_was_finished_and_is_sent_again_is_taken_over_as_pending() -> None:
+    away, here = World(receiver("a")), World(receiver("a"))
+    (made,) = away.accept(notice(1)).deliveries
+    here.desk.restore([made._replace(revision=3)], [(made.id, "a")])
+    async with here.running():
+        await here.until(lambda: here.history() == [("delivered", 1, 4)])

@@ -1,0 +1,96 @@
+"""How far the group has come: what it has committed and where the topics end, asked of the brokers.
+
+Connections of its own and no membership: it asks about partitions that other workers have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from jianguan.errors import UnavailableError
+from streams.topics import TopicName
+
+DEADLINE: Final = 20.0  # seconds
+
+Positions = Mapping[tuple[str, int], int]
+"""Offsets by topic (without prefix) and partition."""
+
+
+class GroupPositions:
+    """Asks; connects when it is asked first, and anew after a failure."""
+
+    def __init__(self, broker: str, group: str, prefix: str, partitions: int) -> None:
+        self._broker = broker
+        self._group = group
+        self._prefix = prefix
+        self._partitions = partitions
+        self._admin: Any = None
+        self._consumer: Any = None
+        self._lock = asyncio.Lock()
+
+    async def committed(self, topics: Iterable[TopicName]) -> Positions:
+        """The next offsets to be processed; a partition without one is absent. UnavailableError."""
+        asked = self._places(topics)
+
+        async def ask() -> Mapping[Any, Any]:
+            found: Mapping[Any, Any] = await self._admin.list_consumer_group_offsets(self._group, partitions=asked)
+            return found
+
+        found = await self._asked(ask)
+        return {
+            (place.topic.removeprefix(self._prefix), place.partition): meta.offset
+            for place, meta in found.items()
+            if meta.offset >= 0
+        }
+
+    async def ends(self, topics: Iterable[TopicName]) -> Positions:
+        """The offsets after the last records. UnavailableError."""
+        asked = self._places(topics)
+
+        async def ask() -> Mapping[Any, int]:
+            found: Mapping[Any, int] = await self._consumer.end_offsets(asked)
+            return found
+
+        found = await self._asked(ask)
+        return {(place.topic.removeprefix(self._prefix), place.partition): offset for place, offset in found.items()}
+
+    async def close(self) -> None:
+        """End the connections."""
+        admin, consumer = self._admin, self._consumer
+        self._admin = self._consumer = None
+        if admin is not None:
+            await admin.close()
+        if consumer is not None:
+            await consumer.stop()
+
+    def _places(self, topics: Iterable[TopicName]) -> list[TopicPartition]:
+        return [
+            TopicPartition(topic.under(self._prefix), partition)
+            for topic in topics
+            for partition in range(self._partitions)
+        ]
+
+    async def _asked(self, ask: Any) -> Mapping[Any, Any]:
+        async with self._lock:
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    await self._connect()
+                    found: Mapping[Any, Any] = await ask()
+                    return found
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self.close()
+                raise UnavailableError(f"the brokers do not tell how far the workers have come: {error!r}") from error
+
+    async def _connect(self) -> None:
+        if self._admin is not None and self._consumer is not None:
+            return
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=self._broker, request_timeout_ms=int(DEADLINE * 500))
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, group_id=None, enable_auto_commit=False)
+        await self._admin.start()
+        await self._consumer.start()
