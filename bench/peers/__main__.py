@@ -176,6 +176,8 @@ def _alerts(result: Mapping[str, Any]) -> str:
     if "error" in result:
         return f"failed: {result['error'].splitlines()[-1]}"
     text = f"{result['alerts']} of {result['alerts_due']}"
+    if result.get("failed_starts"):
+        text += f", after {result['failed_starts']} starts that failed"
     if result["equal"]:
         return f"equal, {text}" + (f", {result['repeated']} sent again" if result["repeated"] else "")
     return f"**not equal**, {text}: {result['missing']} missing, {result['wrong']} wrong"

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -35,6 +35,7 @@ MOST_LATE: Final = 400  # places: two minutes
 LATE_SHARE: Final = 0.1
 WAKES_WITHIN: Final = 90.0  # s: a group takes over after its session of 6 s, some engines start slowly
 QUIET: Final = 5.0  # s without progress: a restarted peer has done what there is
+SUPERVISED: Final = 4  # times that one is started again which ends by itself with an error
 LONGEST: Final = 600.0  # s
 # quixstreams asks the topic for it when it makes a changelog, and some brokers tell only what was set.
 RETENTION: Final = {"retention.ms": "604800000"}
@@ -161,19 +162,30 @@ async def restart(peer: Peer, python: Path, address: str, feed: Feed) -> dict[st
             said = errors.decode(errors="replace")[-3_000:]
             raise PeerFailedError(f"{peer.name} was to be killed, and ended with {first.returncode}:\n{said}")
         before = sum((await _read(peer, address, alerts)).values())
-        second = await _start(peer, python, (*common, "0"))
-        try:
-            again = await _until_quiet(second)
-        finally:
-            with suppress(ProcessLookupError):
-                second.kill()
-            await second.communicate()
-        return {**await _compare(peer, address, alerts, feed), "alerts_before_kill": before, "seen_after": again}
+        again, failures = 0, 0
+        while True:
+            second = await _start(peer, python, (*common, "0"))
+            try:
+                again = await _until_quiet(peer, second)
+                break
+            except PeerFailedError as error:  # as a supervisor would: start it again
+                failures += 1
+                sys.stderr.write(f"{error}\n")
+                if failures > SUPERVISED:
+                    raise
+            finally:
+                with suppress(ProcessLookupError):
+                    second.kill()
+                await second.communicate()
+        compared = await _compare(peer, address, alerts, feed)
+        return {**compared, "alerts_before_kill": before, "seen_after": again, "failed_starts": failures}
 
 
-async def _until_quiet(process: asyncio.subprocess.Process) -> int:
-    """Wait until the process ends or makes no progress any more; how many events it has reported."""
+async def _until_quiet(peer: Peer, process: asyncio.subprocess.Process) -> int:
+    """Wait until the process makes no progress any more; how many events it has reported. One that reads to the end of
+    its topic may end by itself. PeerFailedError with its last words when it fails."""
     assert process.stderr is not None
+    said: deque[bytes] = deque(maxlen=30)
     seen, give_up = 0, time.monotonic() + WAKES_WITHIN
     while True:
         try:
@@ -181,9 +193,14 @@ async def _until_quiet(process: asyncio.subprocess.Process) -> int:
         except TimeoutError:
             return seen
         if not line:
+            if await process.wait() or not seen:
+                words = b"".join(said).decode(errors="replace")
+                raise PeerFailedError(f"{peer.name} ended with {process.returncode} after its restart:\n{words}")
             return seen
         if line.strip().isdigit():  # an engine may have more to say, without end
             seen, give_up = int(line), time.monotonic() + QUIET
+        else:
+            said.append(line)
 
 
 _runs = 0
