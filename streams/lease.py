@@ -29,6 +29,7 @@ class Lease:
         self._clock = clock
         self._until: float | None = None
         self.generation = 0  # rises with every assignment
+        self._since = 0  # generation since which there has been no doubt
 
     def renew(self, sent: float) -> None:
         """A heartbeat that was sent at `sent` was answered."""
@@ -37,8 +38,10 @@ class Lease:
             self._until = until
 
     def assigned(self) -> None:
-        """Partitions were shared out: what began before must not be sent any more once the lease was in doubt."""
+        """Partitions were shared out. If the lease had run out by then, what began before must not be sent any more."""
         self.generation += 1
+        if not self.holds:
+            self._since = self.generation
         self.renew(self._clock())
 
     @property
@@ -48,9 +51,7 @@ class Lease:
 
     async def still_ours(self, generation: int) -> bool:
         """Whether work that began in `generation` may be sent now; waits while that is not known."""
-        if self.holds:
-            return True
         while True:
-            await asyncio.sleep(POLL)
             if self.holds:
-                return self.generation == generation
+                return generation >= self._since
+            await asyncio.sleep(POLL)

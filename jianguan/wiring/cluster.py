@@ -186,14 +186,16 @@ class Worker:
             await asyncio.sleep(0)
 
     async def _watch_app(self) -> None:
-        """A Faust app that has crashed goes on running and does nothing."""
+        """A Faust app that has crashed goes on running and does nothing, and so does a worker without its tasks."""
         while True:
             await asyncio.sleep(CRASH_POLL)
-            if self._app.crashed or self._takeover.failures():
+            failures = self._takeover.failures()
+            if self._app.crashed:
+                failures.append(f"the stages have crashed: {self._app.crash_reason!r}")
+            failures += [f"{task.get_name()} has ended: {task.exception()!r}" for task in self._tasks if task.done()]
+            if failures:
                 break
-        for failure in self._takeover.failures():
-            log.error("%s", failure)
-        log.error("the stages have stopped; this worker ends, to be started again: %r", self._app.crash_reason)
+        log.error("this worker ends, to be started again: %s", "; ".join(failures))
         self.stuck.set()
 
     def _on_stuck(self, stuck: Sequence[Stuck]) -> None:

@@ -83,7 +83,8 @@ class GroupPositions:
                     await self._connect()
                     found: Mapping[Any, Any] = await ask()
                     return found
-            except (KafkaError, OSError, TimeoutError) as error:
+            # aiokafka trips over its own answer when a partition's offset cannot be told.
+            except (KafkaError, OSError, TimeoutError, AttributeError) as error:
                 await self.close()
                 raise UnavailableError(f"the brokers do not tell how far the workers have come: {error!r}") from error
 

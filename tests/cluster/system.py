@@ -27,6 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import httpx
 from aiokafka import AIOKafkaProducer
 
 from jianguan.domain.admission import Reference as Codes
@@ -125,6 +126,12 @@ class Worker:
         assert self._process is not None, "start it first"
         self._process.send_signal(number)
 
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels; 0 when it has none yet."""
+        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", trust_env=False).text
+        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum([float(line.rpartition(" ")[2]) for line in lines])
+
     def tail(self, size: int = 4000) -> str:
         """The end of its log."""
         return self.log.read_text("utf-8", "replace")[-size:] if self.log.exists() else ""
@@ -204,15 +211,17 @@ class Cluster:
             ],
         )
 
-    def produce_raw(self, topic: str, records: Sequence[tuple[bytes, bytes]]) -> None:
-        """The same for any keys and values; returns when the brokers have all of them."""
+    def produce_raw(self, topic: str, records: Sequence[tuple[bytes, bytes]], partition: int | None = None) -> None:
+        """The same for any keys and values, to one partition if need be; returns when the brokers have all of them."""
 
         async def send() -> None:
             producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", linger_ms=5)
             await producer.start()
             try:
                 name = f"{self.prefix}{topic}"
-                await asyncio.gather(*[await producer.send(name, value, key=key) for key, value in records])
+                await asyncio.gather(
+                    *[await producer.send(name, value, key=key, partition=partition) for key, value in records]
+                )
             finally:
                 await producer.stop()
 

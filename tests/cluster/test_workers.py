@@ -15,7 +15,7 @@ import pytest
 from jianguan.clock import SystemClock, to_millis
 from tests.cluster.conftest import Make
 from tests.cluster.system import Cluster, expected
-from tests.end_to_end.support import complaint, eventually
+from tests.end_to_end.support import complaint, eventually, rule
 from tests.end_to_end.test_webhooks import Department
 from tests.rules.support import reference
 
@@ -109,7 +109,9 @@ def test_a_worker_is_killed_another_joins_and_all_are_restarted_in_mid_stream(ma
         assert worker.stop() == 0
 
 
-def test_a_worker_that_slept_through_a_rebalance_does_no_harm(make: Make, receivers: Path) -> None:
+def test_a_worker_that_slept_through_a_rebalance_does_no_harm(make: Make, rules: Path, receivers: Path) -> None:
+    # So many come together only with those of the time in which it slept.
+    (rules / "test-late.yaml").write_text(rule("test-late", at_least=42), "utf-8")
     cluster = make(JIANGUAN_RECEIVERS=str(receivers))
     events, ends = stream(6_000, seed=11)
     first, second = cluster.worker().start().restored(), cluster.worker().start().restored()

@@ -58,3 +58,14 @@ async def test_a_rebalance_that_came_in_time_stops_nobody() -> None:
     began = lease.generation
     lease.assigned()
     assert await lease.still_ours(began)
+
+
+async def test_work_of_before_is_given_up_also_when_it_asks_after_the_new_assignment() -> None:
+    time = Time()
+    lease = Lease(30.0, time)
+    lease.assigned()
+    began = lease.generation
+    time.now += 60
+    lease.assigned()
+    assert not await lease.still_ours(began)
+    assert await lease.still_ours(lease.generation)

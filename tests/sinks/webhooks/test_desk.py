@@ -256,10 +256,10 @@ async def test_an_attempt_under_way_when_its_department_went_is_not_told_and_not
     started, go_on = asyncio.Event(), asyncio.Event()
     send = world.sender.send
 
-    async def slow(to: Receiver, delivery_id: str, body: bytes) -> Outcome:
+    async def slow(receiver: Receiver, delivery_id: str, body: bytes) -> Outcome:
         started.set()
         await go_on.wait()
-        return await send(to, delivery_id, body)
+        return await send(receiver, delivery_id, body)
 
     world.sender.send = slow  # type: ignore[assignment,method-assign]
     async with world.running():

@@ -1,0 +1,76 @@
+"""What the shell around the stages sends, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from aiokafka.errors import KafkaConnectionError
+
+from streams.lease import Lease
+from streams.topology import Pipeline, Stages
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Out:
+    """An outbox: what `send` queued is sent when it settles. `failures` are raised first."""
+
+    def __init__(self) -> None:
+        self.settled = 0
+        self.failures: list[Exception] = []
+
+    async def settle(self, queued: Any) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.settled += 1
+
+
+def pipeline(out: Out, lease: Lease) -> Pipeline:
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    made = Pipeline(cast(Stages, SimpleNamespace(outbox=out, clock=clock)))
+    made._lease = lease
+    return made
+
+
+async def nothing() -> list[Awaitable[Any]]:
+    return []
+
+
+async def test_what_was_in_hand_while_the_partitions_went_is_not_sent() -> None:
+    time, out = Time(), Out()
+    lease = Lease(30.0, time)
+    lease.assigned()
+    made, began = pipeline(out, lease), lease.generation
+    assert await made._persist(nothing, began)
+    time.now += 60  # stopped in the middle of the next run
+    sending = asyncio.create_task(made._persist(nothing, began))
+    await asyncio.sleep(0)
+    lease.assigned()
+    assert not await asyncio.wait_for(sending, 5)
+    assert out.settled == 1
+    assert await made._persist(nothing, lease.generation)
+
+
+async def test_a_stage_that_tries_again_for_long_asks_again_whether_it_may() -> None:
+    time, out = Time(), Out()
+    lease = Lease(30.0, time)
+    lease.assigned()
+    out.failures = [KafkaConnectionError()]
+    made = pipeline(out, lease)
+
+    async def late() -> list[Awaitable[Any]]:
+        time.now += 60
+        lease.assigned()
+        return []
+
+    assert not await asyncio.wait_for(made._persist(late, lease.generation), 5)
+    assert out.settled == 0
