@@ -23,8 +23,8 @@ LIBRARY = sorted(RuleSet.library_path().rglob("*.yaml"))
 # https://json-schema.org/draft-07/json-schema-validation: the words of the vocabulary, beside those of the core.
 VOCABULARY = """
 $schema $ref $id $comment definitions title description default examples readOnly type enum const multipleOf maximum
-exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern items additionalItems maxItems minItems uniqueItems
-contains maxProperties minProperties required properties patternProperties additionalProperties dependencies
+exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern items additionalItems maxItems minItems
+uniqueItems contains maxProperties minProperties required properties patternProperties additionalProperties dependencies
 propertyNames if then else allOf anyOf oneOf not format contentMediaType contentEncoding
 """
 
