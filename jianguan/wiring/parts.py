@@ -18,6 +18,7 @@ from jianguan.settings import Settings
 from jianguan.wiring.restore import Restorer
 from jianguan.wiring.tables import Tables
 from rules.engine import Engine
+from rules.sampling import ConditionTimes
 from sinks.webhooks.desk import DeliveryDesk
 from sinks.webhooks.receivers import Receiver, load_receivers
 from sinks.webhooks.retry import RetryPolicy
@@ -120,6 +121,7 @@ def build_parts(
         partitions=partitions,
         alone=alone,
         oldest_replayed=oldest_replayed,
+        conditions=ConditionTimes(rulebook.matcher, clock.monotonic),
     )
     return Parts(
         settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,
