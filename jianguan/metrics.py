@@ -49,7 +49,13 @@ class Metrics:
             "jianguan_rules_seconds", "Time spent on conditions and windows.", ["part"], registry=registry
         )
         self.rule_time = Counter(
-            "jianguan_rule_seconds", "Time spent on rules over whole facts, by rule.", ["rule"], registry=registry
+            "jianguan_rule_seconds", "Time spent on the windows of a rule.", ["rule"], registry=registry
+        )
+        self.condition_micros = Gauge(
+            "jianguan_rule_condition_micros",
+            "Microseconds that a rule's condition takes alone for an event, sampled.",
+            ["rule"],
+            registry=registry,
         )
         self.over_budget = Counter(
             "jianguan_rule_over_budget", "Minutes in which a rule took more than it may.", ["rule"], registry=registry

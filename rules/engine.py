@@ -92,6 +92,15 @@ class _State:
     late: int = 0
     limited: int = 0
     duplicates: int = 0
+    seconds: float = 0.0  # spent on runs of its facts
+    told: float = 0.0  # of them
+    taken: int = 0  # facts since `costs` was asked
+
+    def cost(self) -> Cost:
+        """The time and the facts since this was asked last."""
+        found = Cost(self.rule.id, self.seconds - self.told, self.taken, self.rule.micros_per_fact)
+        self.told, self.taken = self.seconds, 0
+        return found
 
     def window(self, key: str) -> Window:
         """The window of a key, made when there is none."""
@@ -156,7 +165,7 @@ class Engine:
     """Windows of all rules of a rule set. Not thread-safe: one owner."""
 
     def __init__(self, ruleset: RunningRules, timer: Timer | None = None) -> None:
-        """`timer` tells seconds, for the time that each rule takes which is judged over whole facts."""
+        """`timer` tells seconds, for the time that each rule takes."""
         self._timer = timer
         self._states = {rule.id: _State(rule, {}) for rule in ruleset.running if rule.judging is None}
         self._judged = {rule.id: Judged(rule, timer) for rule in ruleset.running if rule.judging is not None}
@@ -180,6 +189,15 @@ class Engine:
             if judged is None or judged.rule.version != facts.version:
                 return [(place, UNKNOWN) for place in range(len(facts))]
             return judged.add_run(facts, now_ms)
+        if self._timer is None:
+            return self._added(state, facts, now_ms)
+        started = self._timer()
+        found = self._added(state, facts, now_ms)
+        state.seconds += self._timer() - started
+        state.taken += len(facts)
+        return found
+
+    def _added(self, state: _State, facts: FactRun, now_ms: int) -> list[tuple[int, Decision]]:
         found: list[tuple[int, Decision]] = []
         windows, put, rule, events = state.windows, state.put, state.rule, facts.events
         members, numbers = facts.members or repeat(None), facts.numbers or repeat(None)
@@ -241,9 +259,10 @@ class Engine:
         return [(name, key) for name, judged in self._judged.items() for key in sorted(judged.full())]
 
     def costs(self) -> list[Cost]:
-        """What the rules that are judged over whole facts have taken since this was asked last. The others take a step
-        or two for each fact, whatever they count."""
-        return [judged.cost() for judged in self._judged.values()]
+        """What each rule has taken since this was asked last: of those that decide by a few bytes a fact, such as got
+        facts, run by run."""
+        counting = [state.cost() for state in self._states.values() if state.taken]
+        return [*counting, *(judged.cost() for judged in self._judged.values())]
 
     def warm(self, rules: Iterable[str], now_ms: int) -> None:
         """Decide what the clock has settled by `now_ms` for rules whose facts have just been folded in, and tell
@@ -348,6 +367,7 @@ class Engine:
                 late=state.late,
                 limited=state.limited,
                 duplicates=state.duplicates,
+                seconds=state.seconds,
             )
             for identifier, state in self._states.items()
         } | {identifier: judged.stats() for identifier, judged in self._judged.items()}

@@ -28,6 +28,7 @@ from rules.ruleset import RuleSet
 
 Getter: TypeAlias = Callable[[Event], "str | None"]
 _REMEMBERED: Final = 100_000
+_NEWEST: Final = 4
 
 
 class Matcher:
@@ -36,6 +37,8 @@ class Matcher:
     def __init__(self, ruleset: RuleSet, reference: Reference, on_error: OnError | None = None) -> None:
         """`on_error(rule id, error)` is told of conditions that could not be evaluated, which count as not true."""
         rules = [rule for rule in ruleset.running if not rule.weights]  # the others look at alerts
+        self.rules: tuple[Rule, ...] = tuple(rules)
+        self.newest: Sequence[Event] = ()  # some of the last run, for whoever measures conditions
         conditions = [(rule.id, rule.checked) for rule in rules]
         self._matching: Callable[[Event], Sequence[int]] = compile_many(conditions, on_error)
         self._plans = [_plan(rule, reference) for rule in rules]
@@ -55,6 +58,7 @@ class Matcher:
         Rule by rule and field by field, because that takes a fraction of the time that fact by fact would.
         """
         chosen: list[list[int]] = [[] for _ in self._plans]
+        self.newest = events.rows[-_NEWEST:]
         for place, indices in enumerate(map(self._matching, events.rows)):
             for index in indices:
                 chosen[index].append(place)

@@ -146,11 +146,12 @@ class Correlate:
         self._owed.extend(owed)
         self.settling = True
 
-    def costs(self) -> tuple[list[Spent], Correlated]:
-        """What each rule took since this was asked last, and a step a day for each that took more than it may."""
+    def costs(self, conditions: Iterable[Spent] = ()) -> tuple[list[Spent], Correlated]:
+        """What the windows of each rule took since this was asked last, and a step a day for each that took more than
+        it may; for those of `conditions` too."""
         spent, result = list(self.engine.costs()), Correlated()
         now = to_millis(self._clock.now())
-        for each in spent:
+        for each in [*spent, *conditions]:
             if each.is_over:
                 micros = round(each.seconds * 1_000_000 / each.facts)
                 detail = json.dumps({"rule": each.rule, "micros": micros, "budget": each.budget}, separators=(",", ":"))

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
 
@@ -21,7 +21,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
-from streams.correlate import Correlate, Correlated
+from streams.correlate import Correlate, Correlated, Spent
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
 from streams.ingest import Ingest
@@ -50,6 +50,13 @@ class PoisonedStreamError(JianguanError):
     exit_code = 4
 
 
+class Conditions(Protocol):
+    """Measures what each condition takes, now and then."""
+
+    def measure(self) -> int: ...
+    def costs(self) -> Sequence[Spent]: ...
+
+
 @dataclass(slots=True)
 class Stages:
     """The five stages of one worker, and what they share."""
@@ -69,6 +76,7 @@ class Stages:
     admit: Callable[[int], Awaitable[None]] | None = None
     # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
+    conditions: Conditions | None = None  # what each of them takes
 
 
 class Pipeline:
@@ -295,14 +303,22 @@ class Pipeline:
                 result = state.elapse(until)
             if result.records:
                 await self.hand_over(result, generation)
+        if self._stages.conditions is not None:
+            self._stages.conditions.measure()
         if self._stages.clock.monotonic() - self._costs_asked >= COSTS_EVERY:
             self._costs_asked = self._stages.clock.monotonic()
             await self._ask_costs()
 
     async def _ask_costs(self) -> None:
-        metrics = self._stages.metrics
+        metrics, conditions = self._stages.metrics, self._stages.conditions
+        sampled = [] if conditions is None else list(conditions.costs())
+        for each in sampled:
+            metrics.condition_micros.labels(each.rule).set(each.seconds * 1_000_000 / each.facts)
+            if each.is_over:
+                metrics.over_budget.labels(each.rule).inc()
         for _, state in self._stages.correlate:
-            spent, result = state.costs()
+            spent, result = state.costs(sampled)
+            sampled = []  # told once
             for each in spent:
                 metrics.rule_time.labels(each.rule).inc(each.seconds)
                 if each.is_over:

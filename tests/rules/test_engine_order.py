@@ -15,6 +15,7 @@ from jianguan.domain.ids import alert_id
 from rules import windows
 from rules.decisions import NOTHING
 from rules.engine import Engine
+from rules.keys import carry
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids, rule
 
@@ -151,6 +152,33 @@ def test_a_fact_that_the_store_tells_twice_is_folded_once() -> None:
     assert engine.stats()[counting.id].facts == 2
     assert emitted(engine, [second]) == set()
     assert emitted(engine, [third]) == {alert_id(counting.id, third.key, counting.episodes.start(third.time))}
+
+
+def test_a_late_fact_raises_the_alert_of_the_next_episode_though_its_own_has_one() -> None:
+    counting = rule(trigger={"count": {"at_least": 3}}, window={"size": "1h", "lateness": "1h"}, episode="1h")
+    hour = counting.episodes.start(NOW)
+    engine = Engine(Running((counting,)))
+    first = [fact(number, hour + at * MINUTE) for number, at in enumerate((10, 20, 30, 85))]
+    assert emitted(engine, first) == {alert_id(counting.id, first[0].key, hour)}
+    late = fact(9, hour + 40 * MINUTE)
+    assert emitted(engine, [late]) == {alert_id(counting.id, late.key, hour + 60 * MINUTE)}
+
+
+@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize(("apart", "left"), [(0, 2), (1, 1)])
+def test_a_key_is_forgotten_when_all_its_facts_are_older_than_facts_are_kept(
+    settled: bool, apart: int, left: int
+) -> None:
+    changes: dict[str, Any] = {"trigger": {"avg": {"of": "amount_fen", "at_least": 9}}} if settled else {}
+    a_rule = rule(window={"size": "1h", "lateness": "1m"}, **changes)
+    carried = carry(0, [1]) if settled else None
+    engine = Engine(Running((a_rule,)))
+    for number, (key, time) in enumerate((("k1", NOW), ("k2", NOW + a_rule.retention + apart))):
+        engine.add(fact(number, time, key=key, received_at=time, carried=carried), time)
+    engine.elapse(NOW + 2 * a_rule.retention)
+    for _ in range(6):
+        engine.forget()
+    assert engine.stats()[a_rule.id].keys == left
 
 
 @given(rules(), facts)

@@ -134,3 +134,7 @@ def test_a_rule_over_its_budget_is_told_once_a_day(clock: VirtualClock) -> None:
     assert (step.subject, step.what) == ("slow", "rule-over-budget")
     assert json.loads(step.detail) == {"rule": "slow", "micros": 5_000, "budget": 2_000}
     assert stage.costs()[1].records.trace == [step]
+    sampled = [Cost("condition", 1.0, 200, 2_000), Cost("cheap", 0.1, 200, 2_000)]
+    spent, result = stage.costs(sampled)
+    assert "condition" not in [each.rule for each in spent]
+    assert [each.subject for each in result.records.trace] == ["slow", "condition"]

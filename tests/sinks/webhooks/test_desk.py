@@ -261,7 +261,7 @@ async def test_an_attempt_under_way_when_its_department_went_is_not_told_and_not
         await go_on.wait()
         return await send(receiver, delivery_id, body)
 
-    world.sender.send = slow  # type: ignore[assignment,method-assign]
+    world.sender.send = slow  # type: ignore[method-assign]
     async with world.running():
         await started.wait()
         world.desk.keep_only(lambda department: False)
