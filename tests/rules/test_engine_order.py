@@ -171,12 +171,14 @@ def test_the_oldest_fact_that_the_window_of_a_late_one_can_reach_is_kept(
 ) -> None:
     counting = rule(trigger={"count": {"at_least": 2}}, window={"size": "1h", "lateness": "1h"})
     newest, oldest = fact(1, NOW), fact(2, NOW - counting.retention + 1 - early)
+    gone = fact(4, NOW - counting.retention - 5)  # something has to go, or nothing is looked at
     engine = Engine(Running((counting,)))
     if folded:
         engine.fold([newest])
         engine.fold([oldest])
     else:
-        emitted(engine, [oldest, newest])
+        emitted(engine, [gone, oldest, newest])
+        assert engine.stats()[counting.id].facts == 1 + expected
     late = fact(3, NOW - counting.size - counting.lateness)
     assert len(emitted(engine, [late])) == expected
 
