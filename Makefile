@@ -13,7 +13,7 @@ UP := $(if $(PORT),--port $(PORT)) $(if $(DATA),--data "$(DATA)") $(if $(filter 
 
 export PYTHON
 
-.PHONY: help install dev kafka up test bench lint types format generate check-generated rules secrets clean
+.PHONY: help install dev kafka up test bench bench-peers lint types format generate check-generated rules secrets clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -28,7 +28,7 @@ dev: ## The same, and what is needed to test.
 up: install ## Start broker, store, stages and pages here, with a simulated feed. PORT, DATA, DEMO=no.
 	@exec $(BIN)/jianguan up $(UP)
 
-test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickhouse,kafka makes absence a failure.
+test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickhouse,go,kafka,promtool makes absence a failure.
 	$(BIN)/python -m pytest $(ARGS)
 
 kafka: dev ## Fetch the Apache Kafka that tests run on (43 MB, once). Needs Java 17 and Maven.
@@ -36,6 +36,9 @@ kafka: dev ## Fetch the Apache Kafka that tests run on (43 MB, once). Needs Java
 
 bench: dev ## Measure throughput and latency. ARGS goes to the benchmark.
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: dev ## Measure other stream engines on the same job. Installs them into a cache folder. ARGS goes to it.
+	$(BIN)/python -m bench.peers $(ARGS)
 
 lint: dev ## Check style and the direction of imports; change nothing.
 	$(BIN)/ruff check .

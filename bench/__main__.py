@@ -1,12 +1,13 @@
 """Everything that this project promises about speed, measured in one go: `make bench`.
 
-    python -m bench [--events 60000] [--repeats 3] [--seconds 30] [--json FILE] [--smoke]
+    python -m bench [--events 60000] [--repeats 3] [--seconds 30] [--history 10000000] [--json FILE] [--smoke]
 
 Four variants take the same events, each in a process of its own on one core, with the broker on another:
 (a) `event`, an idiomatic Faust agent an event with JSON decoding and a window in memory; (b) `table`, the same with the
 window in a Faust Table; (c) `batch`, the batch transport alone, and `batch-window`, which also decodes and keeps (a)'s
 window; (d) `whole-path`, this system from topic to ClickHouse with the shipped rules. The variants take turns, so that
-a busy machine slows all of them; what is printed are medians and ratios. Then bench.latency runs once.
+a busy machine slows all of them; what is printed are medians and ratios. Then bench.latency, bench.engine and
+bench.backtest run once each: the last two say what the rules alone take, with many rules and over a long history.
 
 `events_per_cpu_second` is what one core would do that has nothing else to do: on a machine that others use too it is
 the figure to compare. With `--smoke` everything runs once and small, and the figures mean nothing.
@@ -27,6 +28,7 @@ from typing import Any, Final
 
 import uvloop
 
+from bench import backtest, engine
 from bench.transport import SHARE, VARIANTS, in_a_process, pin, produce
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
@@ -121,14 +123,51 @@ def table(medians: Mapping[str, Mapping[str, Any]], latency: Mapping[str, Any]) 
     return "\n".join(lines) + "\n"
 
 
+def rules_table(rules: Mapping[str, Any], history: Mapping[str, Any]) -> str:
+    """What the rules alone take, for a person."""
+    lines = []
+    made = rules["made"]
+    for result in (*made, rules["library"]):
+        name = "shipped" if result is rules["library"] else "made-up"
+        target = ""
+        if result is made[0]:
+            target = f" (>= {engine.FASTEST:,})"
+        elif result is made[-1]:
+            target = f", {result['times_as_costly']:g} times what {made[0]['rules']:,} cost (<= {engine.DEAREST:g})"
+        lines.append(
+            f"engine alone, {result['rules']:,} {name} rules: {result['events_per_second_both']:,} events/CPU s,"
+            f" {result['facts_per_event']:g} facts an event{target}"
+        )
+    for name in ("counting", "settled"):
+        held = rules[f"memory_{name}"]
+        lines.append(
+            f"{held['windows']:,} windows of three facts of a {name} rule: {held['mb']:,} MB (<= {engine.MOST_MB})"
+        )
+    lines.append(
+        f"one rule tried on {history['events']:,} stored events: {history['seconds']:g} s,"
+        f" {history['cpu_seconds']:g} of the processor (10,000,000 in <= {backtest.TARGET_SECONDS:g})"
+    )
+    return "\n".join(lines) + "\n"
+
+
 async def everything(arguments: argparse.Namespace) -> dict[str, Any]:
     """All measurements."""
     before = os.getloadavg()[0]
     medians = summary(await rounds(arguments.events, arguments.repeats))
     latency = await module("bench.latency", "--rate", str(arguments.rate), "--seconds", str(arguments.seconds))
+    rules = await module("bench.engine", *arguments.engine)
+    history = await module("bench.backtest", "--events", str(arguments.history))
     load = {"before": round(before, 1), "after": round(os.getloadavg()[0], 1)}
     sys.stdout.write(table(medians, latency))
-    return {"cores": os.cpu_count(), "load": load, "throughput": medians, "latency": latency}
+    sys.stdout.write(rules_table(rules, history))
+    return {
+        "cores": os.cpu_count(),
+        "load": load,
+        "throughput": medians,
+        "latency": latency,
+        "rules": rules,
+        "backtest": history,
+    }
 
 
 def main() -> None:
@@ -138,11 +177,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--history", type=int, default=10_000_000, help="stored events that a rule is tried on")
     parser.add_argument("--json", type=Path, help="write the JSON into this file too")
     parser.add_argument("--smoke", action="store_true", help="small and once: only whether everything runs")
     arguments = parser.parse_args()
+    arguments.engine = []
     if arguments.smoke:
         arguments.events, arguments.repeats, arguments.rate, arguments.seconds = 2_000, 1, 40.0, 4.0
+        arguments.history = 20_000
+        arguments.engine = ["--events", "2000", "--rules", "30", "300", "--windows", "10000", "--repeats", "1"]
     result = json.dumps(uvloop.run(everything(arguments)))
     sys.stdout.write(result + "\n")
     if arguments.json:

@@ -1,125 +1,219 @@
-"""How many events a second the rules take on one core: matcher and engine with the shipped library.
+"""How many events a second the rules take on one core: matcher and engine alone, no I/O, no stages.
 
-    python -m bench.engine [--events 200000] [--seed 1]
+    python -m bench.engine [--events 200000] [--seed 1] [--rules 30 300 3000 10000] [--windows 1000000] [--repeats 3]
 
-Prints one JSON object: events a second of CPU time for matching alone, for the engine on the facts, and for both;
-facts and alerts
-an event; memory of the windows. Events are validated ones, made by a seeded generator; no I/O is measured.
+Prints one line of JSON. `made` has, for each number of made-up rules (see bench.made_rules), events a second of
+processor time for matching, for the engine on the facts, and for both; the least time of the repeats counts, which
+take turns. `times_as_costly` is what an event costs compared with the first number of rules. `library` is the same with
+the shipped rules. `memory` is what a million windows of three facts take of the machine, measured from outside Python,
+of a rule that counts and of one that the clock settles. Events are validated ones and come in runs, as live.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import json
-import random
+import os
+import sys
 import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from jianguan.domain.event import Event
-from jianguan.domain.fact import Fact
-from jianguan.domain.ids import event_id
+from bench.made_rules import START, for_rules, make_events, make_rules
+from jianguan.domain.event import Event, EventRun
+from jianguan.domain.fact import Fact, FactRun
+from rules.activation import rule_of
 from rules.engine import Engine
 from rules.facts import Matcher
-from rules.fields import CATEGORIES
+from rules.keys import carry
 from rules.reference import Reference
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 
-START = 1_772_000_000_000
-TEXTS = (
-    "买到过期牛奶，商家态度恶劣，要求退款并赔偿损失",
-    "健身房突然关门，老板失联，预付卡里还有三千元",
-    "在网店购买的商品与宣传不符，商家拒绝退款",
-    "小区电梯多次困人，物业一直不处理",
-    "服务态度差，等了两个小时没有人接待",
-    "吃完外卖以后全家腹泻，已经去医院就医",
-    "停车收费没有明码标价，多收了二十元",
-)
+RULES: Final = (30, 300, 3_000, 10_000)
+FASTEST: Final = 100_000  # events a second with the first number of rules
+DEAREST: Final = 5.0  # times what an event costs with the first number of rules, with the last one
+MOST_MB: Final = 800  # of a million windows
+_RUN: Final = 1_000
+_COUNTS: Final = "expired-food"  # a shipped rule
+_SETTLED: Final = """\
+id: settled
+version: 1
+title: {zh: 测量用规则, en: A rule for measuring}
+owner: market-regulation
+legal_basis: 《中华人民共和国消费者权益保护法》第三十九条
+on: [complaint]
+condition: present(amount_fen)
+group_by: enterprise
+window: {size: 7d, lateness: 1d}
+trigger:
+  avg: {of: amount_fen, at_least: 1000}
+severity: high
+case: {key: enterprise}
+lead: market-regulation
+"""
 
 
-def make_events(count: int, seed: int) -> list[Event]:
-    """Ordinary traffic: most enterprises rarely, a few often; one event in five without an enterprise."""
-    source = random.Random(seed)
-    regions = [f"cn:{code}" for code in ("310115", "310101", "330106", "440305", "110105", "510104", "320505")]
-    events: list[Event] = []
-    for number in range(count):
-        kind = source.choices(("complaint", "violation", "consumer-rights"), (7, 2, 1))[0]
-        values = dict.fromkeys(Event._fields)
-        violation = kind == "violation"
-        values.update(
-            id=event_id("bench", str(number)),
-            source="bench",
-            source_id=str(number),
-            kind=kind,
-            nature=source.choice(("complaint", "report")) if kind == "complaint" else None,
-            category=source.choice(CATEGORIES),
-            occurred_at=START + number * 40 + source.randrange(60_000),
-            received_at=START + number * 40 + 60_000,
-            enterprise=None if source.random() < 0.2 else f"uscc:{int(300 * source.paretovariate(0.6)) % 300_000:018d}",
-            region=source.choice(regions),
-            industry=source.choice(("cn:H62", "cn:F52", "cn:P83", "cn:O80")),
-            product=f"product {source.randrange(5_000)}" if source.random() < 0.3 else None,
-            platform=f"platform {source.randrange(20)}" if source.random() < 0.2 else None,
-            address=f"幸福路{source.randrange(50_000)}号" if source.random() < 0.4 else None,
-            amount_fen=source.randrange(1_000_000) if source.random() < 0.5 else None,
-            result=source.choice(("pass", "pass", "pass", "conditional", "fail")) if violation else None,
-            penalty_fen=source.choice((None, None, 500_000)) if violation else None,
-            outcome=source.choice(("pending", "mediated", "refused")) if kind == "consumer-rights" else None,
-            reporter=f"{source.randrange(500_000):016x}" if not violation else None,
-            tags=(),
-            historical=False,
-            content_hash="",
-            text=source.choice(TEXTS) if not violation else None,
-        )
-        events.append(Event(**values))  # type: ignore[arg-type]
-    return events
-
-
-def match(matcher: Matcher, events: Sequence[Event]) -> list[Fact]:
+def match(matcher: Matcher, runs: Sequence[EventRun]) -> list[FactRun]:
     """Facts of all events."""
-    found: list[Fact] = []
-    facts = matcher.facts
-    for event in events:
-        found += facts(event)
-    return found
+    return [found.facts for run in runs for found in matcher.facts_of(run)]
 
 
-def add(engine: Engine, facts: Sequence[Fact]) -> int:
+def add(engine: Engine, facts: Sequence[FactRun]) -> int:
     """Alerts of all facts."""
+    return sum(len(decision.alerts) for run in facts for _, decision in engine.add_run(run, START))
+
+
+def both(matcher: Matcher, engine: Engine, runs: Sequence[EventRun]) -> int:
+    """Alerts of all events, a run at a time, and of what the clock settles meanwhile."""
     alerts = 0
-    for fact in facts:
-        alerts += len(engine.add(fact, START).alerts)
+    for run in runs:
+        for found in matcher.facts_of(run):
+            alerts += sum(len(decision.alerts) for _, decision in engine.add_run(found.facts, START))
+        alerts += len(engine.elapse(run[-1].received_at))
     return alerts
 
 
-def both(matcher: Matcher, engine: Engine, events: Sequence[Event]) -> int:
-    """Alerts of all events, an event at a time."""
-    alerts = 0
-    facts, decide = matcher.facts, engine.add
-    for event in events:
-        for fact in facts(event):
-            alerts += len(decide(fact, START).alerts)
-    return alerts
+class Measured:
+    """A rule set and its events; each call of `once` measures all of it again."""
+
+    def __init__(self, ruleset: RuleSet, reference: Reference, events: Sequence[Event]) -> None:
+        self.rules = len(ruleset.running)
+        self._ruleset = ruleset
+        self._events = len(events)
+        self._runs = [EventRun.of(events[first : first + _RUN]) for first in range(0, len(events), _RUN)]
+        started = time.process_time()
+        self._matcher = Matcher(ruleset, reference)
+        self._compiled = time.process_time() - started
+        self._matching: list[float] = []
+        self._adding: list[float] = []
+        self._both: list[float] = []
+        self._facts = self._alerts = self._keys = 0
+
+    def once(self) -> None:
+        """Matching, the engine on what it gave, and both together."""
+        gc.collect()
+        started = time.process_time()
+        facts = match(self._matcher, self._runs)
+        matched = time.process_time()
+        add(Engine(self._ruleset), facts)
+        added = time.process_time()
+        self._facts = sum(map(len, facts))
+        del facts
+        engine = Engine(self._ruleset)
+        gc.collect()
+        again = time.process_time()
+        self._alerts = both(self._matcher, engine, self._runs)
+        done = time.process_time()
+        self._keys = len(engine)
+        self._matching.append(matched - started)
+        self._adding.append(added - matched)
+        self._both.append(done - again)
+
+    def result(self) -> dict[str, Any]:
+        """The figures."""
+        return {
+            "rules": self.rules,
+            "events": self._events,
+            "events_per_second_matching": round(self._events / min(self._matching)),
+            "facts_per_second_engine": round(self._facts / min(self._adding)),
+            "events_per_second_both": round(self._events / min(self._both)),
+            "facts_per_event": round(self._facts / self._events, 3),
+            "alerts_per_thousand_events": round(1000 * self._alerts / self._events, 2),
+            "windows": self._keys,
+            "seconds_to_compile": round(self._compiled, 2),
+        }
+
+
+def throughput(counts: Sequence[int], events: int, seed: int, repeats: int) -> dict[str, Any]:
+    """Events a second with the shipped rules and with each number of made-up ones."""
+    reference = Reference.packaged()
+    made = make_events(events, seed)
+    library = Measured(RuleSet.load([RuleSet.library_path()], reference), reference, made)
+    measured = [Measured(make_rules(count, reference), reference, for_rules(made, count, seed)) for count in counts]
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)  # as live
+    for turn in range(repeats):
+        for each in (library, *measured):
+            each.once()
+            sys.stderr.write(f"round {turn + 1}: {each.rules} rules, load {os.getloadavg()[0]:.1f}\n")
+    results = [each.result() for each in measured]
+    for result in results:
+        times = results[0]["events_per_second_both"] / result["events_per_second_both"]
+        result["times_as_costly"] = round(times, 2)
+    return {"made": results, "library": library.result()}
+
+
+def facts_of(rule: Rule, keys: int) -> Iterator[Fact]:
+    """Three facts for each of so many keys, each with texts of its own, as they come from a topic."""
+    carried = None if rule.judging is None else carry(0, [500 for _ in rule.judging.carried])
+    for number in range(keys * 3):
+        yield Fact(
+            f"ft-{number:024x}", rule.id, rule.version, f"uscc:{number // 3:018d}", START + number % 3,
+            f"ev-{number:024x}", START, None, None, None, None, None, None, "other", carried,
+        )  # fmt: skip
 
 
 def bytes_a_key(rule: Rule, keys: int = 50_000) -> float:
-    """Memory of a key with three facts, everything counted."""
-    facts = [
-        Fact(
-            f"ft-{number:024x}", rule.id, rule.version, f"uscc:{number // 3:018d}", START + number % 3,
-            f"ev-{number:024x}", START, None, None, None, None, None, None, "other",
-        )
-        for number in range(keys * 3)
-    ]  # fmt: skip
+    """Memory of a key with three facts, everything counted that Python allocates."""
     engine = Engine(RuleSet([rule]))
     tracemalloc.start()
-    engine.fold(facts)
+    engine.fold(facts_of(rule, keys))
     used = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    own_keys = sum(49 + len(fact.key) for fact in facts[::3])  # the keys' texts live in the facts made above
-    return (used + own_keys) / keys
+    return used / keys
+
+
+def memory(rule: Rule, keys: int) -> dict[str, Any]:
+    """What so many windows of three facts add to this process, MB; and how long they take to fold in."""
+    engine = Engine(RuleSet([rule]))
+    gc.disable()
+    before, started = resident(), time.process_time()
+    engine.fold(facts_of(rule, keys))
+    used = resident() - before
+    return {
+        "windows": len(engine),
+        "mb": round(used / 2**20),
+        "bytes_a_window": round(used / keys),
+        "cpu_seconds_to_fold": round(time.process_time() - started, 1),
+    }
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def in_processes(arguments: Sequence[str]) -> dict[str, Any]:
+    """Everything, each part in a process of its own, so that none measures what another left behind."""
+    result: dict[str, Any] = {}
+    for part in ("throughput", "counting", "settled"):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.engine", "--part", part, *arguments, stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise SystemExit(f"bench.engine --part {part} ended with {process.returncode}")
+        result |= json.loads(output.splitlines()[-1])
+    return result
+
+
+def part_of(options: argparse.Namespace) -> dict[str, Any]:
+    """One part."""
+    if options.part == "throughput":
+        return throughput(options.rules, options.events, options.seed, options.repeats)
+    reference = Reference.packaged()
+    if options.part == "settled":
+        return {"memory_settled": memory(rule_of(_SETTLED, reference), options.windows)}
+    rule = RuleSet.load([RuleSet.library_path()], reference).by_id(_COUNTS)
+    assert rule is not None
+    return {"memory_counting": memory(rule, options.windows)}
 
 
 def main() -> None:
@@ -127,45 +221,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rules", type=int, nargs="+", default=list(RULES))
+    parser.add_argument("--windows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--part", choices=["throughput", "counting", "settled"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    reference = Reference.packaged()
-    ruleset = RuleSet.load([RuleSet.library_path()], reference)
-    matcher = Matcher(ruleset, reference)
-    events = make_events(options.events, options.seed)
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
-    started = time.process_time()
-    facts = match(matcher, events)
-    matched = time.process_time()
-    alerts = add(Engine(ruleset), facts)
-    added = time.process_time()
-    fact_count = len(facts)
-    del facts
-    engine = Engine(ruleset)
-    gc.collect()
-    again_from = time.process_time()
-    again = both(matcher, engine, events)
-    done = time.process_time()
-    assert alerts == again
-    count = len(events)
-    one = ruleset.by_id("expired-food")
-    assert one is not None
-    print(
-        json.dumps(
-            {
-                "rules": len(ruleset.running),
-                "events": count,
-                "events_per_second_matching": round(count / (matched - started)),
-                "facts_per_second_engine": round(fact_count / (added - matched)),
-                "events_per_second_both": round(count / (done - again_from)),
-                "facts_per_event": round(fact_count / count, 3),
-                "alerts_per_thousand_events": round(1000 * alerts / count, 2),
-                "keys": sum(stats.keys for stats in engine.stats().values()),
-                "bytes_per_key_of_three_facts": round(bytes_a_key(one)),
-            },
-            indent=2,
-        )
-    )
+    result = part_of(options) if options.part else asyncio.run(in_processes(sys.argv[1:]))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -27,6 +27,7 @@ ENTERPRISES: Final = 20_000
 REPORTERS: Final = 200_000
 SKEW: Final = 3.0  # the busiest hundredth of the enterprises has about a fifth of the events
 PERIOD: Final = timedelta(days=10)
+SHARES: Final = (60, 30, 10)  # of complaints, violations and consumer-rights events
 SEED: Final = 12315
 _PLAIN_TEXTS: Final = (
     "在{name}消费后要求开具发票，店员以系统故障为由推脱，至今没有结果，希望有关部门协调处理。",
@@ -51,21 +52,32 @@ class _Enterprise(NamedTuple):
     items: tuple[str, ...]
 
 
-def events(count: int, seed: int = SEED, until: datetime | None = None) -> Iterator[Wire]:
-    """`count` events whose times are spread over the ten days before `until` (now, unless given)."""
+def events(
+    count: int,
+    seed: int = SEED,
+    until: datetime | None = None,
+    period: timedelta = PERIOD,
+    shares: Sequence[int] = SHARES,
+) -> Iterator[Wire]:
+    """`count` events whose times are spread over the `period` before `until` (now, unless given).
+
+    `shares` are the weights of complaints, violations and consumer-rights events.
+    """
     source = Random(seed)
     enterprises = _enterprises(Random(seed))
-    start = (until or SystemClock().now()) - PERIOD
+    start = (until or SystemClock().now()) - period
     for number in range(count):
-        event = _event(number, source, enterprises, start + PERIOD * (number / count))
+        event = _event(number, source, enterprises, start + period * (number / count), shares)
         value = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         yield Wire(TOPIC_OF_KIND[event["kind"]], event["id"].encode(), value)
 
 
-def _event(number: int, source: Random, enterprises: list[_Enterprise], at: datetime) -> dict[str, Any]:
+def _event(
+    number: int, source: Random, enterprises: list[_Enterprise], at: datetime, shares: Sequence[int]
+) -> dict[str, Any]:
     # The cube of a uniform number favours small indices, as complaints do.
     enterprise = enterprises[int(len(enterprises) * source.random() ** SKEW)]
-    kind = source.choices(("complaint", "violation", "consumer-rights"), (60, 30, 10))[0]
+    kind = source.choices(("complaint", "violation", "consumer-rights"), shares)[0]
     category = source.choice(CATEGORIES)
     event: dict[str, Any] = {
         "id": f"B{number:08d}",

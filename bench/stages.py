@@ -92,14 +92,14 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
         for run in incoming:
             with costs.of("ingest"):
                 result = ingest.work(run)
-            rows = result.facts.get(0, [])
+            runs_of_rules = result.facts.get(0, [])
             with costs.of("facts: to frames and back"):
-                back = [fact for frame in FACTS.encode(rows) for fact in FACTS.decode(frame)]
+                back = [facts for frame in FACTS.encode(runs_of_rules) for facts in FACTS.decode(frame)]
             with costs.of("correlate"):
                 decided = correlate.work(back)
-            facts, alerts = facts + len(rows), alerts + len(decided.records.alerts)
+            facts, alerts = facts + sum(map(len, runs_of_rules)), alerts + len(decided.records.alerts)
             with costs.of("records: to frames"):
-                frames = [*RECORDS.encode_bulk(result.records), *RECORDS.encode(decided.records)]
+                frames = [*result.frames(), *RECORDS.encode(decided.records)]
             with costs.of("records: from frames"):
                 for frame in frames:
                     found = RECORDS.decode(frame)

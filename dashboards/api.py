@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies
 from dashboards.finding import Finder
-from dashboards.paging import page_of
+from dashboards.paging import Following, page_of
 from dashboards.reads import Reads
 from dashboards.shapes import (
     AlertPage,
@@ -38,6 +38,10 @@ from dashboards.shapes import (
 
 SeverityName = Literal["info", "low", "medium", "high", "critical"]
 Before = Annotated[int | None, Query(ge=0, le=2**53, description="Milliseconds since 1970 UTC; rows before it.")]
+After = Annotated[
+    str | None,
+    Query(min_length=1, max_length=64, description="Of the last millisecond before `before`, rows after this id."),
+]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Short = Annotated[str | None, Query(min_length=1, max_length=128)]
 
@@ -55,11 +59,11 @@ _ACT: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _next(path: str, before: int | None, **filters: object) -> str | None:
-    if before is None:
+def _next(path: str, following: Following | None, **filters: object) -> str | None:
+    if following is None:
         return None
-    given = {name: str(value) for name, value in filters.items() if value is not None}
-    return f"{path}?{urlencode({**given, 'before': str(before)})}"
+    given = {name: str(value) for name, value in {**filters, **following._asdict()}.items() if value is not None}
+    return f"{path}?{urlencode(given)}"
 
 
 def router(deps: Dependencies, reads: Reads, finder: Finder, actions: Actions) -> APIRouter:
@@ -84,10 +88,13 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
         rule: Short = None,
         region: Short = None,
         before: Before = None,
+        after: After = None,
         limit: Limit = 50,
     ) -> AlertPage:
-        found = await reads(archive.alerts, before=before, severity=severity, rule=rule, region=region, limit=limit + 1)
-        page, following = page_of(found, limit, lambda alert: alert.raised_at)
+        found = await reads(
+            archive.alerts, before=before, after=after, severity=severity, rule=rule, region=region, limit=limit + 1
+        )
+        page, following = page_of(found, limit, lambda alert: alert.raised_at, lambda alert: alert.id)
         link = _next("/v1/alerts", following, severity=severity, rule=rule, region=region, limit=limit)
         return AlertPage(items=[alert_view(alert) for alert in page], next=link)
 
@@ -101,12 +108,19 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
         department: Short = None,
         overdue: bool | None = None,
         before: Before = None,
+        after: After = None,
         limit: Limit = 50,
     ) -> CasePage:
         found = await reads(
-            archive.cases, state=state, department=department, overdue=overdue, before=before, limit=limit + 1
+            archive.cases,
+            state=state,
+            department=department,
+            overdue=overdue,
+            before=before,
+            after=after,
+            limit=limit + 1,
         )
-        page, following = page_of(found, limit, lambda pair: pair[0].opened_at)
+        page, following = page_of(found, limit, lambda pair: pair[0].opened_at, lambda pair: pair[0].id)
         late = None if overdue is None else str(overdue).lower()
         link = _next("/v1/cases", following, state=state, department=department, overdue=late, limit=limit)
         return CasePage(items=[case_view(case, tasks) for case, tasks in page], next=link)

@@ -16,7 +16,7 @@ from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies, RuleInfo
 from dashboards.finding import Finder
 from dashboards.overview import OverviewSource
-from dashboards.paging import page_of
+from dashboards.paging import Following, page_of
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
 from dashboards.rendering import Renderer
@@ -57,11 +57,16 @@ async def fields_of(request: Request) -> dict[str, str]:
         raise ProblemError(422, "form", "the form cannot be read") from None
 
 
-def _older(request: Request, before: int | None) -> str | None:
-    if before is None:
+def _after(request: Request) -> str | None:
+    return request.query_params.get("after", "")[:64] or None
+
+
+def _older(request: Request, following: Following | None) -> str | None:
+    if following is None:
         return None
-    kept = {name: value for name, value in request.query_params.items() if name not in ("before", "lang")}
-    return urlencode({**kept, "before": str(before)})
+    kept = {name: value for name, value in request.query_params.items() if name not in ("before", "after", "lang")}
+    told = {name: str(value) for name, value in following._asdict().items() if value is not None}
+    return urlencode({**kept, **told})
 
 
 def _by_day(events: list[EventSummary], days: int = 60) -> list[tuple[str, int]]:
@@ -143,9 +148,9 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
             "rule": given(request, "rule"),
             "region": given(request, "region"),
         }
-        before = _before(request)
-        found = await reads(archive.alerts, before=before, limit=limit + 1, **filters)
-        page, following = page_of(found, limit, lambda alert: alert.raised_at)
+        before, after = _before(request), _after(request)
+        found = await reads(archive.alerts, before=before, after=after, limit=limit + 1, **filters)
+        page, following = page_of(found, limit, lambda alert: alert.raised_at, lambda alert: alert.id)
         rules = sorted({rule.id for rule in pages.deps.rules_info().rules} | {alert.rule for alert in page})
         return pages.show(
             request,
@@ -162,11 +167,17 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         state = _one_of(request, "state", _STATES["cases"])
         department = given(request, "department")
         overdue = True if request.query_params.get("overdue") == "true" else None
-        before = _before(request)
+        before, after = _before(request), _after(request)
         found = await reads(
-            archive.cases, state=state, department=department, overdue=overdue, before=before, limit=limit + 1
+            archive.cases,
+            state=state,
+            department=department,
+            overdue=overdue,
+            before=before,
+            after=after,
+            limit=limit + 1,
         )
-        page, following = page_of(found, limit, lambda pair: pair[0].opened_at)
+        page, following = page_of(found, limit, lambda pair: pair[0].opened_at, lambda pair: pair[0].id)
         return pages.show(
             request,
             "cases.html",

@@ -56,6 +56,7 @@ class Renderer:
             polyline=wording.polyline,
             bars=wording.bars,
             answer=wording.answer,
+            bounds=wording.bounds,
         )
         self._env.filters.update(
             full=wording.full_time,

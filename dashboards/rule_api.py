@@ -15,9 +15,11 @@ from dashboards.rule_shapes import (
     BacktestView,
     ExplanationView,
     RuleHistoryView,
+    WarmReportView,
     explanation_view,
     history_view,
     report_view,
+    warm_view,
 )
 from dashboards.shapes import Problem
 from jianguan.domain.hindsight import BacktestRequest
@@ -46,6 +48,11 @@ def router(deps: Dependencies, reads: Reads, backtests: Backtests) -> APIRouter:
         """Every part of the condition with its value, the window, the distance to each threshold. Values that are
         personal are hidden."""
         return explanation_view(await asked(reads(tools.explain, rule, event, version)))
+
+    @routes.get("/rules/{rule}/warm", responses=_404, summary="With what a rule would begin if it were new now")
+    async def warm(rule: str) -> WarmReportView:
+        """Events, facts and groups that history has for its windows, and the fullest groups. Changes nothing."""
+        return warm_view(await asked(reads(tools.warm, rule)))
 
     @routes.get("/rules/{rule}/versions", responses=_404, summary="Every version of a rule that ever ran")
     async def versions(rule: str) -> RuleHistoryView:

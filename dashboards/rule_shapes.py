@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dashboards.shapes import Moment
 from jianguan.domain.explanation import VERDICTS, Explanation
-from jianguan.domain.hindsight import BacktestReport
+from jianguan.domain.hindsight import BacktestReport, WarmReport
 from jianguan.ports import RuleHistory
 
 
@@ -133,6 +133,26 @@ class BacktestReportView(_View):
     complete: bool
 
 
+class FilledView(_View):
+    """One group whose windows history fills; no key where that is personal."""
+
+    key: str | None
+    facts: int
+    newest: Moment
+
+
+class WarmReportView(_View):
+    """With what the windows of a rule would begin if it were new now."""
+
+    rule: LabelView
+    now: Moment
+    since: Moment
+    events: int
+    facts: int
+    groups: int
+    fullest: list[FilledView]
+
+
 class BacktestView(_View):
     """A backtest and how far it is."""
 
@@ -200,6 +220,11 @@ def explanation_view(found: Explanation) -> ExplanationView:
 def report_view(found: BacktestReport) -> BacktestReportView:
     """A finished backtest."""
     return BacktestReportView.model_validate(found)
+
+
+def warm_view(found: WarmReport) -> WarmReportView:
+    """What history has for a rule's windows."""
+    return WarmReportView.model_validate(found)
 
 
 def history_view(found: RuleHistory) -> RuleHistoryView:

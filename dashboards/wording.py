@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Final
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from jianguan.domain.trace import Step
 SHANGHAI: Final = timezone(timedelta(hours=8), "UTC+8")
 _UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000))
 _CAUSES: Final = {what: rank for rank, what in enumerate(("accepted", "raised", "opened", "joined", "assigned"))}
+_BOUNDS: Final = (("", "≥"), (".at_most", "≤"), (".below", "<"), (".above", ">"))
 _HREF: Final = {"event": "/events/", "alert": "/alerts/", "case": "/cases/"}
 
 
@@ -104,6 +105,11 @@ def money(fen: int | None) -> str:
 def number(value: float) -> str:
     """A count with thousands separators, without a trailing .0."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def bounds(thresholds: Mapping[str, float], name: str) -> list[tuple[str, float]]:
+    """(sign, bound) of what an alert's value was compared with; see `jianguan.domain.alert.Alert.thresholds`."""
+    return [(sign, thresholds[name + end]) for end, sign in _BOUNDS if name + end in thresholds]
 
 
 def in_language(text: str, language: Language) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, get_args, get_type_hints
 
+import numpy as np
 import pyarrow as pa
 
 from jianguan.domain.alert import Alert
+from jianguan.domain.by_field import Constant, Taken
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event, Personal
 from jianguan.domain.fact import Fact
+from jianguan.domain.ids import WIDTH, Ids
 from jianguan.domain.trace import TABLES, Quarantined, Records, Step
 from jianguan.errors import InputError
 
@@ -71,6 +74,12 @@ class Columns:
         return cls({name: table_of(name, rows) for name in TABLES if (rows := getattr(records, name))})
 
     @classmethod
+    def of_fields(cls, fields: Mapping[str, Sequence[Sequence[Any]]]) -> Columns:
+        """The rows of some tables, field by field. InputError when a value does not fit its column."""
+        made: dict[int, Any] = {}
+        return cls({name: table_of_fields(name, each, made) for name, each in fields.items() if each and len(each[0])})
+
+    @classmethod
     def joined(cls, parts: Iterable[Columns]) -> Columns:
         """All rows of `parts`, in their order."""
         found: dict[str, list[Any]] = {}
@@ -103,14 +112,30 @@ def _slice(table: Any, part: int, parts: int) -> Any:
 
 
 def table_of(name: str, rows: Sequence[Any]) -> Any:
-    """The rows of one table as a pyarrow.Table. InputError when a value does not fit its column."""
+    """The rows of one table, at least one, as a pyarrow.Table. InputError when a value does not fit its column."""
+    return table_of_fields(name, list(zip(*rows, strict=True)))
+
+
+def table_of_fields(name: str, fields: Sequence[Sequence[Any]], made: dict[int, Any] | None = None) -> Any:
+    """The rows of one table, of which `fields` has each field's values, as a pyarrow.Table.
+
+    `made` has columns by the identity of their values, which are alive as long: one that others are taken from is made
+    once.
+    """
     schema = SCHEMAS[name]
-    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
-    if name == "events":
-        del columns[_TEXT]
-    return pa.Table.from_arrays(
-        [_array(name, field, values) for field, values in zip(schema, columns, strict=True)], schema=schema
-    )
+    columns = [*fields[:_TEXT], *fields[_TEXT + 1 :]] if name == "events" else fields
+    made = {} if made is None else made
+    arrays = []
+    for field, values in zip(schema, columns, strict=True):
+        if isinstance(values, Taken):
+            source = made.get(id(values.values))
+            if source is None:
+                source = made[id(values.values)] = _array(name, field, values.values)
+            arrays.append(source.take(pa.array(values.places, pa.int32())))
+        else:
+            arrays.append(_array(name, field, values))
+            made[id(values)] = arrays[-1]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def rows_of(name: str, table: Any) -> list[Any]:
@@ -130,6 +155,14 @@ def values_of(column: Any) -> list[Any]:
 
 
 def _array(table: str, field: Any, values: Sequence[Any]) -> Any:
+    if isinstance(values, Ids):
+        return _ids(values)
+    if isinstance(values, Constant):
+        if values.value is None:
+            return pa.nulls(values.size, field.type)
+        if not isinstance(values.value, tuple | dict):
+            return pa.repeat(pa.scalar(values.value, field.type), values.size)
+        values = list(values)
     if pa.types.is_map(field.type):
         values = [list(each.items()) for each in values]
     try:
@@ -139,6 +172,17 @@ def _array(table: str, field: Any, values: Sequence[Any]) -> Any:
         return pa.array([encodable(each) for each in values], field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as fault:
         raise InputError("bad-value", f"{table}.{field.name} has a value that its column cannot hold") from fault
+
+
+def _ids(values: Ids) -> Any:
+    """The texts of ids, without making them one by one."""
+    count, head = len(values), f"{values.prefix}-".encode()
+    digits = np.frombuffer(values.bits.hex().encode(), np.uint8).reshape(count, 2 * WIDTH)
+    texts = np.empty((count, len(head) + 2 * WIDTH), np.uint8)
+    texts[:, : len(head)] = np.frombuffer(head, np.uint8)
+    texts[:, len(head) :] = digits
+    ends = np.arange(0, texts.size + 1, texts.shape[1], dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(texts))
 
 
 def encodable(value: Any) -> Any:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
+
+DELIVERY_OUTCOMES: Final = ("delivered", "retry", "gone", "refused")
+RELOAD_RESULTS: Final = ("done", "failed")
+RESTART_REASONS: Final = ("death", "stuck", "memory")
 
 
 class Metrics:
@@ -43,13 +49,24 @@ class Metrics:
             "jianguan_rules_seconds", "Time spent on conditions and windows.", ["part"], registry=registry
         )
         self.rule_time = Counter(
-            "jianguan_rule_seconds", "Time spent on rules over whole facts, by rule.", ["rule"], registry=registry
+            "jianguan_rule_seconds", "Time spent on the windows of a rule.", ["rule"], registry=registry
+        )
+        self.condition_micros = Gauge(
+            "jianguan_rule_condition_micros",
+            "Microseconds that a rule's condition takes alone for an event, sampled.",
+            ["rule"],
+            registry=registry,
         )
         self.over_budget = Counter(
             "jianguan_rule_over_budget", "Minutes in which a rule took more than it may.", ["rule"], registry=registry
         )
         self.windows = Gauge("jianguan_windows", "Live windows (rule and key).", registry=registry)
         self.open_cases = Gauge("jianguan_open_cases", "Open cases held by this worker.", registry=registry)
+        self.overdue_tasks = Gauge(
+            "jianguan_overdue_tasks",
+            "Tasks past their deadline and not closed, held by this worker.",
+            registry=registry,
+        )
         self.alert_latency = Histogram(
             "jianguan_alert_latency_seconds",
             "From the receipt of an event to the first answer of a webhook receiver to its alert.",
@@ -58,6 +75,9 @@ class Metrics:
         )
         self.deliveries = Counter(
             "jianguan_deliveries", "Delivery attempts by outcome.", ["outcome"], registry=registry
+        )
+        self.dead_deliveries = Counter(
+            "jianguan_dead_deliveries", "Deliveries given up: a receiver has not got them.", registry=registry
         )
         self.delivery_seconds = Histogram(
             "jianguan_delivery_seconds", "Duration of one delivery attempt.", buckets=_SHORT, registry=registry
@@ -75,3 +95,10 @@ class Metrics:
             "jianguan_broker_restarts", "Restarts of the embedded broker by reason.", ["reason"], registry=registry
         )
         self.journal_bytes = Gauge("jianguan_journal_bytes", "Size of the embedded journal.", registry=registry)
+        # A series that begins with 1 has no increase: those that alert rules ask for are there from the start.
+        for outcome in DELIVERY_OUTCOMES:
+            self.deliveries.labels(outcome)
+        for result in RELOAD_RESULTS:
+            self.rule_reloads.labels(result)
+        for reason in RESTART_REASONS:
+            self.broker_restarts.labels(reason)

@@ -17,7 +17,7 @@ from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
 from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Filter
-from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel
+from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel, WarmReport
 from jianguan.domain.trace import Quarantined, Records, Step
 from jianguan.domain.versions import Approval, RuleVersion
 
@@ -104,12 +104,13 @@ class Archive(Protocol):
         self,
         *,
         before: int | None = None,
+        after: str | None = None,
         severity: str | None = None,
         rule: str | None = None,
         region: str | None = None,
         limit: int = 50,
     ) -> list[Alert]:
-        """Newest first, raised before `before` (ms)."""
+        """Newest first, then by id, raised before `before` (ms); of the last of those ms, with ids after `after`."""
 
     def cases(
         self,
@@ -118,9 +119,10 @@ class Archive(Protocol):
         department: str | None = None,
         overdue: bool | None = None,
         before: int | None = None,
+        after: str | None = None,
         limit: int = 50,
     ) -> list[tuple[Case, list[Task]]]:
-        """Newest first, opened before `before` (ms), with their tasks."""
+        """Newest first, then by id, opened before `before` (ms), and `after` as for alerts, with their tasks."""
 
     def cases_of(self, ids: Sequence[str]) -> dict[str, Case]:
         """Those cases of `ids` that are known, by id."""
@@ -224,6 +226,9 @@ class RuleTools(Protocol):
 
     def check(self, request: BacktestRequest) -> RuleLabel:
         """The rule that a request asks about; the errors of `backtest` without its work."""
+
+    def warm(self, rule: str) -> WarmReport:
+        """With what the windows of a rule would begin if it were new now. Changes nothing."""
 
     def history(self, rule: str) -> RuleHistory:
         """Every version of a rule that ever ran here."""

@@ -3,22 +3,29 @@
 Pure: the events are handed in, a run at a time, and the answer is asked for at the end. Memory is bounded by the rule's
 own limits and by MOST_ALERTS. It must not know where events are stored.
 
+*Rules on rules.* Those whose alerts a rule looks at, or is silenced by, run beside it over the same events, as they are
+now; what they raise is not told.
+
 *Load.* Nobody works on the cases of a backtest. A case is taken to be closed when its statutory clock runs out, or
 after 30 days where it has none; an alert of the same case key opens another one afterwards, with its tasks.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.casework import Deadline
 from jianguan.domain.event import Event
+from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Filter, some_of
 from jianguan.domain.hindsight import BacktestReport, Bucket, Load, Raised, RuleLabel
+from jianguan.domain.ids import kind_of
+from jianguan.errors import InputError
+from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
 from rules.explain import PERSONAL
 from rules.facts import Matcher
@@ -42,17 +49,34 @@ _FORGET: Final = 20_000  # keys looked at after each run
 class Backtest:
     """One rule over one time, and another one beside it if it is to be compared."""
 
-    def __init__(self, candidate: Rule, against: Rule | None, reference: Reference, since: int, until: int) -> None:
+    def __init__(
+        self,
+        candidate: Rule,
+        against: Rule | None,
+        reference: Reference,
+        since: int,
+        until: int,
+        others: Iterable[Rule] = (),
+    ) -> None:
+        """`others` are the rules that run: those among them that the two listen to are needed. InputError when one is
+        not there, or listens to them in the end."""
         self.since = since
         self.until = until
+        known = {rule.id: rule for rule in others}
         rules = [candidate, *([against] if against is not None else [])]
-        self.filter: Filter = some_of([filter_of_rule(rule, reference) for rule in rules])
-        self.fields: frozenset[str] = frozenset().union(*(fields_of_rule(rule) for rule in rules))
+        heard = [heard_by(rule, known) for rule in rules]
+        every = [*rules, *(rule for each in heard for rule in each)]
+        self.filter: Filter = some_of([filter_of_rule(rule, reference) for rule in every])
+        self.fields: frozenset[str] = frozenset().union(*(fields_of_rule(rule) for rule in every))
+        self.own_fields: frozenset[str] = frozenset().union(*(fields_of_rule(rule) for rule in rules))
         # What the windows and episodes at the beginning reach back to.
-        self.from_: int = since - max(rule.retention + rule.episodes.size for rule in rules)
+        self.from_: int = since - max(_reach(rule, known) for rule in rules)
         deadline = deadlines(reference)
-        self._candidate = _Trial(candidate, reference, deadline, since, until)
-        self._against = None if against is None else _Trial(against, reference, deadline, since, until)
+        trials = [
+            _Trial(rule, beside, reference, deadline, since, until) for rule, beside in zip(rules, heard, strict=True)
+        ]
+        self._candidate = trials[0]
+        self._against = trials[1] if against is not None else None
         self._events = 0
 
     @property
@@ -127,12 +151,15 @@ class Backtest:
 
 
 class _Trial:
-    """One rule, with windows of its own."""
+    """One rule, with windows of its own, and those that it listens to."""
 
-    def __init__(self, rule: Rule, reference: Reference, deadline: Deadline, since: int, until: int) -> None:
+    def __init__(
+        self, rule: Rule, heard: Iterable[Rule], reference: Reference, deadline: Deadline, since: int, until: int
+    ) -> None:
         self.rule = replace(rule, status="active")
-        ruleset = RuleSet([self.rule])
+        ruleset = RuleSet([self.rule, *heard])
         self._matcher = Matcher(ruleset, reference)
+        self._alerts = AlertMatcher(ruleset, reference)
         self._engine = Engine(ruleset)
         self._deadline = deadline
         self._since, self._until = since, until
@@ -146,16 +173,7 @@ class _Trial:
         """Judge events, in order of arrival."""
         for event in events:
             self.elapse(event.received_at)
-            for fact in self._matcher.facts(event):
-                decision = self._engine.add(fact, fact.received_at)
-                if decision.duplicate:
-                    continue  # the store may tell an event twice
-                inside = self._since <= fact.time < self._until
-                self.facts += inside
-                self.late += inside and decision.late
-                self.limited += inside and decision.limited
-                for alert in decision.alerts:
-                    self._raised(alert)
+            self._take(self._matcher.facts(event))
         if len(self._engine) > _MANY_KEYS:
             self._engine.forget(_FORGET)
 
@@ -164,6 +182,24 @@ class _Trial:
         while (due := self._engine.due()) is not None and (now_ms is None or due <= now_ms):
             for alert in self._engine.elapse(due):
                 self._raised(alert)
+                self._take(self._alerts.facts(alert))
+
+    def _take(self, facts: Iterable[Fact]) -> None:
+        """Judge facts, and those that follow from the alerts that they bring about."""
+        waiting = deque(facts)
+        while waiting:
+            fact = waiting.popleft()
+            decision = self._engine.add(fact, fact.received_at)
+            if decision.duplicate:
+                continue  # the store may tell an event twice
+            if fact.rule == self.rule.id and (self.rule.weights or kind_of(fact.event) != "alert"):
+                inside = self._since <= fact.time < self._until
+                self.facts += inside
+                self.late += inside and decision.late
+                self.limited += inside and decision.limited
+            for alert in decision.alerts:
+                self._raised(alert)
+                waiting.extend(self._alerts.facts(alert))
 
     def listed(self, others: dict[str, Raised]) -> tuple[Raised, ...]:
         """The first alerts that `others` lack."""
@@ -171,7 +207,7 @@ class _Trial:
         return tuple(sorted(alone, key=lambda raised: (raised.time, raised.key or ""))[:MOST_LISTED])
 
     def _raised(self, alert: Alert) -> None:
-        if not self._since <= alert.time < self._until or len(self.alerts) >= MOST_ALERTS:
+        if alert.rule != self.rule.id or not self._since <= alert.time < self._until or len(self.alerts) >= MOST_ALERTS:
             return
         personal = PERSONAL.intersection(self.rule.groups)
         self.groups.add(alert.key)
@@ -187,6 +223,31 @@ class _Trial:
         due = self._deadline(alert.clock, alert.time)[0] if alert.clock is not None else None
         self._open[alert.case_key] = alert.time + _CASE_LASTS if due is None else due
         self.tasks.update((alert.lead, *alert.joint))
+
+
+def heard_by(rule: Rule, known: Mapping[str, Rule]) -> list[Rule]:
+    """The rules whose alerts decide about those of `rule`, directly or through others. InputError when one is not
+    `known`, or when `rule` is one of them."""
+    found: dict[str, Rule] = {}
+    waiting = sorted(rule.listens_to)
+    while waiting:
+        name = waiting.pop()
+        if name == rule.id:
+            raise InputError(
+                "rule-circle", f"alerts would go round in a circle: {rule.id} listens to itself in the end"
+            )
+        if name not in found:
+            if name not in known:
+                raise InputError("unknown-rule", f"the rule {rule.id} listens to {name}, and there is no such rule")
+            found[name] = known[name]
+            waiting.extend(sorted(known[name].listens_to))
+    return list(found.values())
+
+
+def _reach(rule: Rule, known: Mapping[str, Rule]) -> int:
+    """How far (ms) before an alert of a rule an event may lie that it depends on."""
+    further = max((_reach(known[name], known) for name in rule.listens_to), default=0)
+    return rule.retention + rule.episodes.size + further
 
 
 def _label(rule: Rule) -> RuleLabel:

@@ -34,7 +34,7 @@ class RuleStats:
     late: int  # since the engine was made or the rule came
     limited: int
     duplicates: int
-    seconds: float = 0.0  # spent on it, of rules that are judged over whole facts, if a timer was given
+    seconds: float = 0.0  # spent on it, if a timer was given
 
 
 class Cost(NamedTuple):

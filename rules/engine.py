@@ -3,7 +3,7 @@
 Here are the rules that count, tell apart or add up over sliding and tumbling windows. All others are judged over whole
 facts, in `judged.py`; those among them that more facts could prove wrong are settled by the clock: `elapse`.
 
-State is kept for each (rule, group key): its facts, ordered by (event time, fact id), and the episodes alerted.
+State is kept for each (rule, group key): its facts, ordered by (event time, event), and the episodes alerted.
 
 *Window.* At a fact f, sliding: the facts g with f.time - size < g.time <= f.time. Tumbling: the facts of the
 period that holds f, up to and including f.time; periods are [start, start + size).
@@ -36,14 +36,15 @@ holds; `received_at` is when the fact that brought it about was received.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Protocol
+from functools import partial
+from itertools import islice, repeat
+from typing import Final, Protocol
 
 from jianguan.domain.alert import MAX_EVENTS, Alert
-from jianguan.domain.fact import Fact
-from jianguan.domain.ids import alert_id
+from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.domain.ids import WIDTH, alert_id, packed
 from rules.alerts import Found, alert_of
 from rules.decisions import LATE, NOTHING, UNKNOWN, Cost, Decision, RuleStats
 from rules.judged import Judged, Timer
@@ -71,6 +72,15 @@ class Look:
     newest: int  # time of the key's newest fact
 
 
+_AT_ONCE: Final = 10_000  # facts
+
+# What becomes of a fact that is put into its window; nothing at all is 0.
+_LOOK: Final = 1  # a trigger may hold because of it
+_LIMITED: Final = 2
+_AGAIN: Final = 4
+_TOO_LATE: Final = 8
+
+
 @dataclass(slots=True)
 class _State:
     """What is known of one rule."""
@@ -82,13 +92,80 @@ class _State:
     late: int = 0
     limited: int = 0
     duplicates: int = 0
+    seconds: float = 0.0  # spent on runs of its facts
+    told: float = 0.0  # of them
+    taken: int = 0  # facts since `costs` was asked
+
+    def cost(self) -> Cost:
+        """The time and the facts since this was asked last."""
+        found = Cost(self.rule.id, self.seconds - self.told, self.taken, self.rule.micros_per_fact)
+        self.told, self.taken = self.seconds, 0
+        return found
+
+    def window(self, key: str) -> Window:
+        """The window of a key, made when there is none."""
+        window = self.windows.get(key)
+        if window is None:
+            window = self.windows[key] = Window(self.rule)
+        return window
+
+    def put(
+        self, window: Window, time: int, event: bytes, member: str | None, number: float | None, folding: bool = False
+    ) -> int:
+        """Put a fact into a window, and forget what the window needs no more; what became of it. `folding`: a fact
+        that is older than facts are kept is left out, and none is too late."""
+        rule, times = self.rule, window.times
+        window.touched = True
+        if not times or time > times[-1]:
+            window.append(time, event, member, number)
+            newest = time
+        else:
+            index, there = window.find(time, event)
+            if there:
+                if folding:
+                    return 0
+                self.duplicates += 1
+                return _AGAIN | _LOOK
+            newest = times[-1]
+            if time < newest - rule.size - rule.lateness if not folding else time <= newest - rule.retention:
+                self.late += not folding
+                return 0 if folding else _TOO_LATE
+            window.insert(index, time, event, member, number)
+        self.facts += 1
+        if self.newest is None or newest > self.newest:
+            self.newest = newest
+        size = len(times)
+        limited = False
+        if size > rule.facts_per_key or times[0] <= newest - rule.retention:
+            limited = self._trim(window, newest)
+            if limited and time < times[0]:
+                return _LIMITED
+            size = len(times)
+        if size < rule.least or (
+            # The usual case, decided without further ado: the newest fact, and too few in its window.
+            time == newest and rule.periods is None and size - bisect_right(times, time - rule.size) < rule.least
+        ):
+            return _LIMITED if limited else 0
+        return _LIMITED | _LOOK if limited else _LOOK
+
+    def _trim(self, window: Window, newest: int) -> bool:
+        """Forget facts that are older than facts are kept, and the oldest of too many; whether there were too many."""
+        rule, times = self.rule, window.times
+        old = bisect_left(times, newest - rule.retention + 1)
+        excess = len(times) - old - rule.facts_per_key
+        window.drop_oldest(old + max(0, excess))
+        self.facts -= old + max(0, excess)
+        if excess <= 0:
+            return False
+        self.limited += 1
+        return True
 
 
 class Engine:
     """Windows of all rules of a rule set. Not thread-safe: one owner."""
 
     def __init__(self, ruleset: RunningRules, timer: Timer | None = None) -> None:
-        """`timer` tells seconds, for the time that each rule takes which is judged over whole facts."""
+        """`timer` tells seconds, for the time that each rule takes."""
         self._timer = timer
         self._states = {rule.id: _State(rule, {}) for rule in ruleset.running if rule.judging is None}
         self._judged = {rule.id: Judged(rule, timer) for rule in ruleset.running if rule.judging is not None}
@@ -100,22 +177,43 @@ class Engine:
         if state is None or state.rule.version != fact.version:
             judged = self._judged.get(fact.rule)
             return UNKNOWN if judged is None or judged.rule.version != fact.version else judged.add(fact, now_ms)
-        rule = state.rule
-        window = state.windows.get(fact.key)
-        if window is None:
-            window = state.windows[fact.key] = Window(rule)
-        window.touched = True
-        times = window.times
-        if not times or fact.time > times[-1]:
-            return self._insert(state, window, len(times), fact, now_ms)
-        index, duplicate = window.find(fact)
-        if duplicate:
-            state.duplicates += 1
-            return Decision(self._check(rule, window, fact, now_ms, again=True), duplicate=True)
-        if fact.time < times[-1] - rule.size - rule.lateness:
-            state.late += 1
-            return LATE
-        return self._insert(state, window, index, fact, now_ms)
+        window = state.window(fact.key)
+        outcome = state.put(window, fact.time, packed((fact.event,)), fact.member, fact.number)
+        return self._decided(outcome, state, window, fact.time, partial(_same, fact), now_ms) if outcome else NOTHING
+
+    def add_run(self, facts: FactRun, now_ms: int) -> list[tuple[int, Decision]]:
+        """`add` for each of `facts`, in their order: the place and the decision of those that led to anything."""
+        state = self._states.get(facts.rule)
+        if state is None or state.rule.version != facts.version:
+            judged = self._judged.get(facts.rule)
+            if judged is None or judged.rule.version != facts.version:
+                return [(place, UNKNOWN) for place in range(len(facts))]
+            return judged.add_run(facts, now_ms)
+        if self._timer is None:
+            return self._added(state, facts, now_ms)
+        started = self._timer()
+        found = self._added(state, facts, now_ms)
+        state.seconds += self._timer() - started
+        state.taken += len(facts)
+        return found
+
+    def _added(self, state: _State, facts: FactRun, now_ms: int) -> list[tuple[int, Decision]]:
+        found: list[tuple[int, Decision]] = []
+        windows, put, rule, events = state.windows, state.put, state.rule, facts.events
+        members, numbers = facts.members or repeat(None), facts.numbers or repeat(None)
+        at = 0
+        for key, time, member, number in zip(facts.keys, facts.times, members, numbers):  # noqa: B905 - some are endless
+            window = windows.get(key)
+            if window is None:
+                window = windows[key] = Window(rule)
+            outcome = put(window, time, events[at : at + WIDTH], member, number)
+            at += WIDTH
+            if outcome:
+                place = at // WIDTH - 1
+                decision = self._decided(outcome, state, window, time, partial(facts.row, place), now_ms)
+                if decision is not NOTHING:
+                    found.append((place, decision))
+        return found
 
     def fold(self, facts: Iterable[Fact]) -> None:
         """Take facts in, in any order, as `add` would, and emit nothing.
@@ -123,21 +221,27 @@ class Engine:
         A restart folds what the store has and then replays what was not committed. Lateness is not judged here, as
         the order of arrival is not known: facts beyond the retention are left out, all others are added.
         """
-        for fact in facts:
-            state = self._states.get(fact.rule)
-            if state is None or state.rule.version != fact.version:
-                judged = self._judged.get(fact.rule)
-                if judged is not None and judged.rule.version == fact.version:
-                    judged.fold(fact)
-                continue
-            window = state.windows.get(fact.key)
-            if window is None:
-                window = state.windows[fact.key] = Window(state.rule)
-            window.touched = True
-            index, duplicate = window.find(fact)
-            if duplicate or (window.times and fact.time <= window.times[-1] - state.rule.retention):
-                continue
-            self._insert(state, window, index, fact, 0)
+        some = iter(facts)
+        while part := list(islice(some, _AT_ONCE)):
+            for run in runs_of(part):
+                self.fold_run(run)
+
+    def fold_run(self, facts: FactRun) -> None:
+        """`fold` for facts of one rule."""
+        state = self._states.get(facts.rule)
+        if state is None or state.rule.version != facts.version:
+            judged = self._judged.get(facts.rule)
+            if judged is not None and judged.rule.version == facts.version:
+                judged.fold(facts)
+            return
+        events, rule = facts.events, state.rule
+        members, numbers = facts.members or repeat(None), facts.numbers or repeat(None)
+        at = 0
+        for key, time, member, number in zip(facts.keys, facts.times, members, numbers):  # noqa: B905 - some are endless
+            window = state.window(key)
+            if state.put(window, time, events[at : at + WIDTH], member, number, folding=True) & _LOOK:
+                self._check(rule, window, time, partial(facts.row, at // WIDTH), 0, again=False)
+            at += WIDTH
 
     def elapse(self, now_ms: int, budget: int = 5_000) -> tuple[Alert, ...]:
         """Decide what the clock settles by `now_ms`, of up to `budget` keys, the longest due first: nothing that
@@ -155,9 +259,10 @@ class Engine:
         return [(name, key) for name, judged in self._judged.items() for key in sorted(judged.full())]
 
     def costs(self) -> list[Cost]:
-        """What the rules that are judged over whole facts have taken since this was asked last. The others take a step
-        or two for each fact, whatever they count."""
-        return [judged.cost() for judged in self._judged.values()]
+        """What each rule has taken since this was asked last: of those that decide by a few bytes a fact, such as got
+        facts, run by run."""
+        counting = [state.cost() for state in self._states.values() if state.taken]
+        return [*counting, *(judged.cost() for judged in self._judged.values())]
 
     def warm(self, rules: Iterable[str], now_ms: int) -> None:
         """Decide what the clock has settled by `now_ms` for rules whose facts have just been folded in, and tell
@@ -262,53 +367,30 @@ class Engine:
                 late=state.late,
                 limited=state.limited,
                 duplicates=state.duplicates,
+                seconds=state.seconds,
             )
             for identifier, state in self._states.items()
         } | {identifier: judged.stats() for identifier, judged in self._judged.items()}
 
-    def _insert(self, state: _State, window: Window, index: int, fact: Fact, now_ms: int) -> Decision:
-        rule = state.rule
-        times = window.times
-        if index == len(times):
-            window.append(fact)
-        else:
-            window.insert(index, fact)
-        state.facts += 1
-        newest = times[-1]
-        if state.newest is None or newest > state.newest:
-            state.newest = newest
-        size = len(times)
-        if size < rule.least and size <= rule.facts_per_key and times[0] > newest - rule.retention:
-            return NOTHING
-        excess = size - rule.facts_per_key
-        if times[0] <= newest - rule.retention:
-            old = bisect_left(times, newest - rule.retention + 1)
-            window.drop_oldest(old)
-            state.facts -= old
-            excess -= old
-        limited = excess > 0
-        if limited:
-            window.drop_oldest(excess)
-            state.facts -= excess
-            state.limited += 1
-            if fact.time < times[0]:
-                return Decision(limited=True)
-        alerts = self._check(rule, window, fact, now_ms, again=False)
-        return Decision(alerts, limited=limited) if alerts or limited else NOTHING
+    def _decided(
+        self, outcome: int, state: _State, window: Window, time: int, bringer: Callable[[], Fact], now_ms: int
+    ) -> Decision:
+        """What follows from what became of a fact at `time`."""
+        if outcome & _TOO_LATE:
+            return LATE
+        again, limited = bool(outcome & _AGAIN), bool(outcome & _LIMITED)
+        alerts = self._check(state.rule, window, time, bringer, now_ms, again) if outcome & _LOOK else ()
+        return Decision(alerts, limited=limited, duplicate=again) if alerts or limited or again else NOTHING
 
-    def _check(self, rule: Rule, window: Window, fact: Fact, now_ms: int, again: bool) -> tuple[Alert, ...]:
-        """Alerts of the episodes that the fact can have changed; `again`: also of those that have one."""
+    def _check(
+        self, rule: Rule, window: Window, time: int, bringer: Callable[[], Fact], now_ms: int, again: bool
+    ) -> tuple[Alert, ...]:
+        """Alerts of the episodes that a fact at `time` can have changed; `again`: also of those that have one."""
         times = window.times
         size = len(times)
         if size < rule.least:
             return ()
-        time = fact.time
         index = size - 1 if time == times[-1] else bisect_left(times, time)
-        if index == size - 1 and rule.periods is None:
-            # The usual case, decided without further ado: the newest fact, and too few in its window.
-            inside = size - bisect_right(times, time - rule.size)
-            if inside < rule.least:
-                return ()
         end_time = time + rule.size if rule.periods is None else rule.periods.start(time) + rule.size
         end = size if times[-1] < end_time else bisect_left(times, end_time, index)
         sweep = Sweep.of(rule, window)
@@ -321,7 +403,7 @@ class Engine:
                 index = bisect_left(times, episode + rule.episodes.size, index, end)
             elif sweep.holds(time):
                 found = (*found, episode)
-                alerts.append(_alert(rule, window, fact, time, episode, sweep, now_ms))
+                alerts.append(_alert(rule, window, bringer(), time, episode, sweep, now_ms))
             else:
                 index = sweep.high
         if alerts:
@@ -367,6 +449,10 @@ def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, swee
         event_count=sweep.high - sweep.low,
     )
     return alert_of(rule, fact.key, fact, found, rule.severity, now_ms)
+
+
+def _same(fact: Fact) -> Fact:
+    return fact
 
 
 def _window_start(rule: Rule, time: int) -> int:

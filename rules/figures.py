@@ -110,12 +110,20 @@ class View:
 
 
 def thresholds(condition: Condition) -> Mapping[str, float]:
-    """The bound of each clause, the lower one where there are two."""
-    return {
-        clause.label: float(bound)
-        for clause in clauses(condition)
-        if (bound := clause.at_most if clause.at_least is None else clause.at_least) is not None
-    }
+    """The bounds of each clause: `avg` is one that the figure must reach, `avg.at_most` one that it must not pass. Of a
+    clause that must not hold they are `avg.below` and `avg.above`, both excluded."""
+    return dict(_bounds(condition, False))
+
+
+def _bounds(condition: Condition, negated: bool) -> Iterator[tuple[str, float]]:
+    if isinstance(condition, Combined):
+        for part in condition.parts:
+            yield from _bounds(part, negated is not (condition.how == "not"))
+        return
+    if condition.at_least is not None:
+        yield condition.label + (".below" if negated else ""), float(condition.at_least)
+    if condition.at_most is not None:
+        yield condition.label + (".above" if negated else ".at_most"), float(condition.at_most)
 
 
 def _count(view: View, _: Clause) -> Fraction:

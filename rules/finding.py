@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import ClassVar, Final, Literal, TypeAlias
 
 from rules.loader import Document, Place
@@ -32,12 +33,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A rule, its file, its tests if they can be read, and all rules that were loaded with it."""
+    """A rule, its file, its tests if they can be read, all rules that were loaded with it, and the day, if told."""
 
     rule: Rule
     document: Document
     tests: TestFile | None
     every: Sequence[Rule] = ()
+    today: date | None = None
 
 
 class Check:

@@ -21,9 +21,9 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 from jianguan.domain.alert import Alert
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, FactRun
 from rules.decisions import LATE, NOTHING, Cost, Decision, RuleStats
-from rules.keys import INHIBITS, Kept, KeyState, kept
+from rules.keys import INHIBITS, Kept, KeyState, kept, kept_of
 from rules.pattern_judge import PatternJudge
 from rules.rule import Rule
 from rules.window_judge import WindowJudge
@@ -76,11 +76,12 @@ class Judged:
     def add(self, fact: Fact, now_ms: int) -> Decision:
         """Take a fact in and say what follows at once."""
         self.taken += 1
+        entry = kept(fact, len(self._judging.carried))
         if self._timer is None:
-            return self._add(fact, now_ms)
+            return self._take(fact.key, entry, now_ms)
         started = self._timer()
         try:
-            return self._add(fact, now_ms)
+            return self._take(fact.key, entry, now_ms)
         finally:
             self.seconds += self._timer() - started
 
@@ -90,52 +91,67 @@ class Judged:
         self._told, self.taken = self.seconds, 0
         return found
 
-    def _add(self, fact: Fact, now_ms: int) -> Decision:
-        entry = kept(fact, len(self._judging.carried))
+    def add_run(self, facts: FactRun, now_ms: int) -> list[tuple[int, Decision]]:
+        """`add` for each of `facts`: the place and the decision of those that led to anything."""
+        self.taken += len(facts)
+        started = self._timer() if self._timer is not None else 0.0
+        try:
+            entries = kept_of(facts, len(self._judging.carried))
+            found = [self._take(key, entry, now_ms) for key, entry in zip(facts.keys, entries, strict=True)]
+        finally:
+            if self._timer is not None:
+                self.seconds += self._timer() - started
+        return [(place, decision) for place, decision in enumerate(found) if decision is not NOTHING]
+
+    def _take(self, key: str, entry: Kept, now_ms: int) -> Decision:
         settled = self._judging.settled
-        state = self.keys.get(fact.key)
+        state = self.keys.get(key)
         if entry.mask & INHIBITS:
-            self._silence(fact.key, entry)
+            self._silence(key, entry)
             return NOTHING
         if state is not None and state.place(entry)[1]:
             self._duplicates += 1
             if settled:
                 return Decision(duplicate=True)
-            return Decision(tuple(self._judge.at_once(state, fact.time, now_ms, again=True)), duplicate=True)
+            return Decision(tuple(self._judge.at_once(state, entry.time, now_ms, again=True)), duplicate=True)
         if self._is_late(entry, state):
             self._late += 1
             return LATE
         if state is None:
-            state = self.keys[fact.key] = KeyState(fact.key)
+            state = self.keys[key] = KeyState(key)
         if not self._insert(state, entry):
             return Decision(limited=True)
         limited = self._limit(state)
         if settled:
             self._schedule(state)
             return Decision(limited=True) if limited else NOTHING
-        alerts = tuple(self._judge.at_once(state, fact.time, now_ms, again=False))
+        alerts = tuple(self._judge.at_once(state, entry.time, now_ms, again=False))
         self._prune(state)
         return Decision(alerts, limited=limited) if alerts or limited else NOTHING
 
-    def fold(self, fact: Fact) -> None:
-        """Take a fact in without a word. Of a rule that decides at once, it marks what it brings about as raised."""
-        entry = kept(fact, len(self._judging.carried))
+    def fold(self, facts: FactRun) -> None:
+        """Take facts in without a word. Of a rule that decides at once, it marks what they bring about as raised."""
+        for key, entry in zip(facts.keys, kept_of(facts, len(self._judging.carried)), strict=True):
+            self._fold(key, entry)
+
+    def _fold(self, key: str, entry: Kept) -> None:
+        settled = self._judging.settled
         if entry.mask & INHIBITS:
-            self._silence(fact.key, entry)
+            self._silence(key, entry)
             return
-        state = self.keys.get(fact.key)
+        state = self.keys.get(key)
         if state is None:
-            state = self.keys[fact.key] = KeyState(fact.key)
-        if state.place(entry)[1] or (self._judging.settled and self._is_late(entry, state)):
+            state = self.keys[key] = KeyState(key)
+        if state.place(entry)[1] or (settled and self._is_late(entry, state)):
             return
-        if not self._judging.settled and state.facts and fact.time <= state.facts[-1].time - self.rule.retention:
+        if not settled and state.facts and entry.time <= state.facts[-1].time - self.rule.retention:
             return
         if self._insert(state, entry):
             self._limit(state)
-            if self._judging.settled:
+            if settled:
                 self._schedule(state)
             else:
-                self._judge.at_once(state, fact.time, 0, again=False)
+                self._judge.at_once(state, entry.time, 0, again=False)
                 self._prune(state)
 
     def elapse(self, now_ms: int, budget: int, found: list[Alert]) -> int:

@@ -4,12 +4,14 @@ decided. Memory is bounded by the rule's limits. It must not know what is decide
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from jianguan.domain.fact import Fact
+import msgspec
+
+from jianguan.domain.fact import Fact, FactRun
 from jianguan.errors import InputError
 
 Value: TypeAlias = "str | int | float | None"
@@ -41,21 +43,44 @@ class Kept(NamedTuple):
 
 def carry(mask: int, values: list[Value]) -> str:
     """What a fact carries, as text."""
-    return json.dumps([mask, *values], ensure_ascii=False, separators=(",", ":"))
+    return _encode([mask, *values]).decode()
 
 
 def kept(fact: Fact, width: int) -> Kept:
     """`fact` as it is kept; `width` is how many values its rule asks for. InputError when it carries something else."""
-    try:
-        mask, *values = json.loads(fact.carried or "")
-        if not isinstance(mask, int) or len(values) != (1 if mask & INHIBITS else width):
-            raise ValueError
-    except ValueError:
-        raise InputError("bad-fact", f"{fact.id} does not carry what its rule {fact.rule} asks for") from None
+    mask, *values = _carried(fact.carried, width, fact.id)
     return Kept(
         fact.time, fact.id, fact.event, fact.received_at, mask, tuple(values),
         fact.enterprise_name, fact.region, fact.industry, fact.category,
     )  # fmt: skip
+
+
+def kept_of(facts: FactRun, width: int) -> list[Kept]:
+    """`kept` of many facts, field by field."""
+    ids = facts.ids()
+    carried = [_carried(text, width, name) for text, name in zip(facts.carried or repeat(None), ids)]  # noqa: B905
+    return list(
+        map(
+            Kept, facts.times, ids, facts.names(), facts.received, [each[0] for each in carried],
+            [tuple(each[1:]) for each in carried], facts.enterprise_names or repeat(None),
+            facts.regions or repeat(None), facts.industries or repeat(None), facts.categories,
+        )
+    )  # fmt: skip
+
+
+def _carried(text: str | None, width: int, name: str) -> list[Any]:
+    """The mask, and the values."""
+    try:
+        found = _decode(text or "")
+        if len(found) != (2 if found[0] & INHIBITS else width + 1):
+            raise ValueError
+    except (msgspec.DecodeError, ValueError, IndexError, TypeError):
+        raise InputError("bad-fact", f"{name} does not carry what its rule asks for") from None
+    return found
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(list[Any]).decode
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -187,15 +188,30 @@ class NotRunning(Check):
             yield ("status",), f"the rule is {subject.rule.status}", ""
 
 
+class NoLongerInForce(Check):
+    """A rule whose time is over."""
+
+    code, level = "no-longer-in-force", "warning"
+
+    def look(self, subject: Subject) -> Iterator[Found]:
+        told = subject.rule.file.in_force
+        if told is None or told.until is None or subject.today is None or subject.rule.status == "retired":
+            return
+        if date.fromisoformat(told.until) <= subject.today:
+            message = f"it was in force until {told.until}: nothing that happens now can raise an alert"
+            yield ("in_force", "until"), message, "set status to retired, or a later day"
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     NeverTrue(), KindNotLookedAt(), ConditionIsConstant(), DeadAlternative(), Shadowed(), UnboundedState(),
     UnknownCategory(), RunbookMissing(), LegalBasisVague(), TestsMissing(), TitleLanguage(), EpisodeLongerThanKept(),
     LeadAssists(), JointWithoutCase(), ManyFacts(), AlwaysTrue(), LongConditionOnText(), NotRunning(),
+    NoLongerInForce(),
 )  # fmt: skip
 
 
-def lint(ruleset: RuleSet) -> list[Finding]:
-    """Findings in all rules, in order of file and line."""
+def lint(ruleset: RuleSet, today: date | None = None) -> list[Finding]:
+    """Findings in all rules, in order of file and line. `today` in Shanghai; None: no day is too late."""
     found: list[Finding] = []
     for rule in ruleset.rules:
         try:
@@ -210,16 +226,16 @@ def lint(ruleset: RuleSet) -> list[Finding]:
                 tests = read(load(path))
             except SourceError as error:
                 found.append(_of_error(error, rule.id))
-                found.extend(_looked_at(Subject(rule, document, None, ruleset.rules), skip="no-tests"))
+                found.extend(_looked_at(Subject(rule, document, None, ruleset.rules, today), skip="no-tests"))
                 continue
-        found.extend(_looked_at(Subject(rule, document, tests, ruleset.rules)))
+        found.extend(_looked_at(Subject(rule, document, tests, ruleset.rules, today)))
     return sorted(found, key=_in_order)
 
 
-def lint_folders(folders: Sequence[Path], reference: Reference) -> list[Finding]:
+def lint_folders(folders: Sequence[Path], reference: Reference, today: date | None = None) -> list[Finding]:
     """Findings in all rules of some folders; what is wrong with one file does not hide what is wrong with another."""
     ruleset, errors = RuleSet.read(folders, reference)
-    return sorted([*lint(ruleset), *(_of_error(error, "") for error in errors)], key=_in_order)
+    return sorted([*lint(ruleset, today), *(_of_error(error, "") for error in errors)], key=_in_order)
 
 
 def descriptions() -> dict[str, str]:

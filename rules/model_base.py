@@ -85,9 +85,9 @@ def _length(value: object) -> object:
     return _positive(value)
 
 
-Duration = Annotated[str, BeforeValidator(_duration), Field(pattern=r"^(0|[1-9][0-9]{0,5})(s|m|h|d)$")]
-PositiveDuration = Annotated[str, BeforeValidator(_positive), Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d)$")]
-Length = Annotated[str, BeforeValidator(_length), Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|wd)$")]
+Duration = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,5})(s|m|h|d)$"), BeforeValidator(_duration)]
+PositiveDuration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d)$"), BeforeValidator(_positive)]
+Length = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d|wd)$"), BeforeValidator(_length)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 GroupField = Annotated[str, Field(pattern=FIELD_PATTERN, max_length=64)]
 Line = Annotated[str, Field(min_length=1, max_length=300)]

@@ -16,7 +16,7 @@ from rules.loader import Document, Place, load, nearest
 from rules.reference import Reference
 from rules.rule import Rule
 
-MAX_FILES: Final = 2_000
+MAX_FILES: Final = 20_000
 TEST_SUFFIX: Final = ".test.yaml"
 
 

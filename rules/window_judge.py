@@ -68,8 +68,12 @@ class WindowJudge:
         return found
 
     def next_moment(self, state: KeyState) -> int | None:
-        """The earliest moment that is still to be decided."""
-        return next((moment for _, moment in self._moments(state)), None)
+        """The earliest moment that may have to be decided. Of a session: that at which it is over if no fact follows
+        the first that is open. Finding its end would cost a look at each of its facts for each further one."""
+        if self._kind != "session":
+            return next((moment for _, moment in self._moments(state)), None)
+        index = state.after(state.decided - self._judging.gap + 1) if state.decided > BEGINNING else 0
+        return state.facts[index].time + self._judging.gap - 1 if index < len(state.facts) else None
 
     def needed_from(self, state: KeyState) -> int:
         """Facts before this time can matter no more."""
@@ -86,15 +90,18 @@ class WindowJudge:
         index = state.after(state.decided - self._delay) if state.decided > BEGINNING else 0
         while index < len(facts):
             time = facts[index].time
-            index = state.after(time)  # the last fact of a moment stands for all of them
-            following = facts[index].time if index < len(facts) else None
-            if self._kind == "sliding":
-                moment = time
-            else:
-                end = time + self._judging.gap if self._kind == "session" else self._grid.start(time) + self._grid.size
-                if following is not None and following < end:
-                    continue
+            if self._kind == "tumbling":
+                end = self._grid.start(time) + self._grid.size
+                index = state.at(end)  # one look a period, however many facts it holds
                 moment = end - 1
+            else:
+                index = state.after(time)  # the last fact of a moment stands for all of them
+                moment = time
+                if self._kind == "session":
+                    end = time + self._judging.gap
+                    if index < len(facts) and facts[index].time < end:
+                        continue
+                    moment = end - 1
             if moment > state.decided:
                 yield index - 1, moment
 

@@ -1,7 +1,7 @@
 """The facts of one key in time order, in arrays, and the question whether a trigger holds at one of them.
 
-Memory decides the layout: a key with three facts takes about 500 bytes. It must not know alerts, departments or
-which fact came when.
+Memory decides the layout: a fact is its time and its event, since rule and event make its id. It must not know alerts,
+departments or which fact came when.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import Final
 
-from jianguan.domain.fact import Fact
-from jianguan.errors import InputError
+from jianguan.domain.ids import WIDTH, unpacked
 from rules.rule import Rule
 
-_WIDTH: Final = 24  # 12 bytes of the fact's id, 12 of the event's
-_ID_LENGTH: Final = 27
 KEPT_FROM: Final = 64  # facts in a window from which on its figures are kept between facts
 _MOST: Final = 2**62
 
 
 class Window:
-    """Facts of one key ordered by (time, fact id). `alerted` holds the starts of episodes with an alert."""
+    """Facts of one key ordered by (time, event). `alerted` holds the starts of episodes with an alert."""
 
     __slots__ = ("alerted", "ids", "members", "numbers", "sweep", "times", "touched")
 
@@ -37,43 +34,42 @@ class Window:
     def __len__(self) -> int:
         return len(self.times)
 
-    def find(self, fact: Fact) -> tuple[int, bool]:
-        """The place of `fact` in the order, and whether it is there already."""
+    def find(self, time: int, event: bytes) -> tuple[int, bool]:
+        """The place in the order of a fact of `event`, the bits of an id, and whether it is there already."""
         times = self.times
-        if not times or fact.time > times[-1]:
+        if not times or time > times[-1]:
             return len(times), False
-        key = _packed(fact.id, fact.event)[:12]
-        low = bisect_left(times, fact.time)
-        high = bisect_right(times, fact.time, low)
+        low = bisect_left(times, time)
+        high = bisect_right(times, time, low)
         ids = self.ids
         while low < high:
             middle = (low + high) // 2
-            here = ids[middle * _WIDTH : middle * _WIDTH + 12]
-            if here == key:
+            here = ids[middle * WIDTH : (middle + 1) * WIDTH]
+            if here == event:
                 return middle, True
-            if here < key:
+            if here < event:
                 low = middle + 1
             else:
                 high = middle
         return low, False
 
-    def append(self, fact: Fact) -> None:
+    def append(self, time: int, event: bytes, member: str | None, number: float | None) -> None:
         """Put a fact behind all others."""
-        self.ids += _packed(fact.id, fact.event)
-        self.times.append(fact.time)
+        self.ids += event
+        self.times.append(time)
         if self.members is not None:
-            self.members.append(member_digest(fact.member))
+            self.members.append(member_digest(member))
         if self.numbers is not None:
-            self.numbers.append(whole(fact.number))
+            self.numbers.append(whole(number))
 
-    def insert(self, index: int, fact: Fact) -> None:
+    def insert(self, index: int, time: int, event: bytes, member: str | None, number: float | None) -> None:
         """Put a new fact at the place that `find` gave."""
-        self.ids[index * _WIDTH : index * _WIDTH] = _packed(fact.id, fact.event)
-        self.times.insert(index, fact.time)
+        self.ids[index * WIDTH : index * WIDTH] = event
+        self.times.insert(index, time)
         if self.members is not None:
-            self.members.insert(index, member_digest(fact.member))
+            self.members.insert(index, member_digest(member))
         if self.numbers is not None:
-            self.numbers.insert(index, whole(fact.number))
+            self.numbers.insert(index, whole(number))
         if self.sweep is not None:
             self.sweep.inserted(index)
 
@@ -82,7 +78,7 @@ class Window:
         if self.sweep is not None:
             self.sweep.dropping(count)
         del self.times[:count]
-        del self.ids[: count * _WIDTH]
+        del self.ids[: count * WIDTH]
         if self.members is not None:
             del self.members[:count]
         if self.numbers is not None:
@@ -90,8 +86,7 @@ class Window:
 
     def events(self, low: int, high: int) -> tuple[str, ...]:
         """Event ids of the facts in [low, high), oldest first."""
-        ids = self.ids
-        return tuple(f"ev-{ids[at + 12 : at + 24].hex()}" for at in range(low * _WIDTH, high * _WIDTH, _WIDTH))
+        return tuple(unpacked("ev", bytes(self.ids[low * WIDTH : high * WIDTH])))
 
     def size_in_bytes(self) -> int:
         """Roughly, without the key."""
@@ -232,14 +227,3 @@ def whole(number: float | None) -> int:
     """A summand as a whole number of at least 0: what is missing, negative or not a number adds nothing, so that one
     more fact never lowers a sum. Whole numbers make the sum exact in any order."""
     return int(min(number, _MOST)) if number is not None and number > 0 else 0
-
-
-def _packed(fact: str, event: str) -> bytes:
-    """Both ids in 24 bytes. InputError for anything that is not an id."""
-    try:
-        packed = bytes.fromhex(fact[3:] + event[3:])
-    except ValueError:
-        packed = b""
-    if len(packed) != _WIDTH or len(fact) != _ID_LENGTH:
-        raise InputError("bad-id", f"{fact[:40]!r} or {event[:40]!r} is not an id of jianguan.domain.ids")
-    return packed

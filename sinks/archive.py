@@ -37,6 +37,12 @@ def without_numbers(text: str) -> str:
     return redact(text).text
 
 
+def _go_on(where: Where, column: str, before: int | None, after: str | None) -> None:
+    """Leave out what earlier pages had of the last millisecond before `before`."""
+    last = None if before is None else before - 1
+    where.add(f"{column} < {at('last')} OR id > {{after:String}}", last=last, after=after)
+
+
 class SqlArchive:
     """`jianguan.ports.Archive` over any store. `mask` hides what is personal in the demand of an event."""
 
@@ -59,14 +65,17 @@ class SqlArchive:
         self,
         *,
         before: int | None = None,
+        after: str | None = None,
         severity: str | None = None,
         rule: str | None = None,
         region: str | None = None,
         limit: int = 50,
     ) -> list[Alert]:
-        """Newest first, raised before `before` (ms). `region` is a code or the beginning of one."""
+        """Newest first, then by id, raised before `before` (ms); of the last of those ms, with ids after `after`.
+        `region` is a code or the beginning of one."""
         where = Where()
         where.add(f"raised_at < {at('before')}", before=before)
+        _go_on(where, "raised_at", before, after)
         where.add("severity = {severity:String}", severity=severity)
         where.add("rule = {rule:String}", rule=rule)
         where.add("startsWith(ifNull(region, ''), {region:String})", region=region)
@@ -79,12 +88,15 @@ class SqlArchive:
         department: str | None = None,
         overdue: bool | None = None,
         before: int | None = None,
+        after: str | None = None,
         limit: int = 50,
     ) -> list[tuple[Case, list[Task]]]:
-        """Newest first, opened before `before` (ms), with their tasks. Overdue: one of the tasks is."""
+        """Newest first, then by id, opened before `before` (ms), and `after` as for alerts, with their tasks.
+        Overdue: one of the tasks is."""
         where = Where()
         where.add("state = {state:String}", state=state)
         where.add(f"opened_at < {at('before')}", before=before)
+        _go_on(where, "opened_at", before, after)
         where.add(
             "lead = {department:String} OR id IN (SELECT `case` FROM tasks WHERE department = {department:String})",
             department=department,

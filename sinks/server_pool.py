@@ -60,7 +60,11 @@ class Address:
         )
 
     def __str__(self) -> str:
-        return ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return _listed(self.hosts)
+
+
+def _listed(hosts: Sequence[tuple[str, int]]) -> str:
+    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in hosts)
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
@@ -194,7 +198,7 @@ class ServerPool:
             connect_timeout=self._limits.connect_s,
             send_receive_timeout=self._limits.answer_s,
             sync_request_timeout=self._limits.connect_s,
-            alt_hosts=",".join(f"{name}:{number}" for name, number in others) or None,
+            alt_hosts=_listed(others) or None,
             client_name="jianguan",
             settings={"server_side_params": True, **self._settings},
         )

@@ -22,8 +22,11 @@ SESSION_SETTINGS: Final = {"query_plan_convert_any_join_to_semi_or_anti_join": 0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _CODE = re.compile(r"Code: (\d+)")
 # Codes of ClickHouse that say "not now" rather than "not like this": socket and network errors, timeouts, memory, disk
-# space, too many parts, too many queries, a table that is read-only or shutting down.
-_PASSING: Final = frozenset({3, 159, 164, 198, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 319, 425, 439, 999})
+# space, too many parts, too many queries, a table that is read-only or shutting down, a query that was cancelled, as
+# all are when a server stops.
+_PASSING: Final = frozenset(
+    {3, 159, 164, 198, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 319, 394, 425, 439, 999}
+)
 
 
 class StoreError(JianguanError):

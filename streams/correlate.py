@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, FactRun
 from jianguan.domain.ids import make_id, partition_of
 from jianguan.domain.trace import STAGES, Records, Step
 
@@ -54,7 +54,7 @@ class Spent(Protocol):
 class WindowEngine(Protocol):
     """The windows of all active rules, for some of the keys."""
 
-    def add(self, fact: Fact, now_ms: int) -> Decided: ...
+    def add_run(self, facts: FactRun, now_ms: int) -> Sequence[tuple[int, Decided]]: ...
     def fold(self, facts: Iterable[Fact]) -> None: ...
     def elapse(self, now_ms: int) -> Sequence[Alert]: ...
     def full(self) -> Sequence[tuple[str, str]]: ...
@@ -102,41 +102,56 @@ class Correlate:
         self._known = set(known)
         self._owed = list(owed)
 
-    def work(self, facts: Iterable[Fact]) -> Correlated:
+    def work(self, runs: Iterable[FactRun]) -> Correlated:
         """Add facts to their windows, in order."""
         result = Correlated()
         now = to_millis(self._clock.now())
-        add = self.engine.add
-        known = self._known
-        for fact in facts:
-            if known and fact.id in known:
-                known.discard(fact.id)
+        for run in runs:
+            facts = self._without_known(run) if self._known else run
+            if facts is None:
                 continue
-            decision = add(fact, now)
+            self._add(facts, now, result)
+        return result
+
+    def _add(self, facts: FactRun, now: int, result: Correlated) -> None:
+        names: list[tuple[str, str]] = []
+        rule, notes = facts.rule, _Notes(facts.rule, facts.version, now)
+        for place, decision in self.engine.add_run(facts, now):
+            names = names or list(zip(facts.ids(), facts.names(), strict=True))
+            fact, event = names[place]
             for alert in decision.alerts:
-                _raise(alert, (fact.event,), now, self._partitions, result)
+                _raise(alert, (event,), now, self._partitions, result)
                 _pass_on(self._follow(alert), self._partitions, result)
             if decision.late:
-                result.late[fact.rule] += 1
-                result.records.trace.append(_note(fact, "late-for-rule", now, fact.id))
+                result.late[rule] += 1
+                result.records.trace.append(notes.step(fact, event, "late-for-rule", fact))
             if decision.limited:
-                result.limited[fact.rule] += 1
+                result.limited[rule] += 1
                 # Once a day and window is enough to see it; the metric counts every time.
-                result.records.trace.append(
-                    _note(fact, "window-full", now, f"{fact.rule}/{fact.key}/{now // 86_400_000}")
-                )
-        return result
+                identity = f"{rule}/{facts.keys[place]}/{now // 86_400_000}"
+                result.records.trace.append(notes.step(fact, event, "window-full", identity))
+
+    def _without_known(self, facts: FactRun) -> FactRun | None:
+        """Those that the restored windows do not hold."""
+        known, places = self._known, []
+        for place, identifier in enumerate(facts.ids()):
+            if identifier in known:
+                known.discard(identifier)
+            else:
+                places.append(place)
+        return facts.take(places) if places else None
 
     def owe(self, owed: Iterable[Alert]) -> None:
         """Let the clock decide from now on, these alerts first: settled before, and not stored."""
         self._owed.extend(owed)
         self.settling = True
 
-    def costs(self) -> tuple[list[Spent], Correlated]:
-        """What each rule took since this was asked last, and a step a day for each that took more than it may."""
+    def costs(self, conditions: Iterable[Spent] = ()) -> tuple[list[Spent], Correlated]:
+        """What the windows of each rule took since this was asked last, and a step a day for each that took more than
+        it may; for those of `conditions` too."""
         spent, result = list(self.engine.costs()), Correlated()
         now = to_millis(self._clock.now())
-        for each in spent:
+        for each in [*spent, *conditions]:
             if each.is_over:
                 micros = round(each.seconds * 1_000_000 / each.facts)
                 detail = json.dumps({"rule": each.rule, "micros": micros, "budget": each.budget}, separators=(",", ":"))
@@ -202,6 +217,14 @@ def _pass_on(facts: Iterable[Fact], partitions: int, result: Correlated) -> None
         result.records.facts.append(fact)
 
 
-def _note(fact: Fact, what: str, now: int, identity: str) -> Step:
-    detail = json.dumps({"rule": fact.rule, "version": fact.version}, separators=(",", ":"))
-    return Step(make_id("st", what, identity), fact.event, now, _STAGE, what, "system", "", "", (fact.id,), detail)
+class _Notes:
+    """Steps about facts of a rule that raised nothing."""
+
+    def __init__(self, rule: str, version: int, now: int) -> None:
+        self._now = now
+        self._detail = json.dumps({"rule": rule, "version": version}, separators=(",", ":"))
+
+    def step(self, fact: str, event: str, what: str, identity: str) -> Step:
+        """What became of a fact. `identity` tells the step from others of the same kind."""
+        step = make_id("st", what, identity)
+        return Step(step, event, self._now, _STAGE, what, "system", "", "", (fact,), self._detail)

@@ -19,7 +19,7 @@ from jianguan.domain.admission import without_personal
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import FactRun
 from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import InputError
 
@@ -37,12 +37,12 @@ class Codec(Generic[Row]):
     """Frames of one kind of row."""
 
     def __init__(self, row: Any) -> None:
-        self._encode = msgspec.msgpack.Encoder().encode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=list).encode  # columns that are no lists
         self._decode = msgspec.msgpack.Decoder(list[row]).decode
 
     def encode(self, rows: Sequence[Row]) -> list[bytes]:
         """`rows` in one frame, or in several if one would be too large for the broker."""
-        return list(_split(rows, self._encode))
+        return list(self._frames(rows))
 
     def decode(self, frame: bytes | None) -> list[Row]:
         """The rows of a frame. InputError when it is not one."""
@@ -51,6 +51,34 @@ class Codec(Generic[Row]):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError("bad-frame", f"not a frame of such rows: {error}") from None
         return rows
+
+    def _frames(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        frame = VERSION + self._encode(rows)
+        halves = self._halves(rows) if len(frame) > MAX_FRAME else None
+        if halves is None:
+            yield frame
+            return
+        for half in halves:
+            yield from self._frames(half)
+
+    def _halves(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]] | None:
+        """`rows` in two parts, or None when they are as few as can be."""
+        middle = len(rows) // 2
+        return (rows[:middle], rows[middle:]) if middle else None
+
+
+class FactsCodec(Codec[FactRun]):
+    """Frames of facts, by rule; those of a single rule may be too many for one frame."""
+
+    def __init__(self) -> None:
+        super().__init__(FactRun)
+
+    def _halves(self, rows: Sequence[FactRun]) -> tuple[Sequence[FactRun], Sequence[FactRun]] | None:
+        if len(rows) != 1:
+            return super()._halves(rows)
+        (run,) = rows
+        middle = len(run) // 2
+        return ([run.take(range(middle))], [run.take(range(middle, len(run)))]) if middle else None
 
 
 class RecordsCodec:
@@ -80,11 +108,15 @@ class RecordsCodec:
             return self.encode(replace(records, events=list(map(without_personal, records.events))))
         # What was put aside may be large, and is little when it is not.
         rest, quarantine = replace(records, quarantine=[]), records.quarantine
-        frames = [
-            COLUMNS_VERSION + self._encode({name: _to_ipc(table) for name, table in part.tables.items()})
-            for part in Columns.of(rest).cut(MAX_COLUMNS)
-        ]
+        frames = self.encode_columns(Columns.of(rest))
         return [*frames, *(self.encode(Records(quarantine=quarantine)) if quarantine else ())]
+
+    def encode_columns(self, columns: Columns) -> list[bytes]:
+        """Rows that are columns already."""
+        return [
+            COLUMNS_VERSION + self._encode({name: _to_ipc(table) for name, table in part.tables.items()})
+            for part in columns.cut(MAX_COLUMNS)
+        ]
 
     def decode(self, frame: bytes | None) -> Records | Columns:
         """The records of a frame. InputError when it is not one."""
@@ -118,16 +150,6 @@ def _body(frame: bytes | None) -> memoryview:
     return memoryview(frame)[1:]
 
 
-def _split(rows: Sequence[Row], encode: Any) -> Iterator[bytes]:
-    frame = VERSION + encode(rows)
-    if len(frame) <= MAX_FRAME or len(rows) == 1:
-        yield frame
-        return
-    middle = len(rows) // 2
-    yield from _split(rows[:middle], encode)
-    yield from _split(rows[middle:], encode)
-
-
 def halves(records: Records) -> tuple[Records, Records]:
     """`records` in two parts of nearly the same number of rows."""
     first, second = Records(), Records()
@@ -142,7 +164,7 @@ def halves(records: Records) -> tuple[Records, Records]:
     return first, second
 
 
-FACTS: Final[Codec[Fact]] = Codec(Fact)
+FACTS: Final = FactsCodec()
 ALERTS: Final[Codec[Alert]] = Codec(Alert)
 COMMANDS: Final[Codec[Command]] = Codec(Command)
 NOTICES: Final[Codec[Notice]] = Codec(Notice)

@@ -22,13 +22,13 @@ class Envelope(NamedTuple):
     binary: bool  # a CloudEvent in binary mode: its attributes are headers
 
 
-_NONE: Final = Envelope("", 0, "", "application/json", False)
+NO_ENVELOPE: Final = Envelope("", 0, "", "application/json", False)
 
 
 def read_envelope(headers: Sequence[tuple[str, bytes | None]]) -> Envelope:
     """The envelope in `headers`; whatever is missing or unreadable is empty. Other programs may have written them."""
     if not headers:
-        return _NONE
+        return NO_ENVELOPE
     receipt = submission = ""
     content_type = "application/json"
     received = 0

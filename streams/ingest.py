@@ -10,20 +10,23 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, cast
+from operator import itemgetter, sub
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from jianguan.clock import Clock, to_millis
+from jianguan.columns import Columns
 from jianguan.domain.admission import Model, Reference, admit_run, decode
+from jianguan.domain.by_field import Constant, joined, take
 from jianguan.domain.cloud_events import MEDIA_TYPE, structured
-from jianguan.domain.event import Event, Personal
-from jianguan.domain.fact import Fact
+from jianguan.domain.event import EventRun, Personal
+from jianguan.domain.fact import FactRun, fields_of
 from jianguan.domain.ids import make_id, partition_of, step_ids
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
-from streams.headers import Envelope, read_envelope
+from streams.frames import BULK_ROWS, RECORDS
+from streams.headers import NO_ENVELOPE, Envelope, read_envelope
 from streams.quick_decode import QuickDecoder
 from streams.seen import SeenEvents
 from streams.transport_run import Record, Run
@@ -35,24 +38,90 @@ MAX_KEPT: Final = 2 * 1024 * 1024  # bytes of a record in quarantine: more than 
 _STAGE: Final = STAGES["ingest"]
 
 
+class Found(Protocol):
+    """The facts of one rule, and the places of their events in the run."""
+
+    @property
+    def facts(self) -> FactRun: ...
+    @property
+    def places(self) -> Sequence[int]: ...
+
+
 class FactMatcher(Protocol):
     """The conditions of all active rules."""
 
-    def facts_of(self, events: Sequence[Event]) -> list[Fact]:
-        """One fact for each event and rule whose condition holds for it."""
+    def facts_of(self, events: EventRun) -> Sequence[Found]:
+        """One fact for each event and rule whose condition holds for it, by rule."""
+
+
+class _Step(NamedTuple):
+    """What became of a record, before it is written down."""
+
+    place: int  # of the record in the run
+    subject: str
+    what: str
+    receipt: str
+    submission: str
+    detail: str
 
 
 @dataclass(slots=True)
 class Ingested:
     """What a run of raw records became."""
 
-    facts: dict[int, list[Fact]] = field(default_factory=dict)  # by partition of the facts topic
-    records: Records = field(default_factory=Records)  # events with their free text, which no frame carries
+    now: int  # ms
+    facts: dict[int, list[FactRun]] = field(default_factory=dict)  # by partition of the facts topic
+    runs: list[FactRun] = field(default_factory=list)  # the same, by rule
+    events: list[EventRun] = field(default_factory=list)
+    personal: list[Personal] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)  # in the order of the log
+    quarantine: list[Quarantined] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     unknown_doors: int = 0  # records that no door of ours judged before
     unknown_bad: int = 0  # those of them that were quarantined
     condition_seconds: float = 0.0  # spent on conditions and facts
+
+    @property
+    def records(self) -> Records:
+        """What the run leaves for the store, row by row; events with their free text, which no frame carries."""
+        return Records(
+            events=[event for run in self.events for event in run.rows],
+            personal=self.personal,
+            facts=[fact for run in self.runs for fact in run.rows()],
+            quarantine=self.quarantine,
+            trace=list(map(Step._make, zip(*self._trace(), strict=True))),
+        )
+
+    def frames(self) -> list[bytes]:
+        """The same as it travels: as columns, which are made once and stored as they are, where there are many rows."""
+        rows = sum(map(len, self.events)) + len(self.personal) + sum(map(len, self.runs)) + len(self.steps)
+        if rows < BULK_ROWS:
+            records = self.records
+            return RECORDS.encode_bulk(records) if records else []
+        columns: dict[str, Sequence[Sequence[Any]]] = {
+            "events": [joined(each) for each in zip(*(run.fields for run in self.events), strict=True)],
+            "personal": list(zip(*self.personal, strict=True)),
+            "facts": fields_of(self.runs),
+            "trace": self._trace(),
+        }
+        frames = RECORDS.encode_columns(Columns.of_fields(columns))
+        # What was put aside may be large, and is little when it is not.
+        return [*frames, *(RECORDS.encode(Records(quarantine=self.quarantine)) if self.quarantine else ())]
+
+    def _trace(self) -> list[Sequence[Any]]:
+        """The steps, field by field, in the order of Step."""
+        if not self.steps:
+            return [()] * len(Step._fields)
+        _, subjects, whats, receipts, submissions, details = zip(*self.steps, strict=True)
+
+        def same(value: Any) -> Constant[Any]:
+            return Constant(value, len(self.steps))
+
+        return [
+            step_ids(receipts), subjects, same(self.now), same(_STAGE), whats, same("system"), receipts, submissions,
+            same(()), details,
+        ]  # fmt: skip
 
 
 class _Read(NamedTuple):
@@ -66,26 +135,45 @@ class _Read(NamedTuple):
     received: int
 
 
-_Admitted: TypeAlias = tuple[_Read, Event, "Personal | None"]
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """Events that are right, with the records that they came in."""
+
+    read: Sequence[_Read]
+    events: EventRun
+    personal: Sequence[Personal | None]
+
+    def take(self, places: Sequence[int]) -> _Admitted:
+        """Those at `places`."""
+        if len(places) == len(self.read):
+            return self
+        if not places:
+            return _Admitted((), EventRun.of(()), ())
+        return _Admitted(take(self.read, places), self.events.take(places), take(self.personal, places))
+
+    def late(self, most: int) -> set[int]:
+        """The places of events that happened more than `most` ms before their receipt, and are no history."""
+        received, occurred = self.events.field("received_at"), self.events.field("occurred_at")
+        ages = list(map(sub, received, occurred))
+        if not ages or max(ages) <= most:
+            return set()
+        historical = self.events.field("historical")
+        return {place for place, age in enumerate(ages) if age > most and not historical[place]}
 
 
-def _is_late(admitted: _Admitted, most: int) -> bool:
-    one, event, _ = admitted
-    return not event.historical and one.received - event.occurred_at > most
-
-
-def _without_repeats(admitted: Sequence[_Admitted]) -> Iterator[Sequence[_Admitted]]:
+def _without_repeats(admitted: _Admitted) -> Iterator[_Admitted]:
     """The same in parts, none of which has an event twice: what becomes of one decides what becomes of the next."""
-    if len({event.id for _, event, _ in admitted}) == len(admitted):
+    names = admitted.events.field("id")
+    if len(set(names)) == len(names):
         yield admitted
         return
-    part: dict[str, _Admitted] = {}
-    for each in admitted:
-        if each[1].id in part:
-            yield list(part.values())
+    part: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if name in part:
+            yield admitted.take(list(part.values()))
             part = {}
-        part[each[1].id] = each
-    yield list(part.values())
+        part[name] = place
+    yield admitted.take(list(part.values()))
 
 
 @dataclass(slots=True)
@@ -94,13 +182,12 @@ class _Work:
 
     run: Run
     topic: str  # without prefix
-    now: int
     result: Ingested
-    places: list[int] = field(default_factory=list)  # in the run, of each step that was written down
     admitted: list[_Admitted] = field(default_factory=list)
-    steps: list[tuple[_Read, str, str]] = field(default_factory=list)  # record, event and outcome
-    new: set[int] = field(default_factory=set)  # places of events that were never seen before
-    refused: set[int] = field(default_factory=set)  # places of events that met a defect
+    # Of the part that is being worked on, which has no event twice.
+    new: set[str] = field(default_factory=set)  # events that were never seen before
+    refused: set[str] = field(default_factory=set)  # events that met a defect
+    rules: dict[str, str] = field(default_factory=dict)  # by event, of the rules that it gave facts of: `"id","id",`
 
 
 class Ingest:
@@ -128,30 +215,29 @@ class Ingest:
 
     def work(self, run: Run) -> Ingested:
         """Judge every record of `run`."""
-        result = Ingested()
-        work = _Work(run, run.topic.removeprefix(self._prefix), to_millis(self._clock.now()), result)
+        result = Ingested(to_millis(self._clock.now()))
+        work = _Work(run, run.topic.removeprefix(self._prefix), result)
         self._admit(self._read(work), work)
-        rules: defaultdict[str, list[str]] = defaultdict(list)
-        for part in _without_repeats(work.admitted):
-            self._remember(part, work)
-        for fact in result.records.facts:
-            rules[fact.event].append(fact.rule)
-        self._write_down(work, rules)
-        self._spread(result.records.facts, result.facts)
-        if result.records.quarantine:  # what was put aside was so at once: back into the order of the log
-            in_order = sorted(zip(work.places, result.records.trace, strict=True), key=itemgetter(0))
-            result.records.trace[:] = [step for _, step in in_order]
-            result.records.quarantine.sort(key=lambda row: row.offset)
+        for admitted in work.admitted:
+            for part in _without_repeats(admitted):
+                self._remember(part, work)
+        result.outcomes.update([step.what for step in result.steps])
+        for facts in result.runs:
+            for partition, some in spread(facts, self._partitions).items():
+                result.facts.setdefault(partition, []).append(some)
+        if len(result.steps) > sum(map(len, result.events)):  # what was put aside, or known, was found first
+            result.steps.sort(key=itemgetter(0))
+            result.quarantine.sort(key=lambda row: row.offset)
         return result
 
     def _read(self, work: _Work) -> list[_Read]:
         """The records that are events by the contract; the others go to quarantine."""
         read: list[_Read] = []
-        topic, now, run = work.topic, work.now, work.run
+        topic, now, run = work.topic, work.result.now, work.run
         place = f"{run.topic}/{run.partition}/"
-        quick, unknown = self._quick.decode, 0
+        quick, unknown = self._quick.decoder(topic), 0
         for number, record in enumerate(run.records):
-            envelope = read_envelope(record.headers)
+            envelope = read_envelope(record.headers) if record.headers else NO_ENVELOPE
             receipt = envelope.receipt
             if not receipt:
                 receipt = f"{place}{record.offset}"
@@ -159,8 +245,8 @@ class Ingest:
             received = envelope.received or max(0, record.timestamp) or now  # -1: the producer gave no time
             value = record.value or b""
             plain = len(value) <= MAX_EVENT and envelope.content_type == "application/json" and not envelope.binary
-            model = quick(value, topic) if plain else None
-            one = _Read(number, record, receipt, envelope, model, received)
+            model = quick(value) if plain else None
+            one = _of(_Read, (number, record, receipt, envelope, model, received))
             if model is None:
                 try:
                     one = one._replace(model=_decode(value, topic, envelope, record))
@@ -186,90 +272,85 @@ class Ingest:
                 self._admit(read[:middle], work)
                 self._admit(read[middle:], work)
         else:
-            work.admitted += zip(read, events, personal, strict=True)
+            work.admitted.append(_Admitted(read, events, personal))
 
-    def _remember(self, admitted: Sequence[_Admitted], work: _Work) -> None:
+    def _remember(self, admitted: _Admitted, work: _Work) -> None:
         """Tell new events from duplicates, evaluate conditions, and write down what became of each."""
-        fresh: list[_Admitted] = []
-        see = self._seen.see
-        for each in admitted:
-            one, event, _ = each
-            sight = see(event.id, event.content_hash, one.receipt)
-            if sight == "duplicate":
-                work.steps.append((one, event.id, "duplicate"))
-            elif sight == "conflict":
-                error = InputError("conflict", f"{event.id} was accepted before with other content", "id")
-                self._refuse(one, error, work)
-            else:
-                fresh.append(each)
-                if sight == "new":
-                    work.new.add(one.place)
-        most, matcher = self._max_age_ms, self._matcher()
-        lately = [each for each in fresh if not _is_late(each, most)]
+        work.new, work.refused, work.rules = set(), set(), {}
+        fresh = admitted.take(self._fresh(admitted, work))
+        late = fresh.late(self._max_age_ms)
+        lately = fresh.take([place for place in range(len(fresh.read)) if place not in late]) if late else fresh
         started = self._clock.monotonic()
-        facts = self._facts(lately, matcher, work)
-        records = work.result.records
+        found = self._facts(lately, self._matcher(), work)
         work.result.condition_seconds += self._clock.monotonic() - started
-        for each in fresh:
-            one, event, personal = each
-            if one.place in work.refused:
-                continue
-            records.events.append(event)
-            if personal is not None:
-                records.personal.append(personal)
-            work.steps.append((one, event.id, "late" if _is_late(each, most) else "accepted"))
-        records.facts += facts
+        if work.refused:
+            names = fresh.events.field("id")
+            kept = [place for place, name in enumerate(names) if name not in work.refused]
+            fresh, late = fresh.take(kept), {new for new, place in enumerate(kept) if place in late}
+        result, rules = work.result, work.rules
+        result.runs += found
+        if not fresh.read:
+            return
+        result.events.append(fresh.events)
+        result.personal += [each for each in fresh.personal if each is not None]
+        steps = result.steps
+        for place, (one, name) in enumerate(zip(fresh.read, fresh.events.field("id"), strict=True)):
+            # Rule ids are slugs: nothing in them has to be escaped.
+            detail = f'{{"rules":[{rules[name][:-1]}]}}' if name in rules else ""
+            what = "late" if place in late else "accepted"
+            steps.append(_of(_Step, (one.place, name, what, one.receipt, one.envelope.submission, detail)))
 
-    def _facts(self, admitted: Sequence[_Admitted], matcher: FactMatcher, work: _Work) -> list[Fact]:
+    def _fresh(self, admitted: _Admitted, work: _Work) -> Sequence[int]:
+        """The places of events that are to be worked: new ones, and the very records that were worked before."""
+        names, contents = admitted.events.field("id"), admitted.events.field("content_hash")
+        receipts = [one.receipt for one in admitted.read]
+        everything = range(len(names))
+        if self._seen.all_new(names, contents, receipts):
+            work.new.update(names)
+            return everything
+        fresh: list[int] = []
+        for place, sight in zip(everything, map(self._seen.see, names, contents, receipts), strict=True):
+            one, name = admitted.read[place], names[place]
+            if sight == "duplicate":
+                work.result.steps.append(_Step(one.place, name, "duplicate", one.receipt, one.envelope.submission, ""))
+            elif sight == "conflict":
+                self._refuse(one, InputError("conflict", f"{name} was accepted before with other content", "id"), work)
+            else:
+                fresh.append(place)
+                if sight == "new":
+                    work.new.add(name)
+        return fresh
+
+    def _facts(self, admitted: _Admitted, matcher: FactMatcher, work: _Work) -> list[FactRun]:
         """The facts of these events. A defect costs the event that it shows in, which is found by halves."""
-        if not admitted:
+        count = len(admitted.read)
+        if not count:
             return []
         try:
-            return matcher.facts_of([event for _, event, _ in admitted])
+            found = matcher.facts_of(admitted.events)
         except Exception as error:  # noqa: BLE001 - each is kept and named
-            if len(admitted) > 1:
-                middle = len(admitted) // 2
-                first = self._facts(admitted[:middle], matcher, work)
-                return first + self._facts(admitted[middle:], matcher, work)
-            ((one, event, _),) = admitted
-            if one.place in work.new:
-                self._seen.forget(event.id, one.receipt)  # sent again after the defect is mended, it is no duplicate
-            work.refused.add(one.place)
+            if count > 1:
+                first = self._facts(admitted.take(range(count // 2)), matcher, work)
+                return first + self._facts(admitted.take(range(count // 2, count)), matcher, work)
+            (one,), (name,) = admitted.read, admitted.events.field("id")
+            if name in work.new:
+                self._seen.forget(name, one.receipt)  # sent again after the defect is mended, it is no duplicate
+            work.refused.add(name)
             self._refuse(one, error, work)
             return []
-
-    @staticmethod
-    def _write_down(work: _Work, rules: Mapping[str, Sequence[str]]) -> None:
-        if len(work.steps) > len(work.result.records.events):  # duplicates were found first
-            work.steps.sort(key=lambda step: step[0].place)
-        work.result.outcomes.update([what for _, _, what in work.steps])
-        work.places += [one.place for one, _, _ in work.steps]
-        names = step_ids([one.receipt for one, _, _ in work.steps])
-        now = work.now
-        for name, (one, subject, what) in zip(names, work.steps, strict=True):
-            # Rule ids are slugs: nothing in them has to be escaped.
-            detail = (
-                '{"rules":["' + '","'.join(rules[subject]) + '"]}' if what == "accepted" and subject in rules else ""
-            )
-            step = (name, subject, now, _STAGE, what, "system", one.receipt, one.envelope.submission, (), detail)
-            work.result.records.trace.append(_of(Step, step))
-
-    def _spread(self, facts: list[Fact], by_partition: dict[int, list[Fact]]) -> None:
-        if self._partitions == 1:
-            if facts:
-                by_partition[0] = facts
-            return
-        for fact in facts:
-            by_partition.setdefault(partition_of(fact.rule + fact.key, self._partitions), []).append(fact)
+        names, rules = admitted.events.field("id"), work.rules
+        for each in found:
+            quoted = f'"{each.facts.rule}",'
+            for name in take(names, each.places):
+                rules[name] = rules.get(name, "") + quoted
+        return [each.facts for each in found]
 
     def _refuse(self, one: _Read, error: Exception, work: _Work) -> None:
         """Put a record aside. A defect of ours must not stop the stream either: the record is kept and named."""
-        record, receipt, envelope, run, now = one.record, one.receipt, one.envelope, work.run, work.now
-        result = work.result
+        record, receipt, envelope, run, result = one.record, one.receipt, one.envelope, work.run, work.result
         if not isinstance(error, InputError):
             log.error("a record could not be processed: %s", receipt, exc_info=error)
             error = InputError("internal-error", f"{type(error).__name__} while processing; this is a defect")
-        result.outcomes["quarantined"] += 1
         result.unknown_bad += not envelope.receipt
         identifier = make_id("qu", receipt)
         raw, content_type = (record.value or b"")[:MAX_KEPT], envelope.content_type
@@ -278,14 +359,14 @@ class Ingest:
         if whole is not None:
             raw, content_type = whole, MEDIA_TYPE
         result.reasons[error.code] += 1
-        result.records.quarantine.append(
+        result.quarantine.append(
             Quarantined(
                 id=identifier,
                 receipt=receipt,
                 topic=run.topic.removeprefix(self._prefix),
                 partition=run.partition,
                 offset=record.offset,
-                at=now,
+                at=result.now,
                 code=error.code,
                 field=error.field[:200],
                 message=str(error)[:1000],
@@ -299,9 +380,17 @@ class Ingest:
         detail = json.dumps(
             {"code": error.code, "field": error.field[:200], "message": str(error)[:1000]}, ensure_ascii=False
         )
-        step = (make_id("st", receipt), identifier, now, _STAGE, "quarantined", "system", receipt)
-        work.places.append(one.place)
-        result.records.trace.append(Step(*step, envelope.submission, (), detail))
+        result.steps.append(_Step(one.place, identifier, "quarantined", receipt, envelope.submission, detail))
+
+
+def spread(facts: FactRun, partitions: int) -> dict[int, FactRun]:
+    """The facts by partition of the facts topic: those of one rule and key are together."""
+    if partitions == 1:
+        return {0: facts}
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, key in enumerate(facts.keys):
+        places[partition_of(facts.rule + key, partitions)].append(place)
+    return {partition: facts.take(some) for partition, some in places.items()}
 
 
 def _decode(value: bytes, topic: str, envelope: Envelope, record: Record) -> Model:
@@ -311,4 +400,4 @@ def _decode(value: bytes, topic: str, envelope: Envelope, record: Record) -> Mod
     return decode(value, topic, envelope.content_type, record.headers)
 
 
-_of: Final = cast(Callable[[Any, Any], Any], tuple.__new__)  # half the time of Step(...); tests hold the order
+_of: Final = cast(Callable[[Any, Any], Any], tuple.__new__)  # half the time of _Read(...)

@@ -52,13 +52,10 @@ class Outbox:
 
     async def records(self, records: Records) -> list[Awaitable[Any]]:
         """Queue records for the store, spread over the partitions."""
-        return await self._frames(RECORDS.encode(records)) if records else []
+        return await self.frames(RECORDS.encode(records)) if records else []
 
-    async def bulk(self, records: Records) -> list[Awaitable[Any]]:
-        """`records`, of what may be a large run."""
-        return await self._frames(RECORDS.encode_bulk(records)) if records else []
-
-    async def _frames(self, frames: Iterable[bytes]) -> list[Awaitable[Any]]:
+    async def frames(self, frames: Iterable[bytes]) -> list[Awaitable[Any]]:
+        """Queue frames of records for the store, spread over the partitions."""
         queued = []
         for frame in frames:
             self._turn = (self._turn + 1) % self._partitions

@@ -35,19 +35,25 @@ class QuickDecoder:
 
     def decode(self, value: bytes, topic: str) -> Model | None:
         """The event in `value` with the attributes of its model, or None: ask the contract."""
-        decoder = self._decoders.get(topic)
-        if decoder is None or b'"specversion"' in value or b"\x7f" in value:
-            return None
-        if b"\\" in value and _UNUSUAL.search(value):
-            return None
-        return decoder(value)
+        return self.decoder(topic)(value)
+
+    def decoder(self, topic: str) -> Callable[[bytes], Model | None]:
+        """`decode` for the records of one topic."""
+        return self._decoders.get(topic, _nothing)
+
+
+def _nothing(value: bytes) -> Model | None:
+    return None
 
 
 def _decoder(model: type[BaseModel]) -> Callable[[bytes], Model | None]:
     decode = msgspec.json.Decoder(_struct(model, {}, patterns=False)).decode
     plain = _checker(model)
+    unusual = _UNUSUAL.search
 
     def decoded(value: bytes) -> Model | None:
+        if b'"specversion"' in value or b"\x7f" in value or (b"\\" in value and unusual(value)):
+            return None
         try:
             event = decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 Sight = Literal["new", "again", "duplicate", "conflict"]
 
 
 class SeenEvents:
-    """Remembers the last `capacity` accepted events or more, at most twice as many.
+    """Remembers the last `capacity` accepted events or more, at most twice as many and a run.
 
     Two generations: when the young one is full it becomes the old one, and the old one is forgotten. An event that is
     older than that and comes again counts as accepted once more; it has the same id, so nothing is stored twice.
@@ -39,6 +39,15 @@ class SeenEvents:
         if known[0] != content:
             return "conflict"
         return "again" if known[1] == receipt else "duplicate"
+
+    def all_new(self, events: Sequence[str], contents: Sequence[str], receipts: Sequence[str]) -> bool:
+        """Whether none of `events`, which are different ones, is remembered; if so all are from now on."""
+        if not (self._young.keys().isdisjoint(events) and self._old.keys().isdisjoint(events)):
+            return False
+        if len(self._young) >= self._capacity:
+            self._old, self._young = self._young, {}
+        self._young.update(zip(events, zip(contents, receipts, strict=True), strict=True))
+        return True
 
     def forget(self, event: str, receipt: str) -> None:
         """Take back what `see` remembered of the record with `receipt`: it was not accepted after all."""

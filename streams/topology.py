@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
+from jianguan.domain.fact import runs_of
 from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
-from streams.correlate import Correlate, Correlated
+from streams.correlate import Correlate, Correlated, Spent
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
 from streams.ingest import Ingest
@@ -50,6 +50,13 @@ class PoisonedStreamError(JianguanError):
     exit_code = 4
 
 
+class Conditions(Protocol):
+    """Measures what each condition takes, now and then."""
+
+    def measure(self) -> int: ...
+    def costs(self) -> Sequence[Spent]: ...
+
+
 @dataclass(slots=True)
 class Stages:
     """The five stages of one worker, and what they share."""
@@ -69,6 +76,7 @@ class Stages:
     admit: Callable[[int], Awaitable[None]] | None = None
     # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
+    conditions: Conditions | None = None  # what each of them takes
 
 
 class Pipeline:
@@ -162,8 +170,8 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
-            queued += await stages.outbox.bulk(result.records)
-            for quarantined in result.records.quarantine:
+            queued += await stages.outbox.frames(result.frames())
+            for quarantined in result.quarantine:
                 queued.append(await self._put_aside(quarantined))
             return queued
 
@@ -174,8 +182,8 @@ class Pipeline:
             stages.metrics.events.labels(topic, outcome).inc(count)
         for reason, count in result.reasons.items():
             stages.metrics.quarantined.labels(topic, reason).inc(count)
-        for rule, count in Counter([fact.rule for fact in result.records.facts]).items():
-            stages.metrics.facts.labels(rule).inc(count)
+        for run_of_rule in result.runs:
+            stages.metrics.facts.labels(run_of_rule.rule).inc(len(run_of_rule))
         if self._guard.add(topic, result.unknown_doors, result.unknown_bad):
             await self._halt(topic)
 
@@ -213,7 +221,8 @@ class Pipeline:
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)
-            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
+            facts = {partition: runs_of(rows) for partition, rows in result.facts.items()}
+            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, facts)
             return queued + await stages.outbox.records(result.records)
 
         if not await self._persist(send, generation):
@@ -272,13 +281,15 @@ class Pipeline:
             await asyncio.sleep(TICK)
             if self._lease is not None and not self._lease.holds:
                 continue  # the clock must not decide on state that another worker may have carried on
-            opened, generation = 0, self._generation()
+            opened, overdue, generation = 0, 0, self._generation()
             for _, state in self._stages.handle:
-                opened += len(state.desk)
                 handled = state.elapse()
+                opened += len(state.desk)
+                overdue += state.desk.overdue
                 if handled.records or handled.notices:
                     await self._hand_on(handled, generation)
             self._stages.metrics.open_cases.set(opened)
+            self._stages.metrics.overdue_tasks.set(overdue)
             await self._settle()
             self._look_at_windows()
 
@@ -292,14 +303,22 @@ class Pipeline:
                 result = state.elapse(until)
             if result.records:
                 await self.hand_over(result, generation)
+        if self._stages.conditions is not None:
+            self._stages.conditions.measure()
         if self._stages.clock.monotonic() - self._costs_asked >= COSTS_EVERY:
             self._costs_asked = self._stages.clock.monotonic()
             await self._ask_costs()
 
     async def _ask_costs(self) -> None:
-        metrics = self._stages.metrics
+        metrics, conditions = self._stages.metrics, self._stages.conditions
+        sampled = [] if conditions is None else list(conditions.costs())
+        for each in sampled:
+            metrics.condition_micros.labels(each.rule).set(each.seconds * 1_000_000 / each.facts)
+            if each.is_over:
+                metrics.over_budget.labels(each.rule).inc()
         for _, state in self._stages.correlate:
-            spent, result = state.costs()
+            spent, result = state.costs(sampled)
+            sampled = []  # told once
             for each in spent:
                 metrics.rule_time.labels(each.rule).inc(each.seconds)
                 if each.is_over:

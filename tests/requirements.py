@@ -6,6 +6,8 @@ JIANGUAN_REQUIRE is a list such as `browser,clickhouse,kafka`; CI sets it so tha
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -40,9 +42,14 @@ def clickhouse() -> str:
     """The ClickHouse for tests: the address in CLICKHOUSE_URL, or the path of Debian's server, to be started."""
     if os.environ.get("CLICKHOUSE_URL"):
         return _address("clickhouse", "CLICKHOUSE_URL")
+    return debian_clickhouse()
+
+
+def debian_clickhouse() -> str:
+    """The path of Debian's ClickHouse server, for a test that kills one."""
     program = find_server()
     if program is None:
-        missing("clickhouse", "CLICKHOUSE_URL is not set and clickhouse-server is not installed")
+        missing("clickhouse", "clickhouse-server is not installed (CLICKHOUSE_URL can stand in for it, but not die)")
     return program
 
 
@@ -71,9 +78,23 @@ def _address(name: str, variable: str) -> str:
     return address
 
 
-_KINDS = {"browser": lambda: str(browser()), "clickhouse": clickhouse, "kafka": kafka}
+def program(name: str, package: str) -> str:
+    """The path of a program of that name."""
+    path = shutil.which(name)
+    if path is None:
+        missing(name, f"there is no {name} in PATH; install {package}")
+    return path
+
+
+_KINDS: dict[str, Callable[[], str]] = {
+    "browser": lambda: str(browser()),
+    "clickhouse": clickhouse,
+    "go": lambda: program("go", "Go 1.24 or newer"),
+    "kafka": kafka,
+    "promtool": lambda: program("promtool", "Debian's prometheus"),
+}
 
 
 def require(name: str) -> str:
-    """The path or address of `name` (browser, clickhouse, kafka), or the test ends here."""
+    """The path or address of `name` (browser, clickhouse, go, kafka, promtool), or the test ends here."""
     return _KINDS[name]()

@@ -34,6 +34,9 @@ class Asking(Protocol):
     def backtest(self, request: BacktestRequest, progress: Progress, wait: Callable[[float], None]) -> Any:
         """The report of a backtest; interrupted, it is cancelled."""
 
+    def warm(self, rule: str) -> Any:
+        """With what a rule would begin."""
+
     def versions(self, rule: str) -> Any:
         """The versions of a rule."""
 
@@ -49,6 +52,9 @@ class Remote:
 
     def explain(self, rule: str, event: str, version: int | None) -> Any:
         return self._client.get(f"/v1/rules/{quote(rule, safe='')}/explain/{quote(event, safe='')}", version=version)
+
+    def warm(self, rule: str) -> Any:
+        return self._client.get(f"/v1/rules/{quote(rule, safe='')}/warm")
 
     def versions(self, rule: str) -> Any:
         return self._client.get(f"/v1/rules/{quote(rule, safe='')}/versions")
@@ -87,6 +93,13 @@ class Local:
 
         with offline_tools(self._settings, self._clock) as tools:
             return explanation_view(tools.explain(rule, event, version)).model_dump(mode="json")
+
+    def warm(self, rule: str) -> Any:
+        from dashboards.rule_shapes import warm_view
+        from jianguan.wiring.offline import offline_tools
+
+        with offline_tools(self._settings, self._clock) as tools:
+            return warm_view(tools.warm(rule)).model_dump(mode="json")
 
     def versions(self, rule: str) -> Any:
         from dashboards.rule_shapes import history_view

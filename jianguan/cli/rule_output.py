@@ -119,6 +119,22 @@ def _start(value: Any, bucket: int) -> str:
     return local.strftime("%Y-%m-%d %H:%M" if bucket < timedelta(days=1) / timedelta(milliseconds=1) else "%Y-%m-%d")
 
 
+def warm(found: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What history has for the windows of a rule."""
+    rule = found["rule"]
+    yield Text(f"{rule.get('id')} v{rule.get('version')}: if it were new now, its windows would begin with", "bold")
+    yield cell(
+        f"{found.get('facts'):,} facts in {found.get('groups'):,} groups, of {found.get('events'):,} events since"
+        f" {moment(found.get('since'))}"
+    )
+    rows = [
+        [cell(_key(each.get("key"))), cell(f"{each.get('facts'):,}"), Text(moment(each.get("newest")))]
+        for each in listed(found, "fullest")
+    ]
+    if rows:
+        yield grid("the fullest groups", ("group", "facts", "newest"), rows)
+
+
 def versions(found: Mapping[str, Any], whole: bool) -> Iterator[RenderableType]:
     """The versions of a rule, newest first, with their texts if `whole`."""
     rows = [

@@ -55,7 +55,7 @@ def lint_command(folders: tuple[Path, ...], form: str, level: str, strict: bool)
     Exit code 0: nothing that fails; 1: an error, or a warning with --strict; 2: called wrongly; 4: a file cannot be
     used.
     """
-    found = linting.lint_folders(_folders(folders), Reference.packaged())
+    found = linting.lint_folders(_folders(folders), Reference.packaged(), _today())
     shown = [each for each in found if LEVELS.index(each.level) <= LEVELS.index(level)]
     if form == "sarif":
         click.echo(lint_output.as_sarif(shown, linting.descriptions(), Path.cwd()), nl=False)
@@ -131,7 +131,7 @@ def backtest_command(
     RULE is the id of a running rule, or a file: then what runs is not touched. Alerts over time, the difference to the
     version that runs, and the tasks a week that each department would get. Ctrl-C ends it.
     """
-    today = SystemClock().now().astimezone(SHANGHAI).date()
+    today = _today()
     first = _day(since, "--from") if since else today - timedelta(days=90)
     last = _day(until, "--to") if until else today
     text = text_of(rule)
@@ -145,6 +145,22 @@ def backtest_command(
     with asking(server, data) as source, _progress() as progress:
         found = source.backtest(request, progress, time.sleep)
     _show(found, as_json, rule_output.backtest)
+
+
+@command.command(name="warm")
+@click.argument("rule", metavar="RULE")
+@_SERVER
+@_DATA
+@_JSON
+def warm_command(rule: str, server: str | None, data: Path | None, as_json: bool) -> None:
+    """Say with what the windows of a rule would begin if it were new now.
+
+    Events, facts and groups that history has for them, and the fullest groups. A new or changed rule is filled so
+    by itself, unless JIANGUAN_RULES_WARM is off; this changes nothing.
+    """
+    with asking(server, data) as source:
+        found = source.warm(rule)
+    _show(found, as_json, rule_output.warm)
 
 
 @command.command(name="versions")
@@ -191,6 +207,10 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
                   disable=not console.is_terminal, transient=True) as bar:  # fmt: skip
         task = bar.add_task("events", total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of or None)
+
+
+def _today() -> date:
+    return SystemClock().now().astimezone(SHANGHAI).date()
 
 
 def _day(text: str, option: str) -> date:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from jianguan.clock import to_millis
+from jianguan.domain.by_field import Constant
 from jianguan.domain.contract import (
     KIND_OF_TOPIC,
     MODELS,
@@ -30,7 +31,7 @@ from jianguan.domain.contract import (
     Reporter,
     Violation,
 )
-from jianguan.domain.event import Event, Personal
+from jianguan.domain.event import Event, EventRun, Personal
 from jianguan.domain.identifiers import check_uscc
 from jianguan.domain.ids import event_ids
 from jianguan.domain.industries import Industries
@@ -85,13 +86,13 @@ def decode(
 
 def admit(model: Model, reference: Reference, received_at: int) -> tuple[Event, Personal | None]:
     """Check codes and times of `model` and flatten it. `received_at` in ms. InputError names the field."""
-    ((event,), (personal,)) = admit_run((model,), reference, (received_at,))
+    (event,), (personal,) = admit_run((model,), reference, (received_at,))
     return event, personal
 
 
 def admit_run(
     models: Sequence[Model], reference: Reference, received: Sequence[int]
-) -> tuple[list[Event], list[Personal | None]]:
+) -> tuple[EventRun, list[Personal | None]]:
     """`admit` for many models of one kind, at least one: all, or the InputError of one of them.
 
     Works field by field over the whole run, because that takes a third of the time that event by event would.
@@ -110,7 +111,8 @@ def admit_run(
         raise InputError("time-in-future", "occurred_at lies more than a day after its receipt", "occurred_at")
     parties = [each and _party(each.scheme, each.id) for each in enterprises]
     identifiers = event_ids(sources, names)
-    nothing = (None,) * len(models)
+    count = len(models)
+    nothing: Sequence[Any] = Constant(None, count)
     nature = result = severity = critical = serious = minor = penalty = inspection = nothing
     right = outcome = compensation = status = demands = reporters = nothing
     own = zip(*map(_OWN[kind], models), strict=True)
@@ -123,7 +125,7 @@ def admit_run(
     personal = list(map(_personal, identifiers, occurred, reporters, texts))
     # fmt: off
     before = (
-        identifiers, sources, names, repeat(kind), nature, numbers, categories, matters, occurred,
+        identifiers, sources, names, Constant(kind, count), nature, numbers, categories, matters, occurred,
     )
     after = (
         parties, [each and each.name for each in enterprises], _spelled(reference.regions, regions, "region"),
@@ -136,14 +138,14 @@ def admit_run(
     # is no part of it.
     contents = [
         blake2b(packed, digest_size=8).hexdigest()
-        for packed in map(_packed, zip(*before, *after, personal, demands, tags))  # noqa: B905 - `repeat` has no end
+        for packed in map(_packed, zip(*before, *after, personal, demands, tags, strict=True))
     ]
     masked = demands if demands is nothing else [each and redact(each).text for each in demands]
     hashes = (
         reporters if reporters is nothing else [each and _reporter_hash(each, reference.hash_key) for each in reporters]
     )
-    rows = zip(*before, received, *after, masked, hashes, tags, historical, contents, texts)  # noqa: B905
-    return list(map(_of, repeat(Event), rows)), personal
+    fields = (*before, received, *after, masked, hashes, tags, historical, contents, texts)
+    return EventRun(list(map(_of, repeat(Event), zip(*fields, strict=True))), fields), personal
 
 
 _COMMON: Final = attrgetter(

@@ -26,6 +26,7 @@ class Alert(NamedTuple):
     raised_at: int
     received_at: int  # when the event behind the raising fact was received
     values: dict[str, float]  # {"count": 5.0}
+    # {"count": 3.0}: what a value must reach; "count.at_most": must not pass; "count.below", "count.above": must be.
     thresholds: dict[str, float]
     events: tuple[str, ...]  # contributing event ids, newest last, at most MAX_EVENTS
     event_count: int

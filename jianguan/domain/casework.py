@@ -64,6 +64,7 @@ class CaseDesk:
         self._joined: dict[str, str] = {}  # alert -> case
         self._tasks: dict[str, tuple[str, str]] = {}  # task -> (case, department)
         self._due: list[tuple[int, str]] = []  # (due ms, task)
+        self._overdue: set[str] = set()  # tasks past their deadline and not closed
         self._closed: list[tuple[int, str]] = []  # (closed ms, case)
 
     def restore(
@@ -77,6 +78,11 @@ class CaseDesk:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def overdue(self) -> int:
+        """How many tasks are past their deadline and not closed."""
+        return len(self._overdue)
 
     def knows(self, task: str) -> bool:
         """Whether a task of that id is here: of an open case, or of one that was closed not long ago."""
@@ -128,6 +134,8 @@ class CaseDesk:
             **stamps,
         )
         file.tasks[task.department] = task
+        if state == "closed":
+            self._overdue.discard(task.id)
         outcome.records.tasks.append(task)
         outcome.records.trace.append(_action_step(command, task, now))
         if all(each.state == "closed" for each in file.tasks.values()):
@@ -148,6 +156,7 @@ class CaseDesk:
                 continue
             task = task._replace(overdue=True, revision=task.revision + 1)
             file.tasks[task.department] = task
+            self._overdue.add(task.id)
             outcome.records.tasks.append(task)
             outcome.records.trace.append(
                 _step(
@@ -297,6 +306,8 @@ class CaseDesk:
 
     def _index(self, task: Task) -> None:
         self._tasks[task.id] = (task.case, task.department)
+        if task.overdue and task.state != "closed":
+            self._overdue.add(task.id)
         if task.due_at is not None and task.state != "closed" and not task.overdue:
             heapq.heappush(self._due, (task.due_at, task.id))
 
@@ -308,6 +319,7 @@ class CaseDesk:
             self._joined.pop(alert, None)
         for task in file.tasks.values():
             self._tasks.pop(task.id, None)
+            self._overdue.discard(task.id)
 
 
 def _was_applied(task: Task, command: Command) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+from jianguan.domain.by_field import Constant, take
 
 Outcome = Literal["accepted", "duplicate", "late", "quarantined"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("accepted", "duplicate", "late", "quarantined")
@@ -49,6 +52,41 @@ class Event(NamedTuple):
     historical: bool
     content_hash: str
     text: str | None  # personal: seen by conditions, stored only as Personal
+
+
+class EventRun(Sequence[Event]):
+    """Events of one run: as rows, and the same field by field, for work that is quicker so. Immutable."""
+
+    __slots__ = ("fields", "rows")
+
+    def __init__(self, rows: list[Event], fields: Sequence[Sequence[Any]]) -> None:
+        self.rows = rows
+        self.fields = fields  # in the order of Event
+
+    @classmethod
+    def of(cls, rows: Sequence[Event]) -> EventRun:
+        """A run of rows."""
+        fields = list(zip(*rows, strict=True)) if rows else [Constant(None, 0)] * len(Event._fields)
+        return cls(list(rows), fields)
+
+    def field(self, name: str) -> Sequence[Any]:
+        """The values of one field."""
+        return self.fields[_PLACES[name]]
+
+    def take(self, places: Sequence[int]) -> EventRun:
+        """The events at `places`."""
+        if not places:
+            return EventRun.of(())
+        return EventRun(list(take(self.rows, places)), [take(values, places) for values in self.fields])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+
+_PLACES: Final = {name: place for place, name in enumerate(Event._fields)}
 
 
 class Personal(NamedTuple):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from jianguan.domain.by_field import Constant, joined, take
+from jianguan.domain.ids import WIDTH, Ids, Prefix, fact_bits, packed, unpacked
+
+T = TypeVar("T")
 
 
 class Fact(NamedTuple):
@@ -23,3 +31,113 @@ class Fact(NamedTuple):
     industry: str | None
     category: str
     carried: str | None = None  # what the rule asks of whole facts: a JSON array, see rules/keys.py
+
+
+class FactRun(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Facts of one rule that were found together, at least one, field by field: how they travel to their windows.
+
+    All sequences have the same length. A field that no fact has is None as a whole. The order is that of the events,
+    and it is kept: facts of one key are judged in it.
+    """
+
+    rule: str
+    version: int
+    kind: Prefix  # of what the facts are about: ev, or al for rules on alerts
+    events: bytes  # the bits of their ids, WIDTH bytes each
+    keys: Sequence[str]
+    times: Sequence[int]
+    received: Sequence[int]
+    numbers: Sequence[float | None] | None
+    members: Sequence[str | None] | None
+    carried: Sequence[str | None] | None
+    enterprises: Sequence[str | None] | None
+    enterprise_names: Sequence[str | None] | None
+    regions: Sequence[str | None] | None
+    industries: Sequence[str | None] | None
+    categories: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def ids(self) -> list[str]:
+        """The id of each fact."""
+        return unpacked("ft", fact_bits(self.rule, self.version, self.events))
+
+    def names(self) -> list[str]:
+        """The id of the event, or the alert, of each fact."""
+        return unpacked(self.kind, self.events)
+
+    def fields(self) -> list[Sequence[Any]]:
+        """The same in the order of Fact, constant ones too."""
+
+        def same(value: Any) -> Constant[Any]:
+            return Constant(value, len(self))
+
+        optional = (
+            self.numbers, self.members, self.enterprises, self.enterprise_names, self.regions, self.industries,
+        )  # fmt: skip
+        return [
+            Ids("ft", fact_bits(self.rule, self.version, self.events)), same(self.rule), same(self.version),
+            self.keys, self.times, Ids(self.kind, self.events), self.received,
+            *[same(None) if each is None else each for each in optional], self.categories,
+            same(None) if self.carried is None else self.carried,
+        ]  # fmt: skip
+
+    def rows(self) -> list[Fact]:
+        """The same, fact by fact."""
+        return list(map(Fact._make, zip(*self.fields(), strict=True)))
+
+    def row(self, place: int) -> Fact:
+        """One of the facts."""
+        event = self.events[place * WIDTH : (place + 1) * WIDTH]
+        ((name,), (about,)) = unpacked("ft", fact_bits(self.rule, self.version, event)), unpacked(self.kind, event)
+
+        def of(values: Sequence[T] | None) -> T | None:
+            return None if values is None else values[place]
+
+        return Fact(
+            name, self.rule, self.version, self.keys[place], self.times[place], about, self.received[place],
+            of(self.numbers), of(self.members), of(self.enterprises), of(self.enterprise_names), of(self.regions),
+            of(self.industries), self.categories[place], of(self.carried),
+        )  # fmt: skip
+
+    def take(self, places: Sequence[int]) -> FactRun:
+        """The facts at these places, at least one."""
+        bits = self.events
+
+        def some(values: Sequence[T] | None) -> Sequence[T] | None:
+            return None if values is None else take(values, places)
+
+        return FactRun(
+            self.rule, self.version, self.kind,
+            b"".join([bits[at * WIDTH : (at + 1) * WIDTH] for at in places]),
+            take(self.keys, places), take(self.times, places), take(self.received, places),
+            some(self.numbers), some(self.members), some(self.carried), some(self.enterprises),
+            some(self.enterprise_names), some(self.regions), some(self.industries), take(self.categories, places),
+        )  # fmt: skip
+
+
+def fields_of(runs: Sequence[FactRun]) -> list[Sequence[Any]]:
+    """The facts of all runs in the order of Fact, field by field."""
+    return [joined(each) for each in zip(*[run.fields() for run in runs], strict=True)]
+
+
+def runs_of(facts: Iterable[Fact]) -> list[FactRun]:
+    """Facts by rule and version, in their order. InputError when an event's id is none."""
+    groups: dict[tuple[str, int, str], list[Fact]] = {}
+    for fact in facts:
+        groups.setdefault((fact.rule, fact.version, fact.event[:2]), []).append(fact)
+    return [_run(group) for group in groups.values()]
+
+
+def _run(facts: list[Fact]) -> FactRun:
+    _, rules, versions, keys, times, events, received, *optional, categories, carried = zip(*facts, strict=True)
+    numbers, members, enterprises, names, regions, industries = (_or_nothing(each) for each in optional)
+    return FactRun(
+        rules[0], versions[0], "al" if events[0].startswith("al") else "ev", packed(events), keys, times, received,
+        numbers, members, _or_nothing(carried), enterprises, names, regions, industries, categories,
+    )  # fmt: skip
+
+
+def _or_nothing(values: Sequence[T | None]) -> Sequence[T | None] | None:
+    return None if all(each is None for each in values) else values

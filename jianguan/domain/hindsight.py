@@ -1,4 +1,7 @@
-"""What a rule would have done: the question and the answer of a backtest. Nothing is decided here. Times are ms."""
+"""What a rule would have done, and with what it would begin: questions and answers. Nothing is decided here.
+
+Times are ms.
+"""
 
 from __future__ import annotations
 
@@ -90,3 +93,25 @@ class BacktestReport:
     def removed_count(self) -> int:
         """How many alerts the other alone raised."""
         return self.against_alerts - self.common
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """One group whose windows history fills."""
+
+    key: str | None  # None when the group is personal
+    facts: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarmReport:
+    """With what the windows of a rule would begin if it were new now."""
+
+    rule: RuleLabel
+    now: int
+    since: int  # what happened before cannot be in a window
+    events: int  # that the store let through
+    facts: int  # in the windows
+    groups: int
+    fullest: tuple[Filled, ...]  # most facts first, not all of them

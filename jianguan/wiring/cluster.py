@@ -179,7 +179,8 @@ class Worker:
         since = to_millis(self._clock.now()) - LATELY_MS
         async for partition, value in _values(self._broker, topic, list(engines), since):
             try:
-                engines[partition].fold(FACTS.decode(value))
+                for run in FACTS.decode(value):
+                    engines[partition].fold_run(run)
             except InputError as error:
                 log.error("a frame of facts cannot be read: %s", error)
             await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
 from jianguan.wiring.restore import FoldTopic, Restorer
 from jianguan.wiring.tables import Tables
+from rules.sampling import ConditionTimes
 from sinks.webhooks.desk import DeliveryDesk
 from sinks.webhooks.receivers import Receiver, load_receivers
 from sinks.webhooks.retry import RetryPolicy
@@ -123,6 +124,7 @@ def build_parts(
         alone=alone,
         admit=admit,
         oldest_replayed=oldest_replayed,
+        conditions=ConditionTimes(rulebook.matcher, clock.monotonic),
     )
     return Parts(
         settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,

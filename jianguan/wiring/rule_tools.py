@@ -11,19 +11,20 @@ from jianguan.clock import Clock, to_millis
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
 from jianguan.domain.filters import Test
-from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel
+from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel, WarmReport
 from jianguan.domain.trace import Records, Step
 from jianguan.domain.versions import Approval, Ledger, approved, tried
 from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import Archive, RuleHistory, Store
 from jianguan.wiring.restore import FOREVER
 from rules.activation import rule_of
-from rules.backtest import Backtest
+from rules.backtest import Backtest, heard_by
 from rules.explain import PERSONAL, explain, fact_time, history_filter
 from rules.fields import FIELDS
 from rules.pushdown import fields_of_rule
 from rules.reference import Reference
 from rules.rule import Rule
+from rules.warming import Warming
 from streams.rulebook import RuleBook
 
 _RUN: Final = 2_000  # events between two looks at whether the work is still wanted
@@ -90,8 +91,9 @@ class StoredRuleTools:
     def backtest(self, request: BacktestRequest, progress: Callable[[int, int], None]) -> BacktestReport:
         """What the rule would have done; `progress(done, of)` may raise to end the work."""
         rule, against = self._rules(request)
-        trial = Backtest(rule, against, self._reference, request.since, request.until)
-        personal = PERSONAL & trial.fields
+        others = self._rulebook.ruleset
+        trial = Backtest(rule, against, self._reference, request.since, request.until, others)
+        personal = PERSONAL & trial.own_fields
         if request.text and personal:
             now = to_millis(self._clock.now())
             self._record.record([tried(rule.id, rule.content_hash, now, personal, request.text)])
@@ -109,6 +111,18 @@ class StoredRuleTools:
             if trial.full:
                 break
         return trial.report()
+
+    def warm(self, rule: str) -> WarmReport:
+        """With what the windows of a rule would begin if it were new now; what runs is not touched."""
+        warming = Warming(self._rule(rule), self._reference, to_millis(self._clock.now()))
+        for block in self._archive.events_to_judge(
+            warming.filter, warming.fields, warming.since, FOREVER, self._max_age
+        ):
+            for start in range(0, len(block), _RUN):
+                warming.add(block[start : start + _RUN])
+                if self._stopped.wait(_BREATH):
+                    raise UnavailableError("the server is stopping")
+        return warming.report()
 
     def history(self, rule: str) -> RuleHistory:
         """Every version of a rule that ever ran here."""
@@ -158,8 +172,7 @@ class StoredRuleTools:
         if request.until <= request.since:
             raise InputError("empty-time", "the time ends before it begins")
         candidate = rule_of(request.text, self._reference) if request.text else self._rule(request.rule)
-        if candidate.weights:
-            raise InputError("rule-on-alerts", "a rule that looks at alerts cannot be tried on events")
+        heard_by(candidate, {rule.id: rule for rule in self._rulebook.ruleset})  # told at once, not by a failed job
         if request.against is not None:
             return candidate, self._rule(candidate.id, request.against)
         running = self._rulebook.ruleset.by_id(candidate.id)

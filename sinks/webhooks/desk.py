@@ -243,6 +243,8 @@ class DeliveryDesk:
             last_detail=row.detail,
             revision=before.revision + 1,
         )
+        if row.state == "dead":
+            self._metrics.dead_deliveries.inc()
         if row.state in ("delivered", "dead"):
             del self._open[row.delivery_id]
             self._finished[row.delivery_id] = after

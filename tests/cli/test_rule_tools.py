@@ -12,7 +12,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from dashboards.rule_shapes import explanation_view, history_view, report_view
+from dashboards.rule_shapes import explanation_view, history_view, report_view, warm_view
 from jianguan.cli import main, rule_output
 from jianguan.domain.hindsight import BacktestRequest
 from tests.cli.test_trace import Answer
@@ -126,6 +126,21 @@ def test_a_chart_has_a_line_for_each_stretch_of_time() -> None:
     assert lines[1].endswith(f"{'█' * 25} 2 (0)")
     empty = {**REPORT, "buckets": [{"start": "2026-01-01T00:00:00Z", "alerts": 0, "against": 0}], "against": None}
     assert [line.split()[-1] for line in rule_output.chart(empty)] == ["0"]
+
+
+def test_what_history_has_for_a_rule_is_shown(serve: Callable[[Answer], None]) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json=warm_view(FakeTools().warm(CLUSTER)).model_dump(mode="json"))
+
+    serve(answer)
+    result = run("warm", CLUSTER)
+    assert result.exit_code == 0, result.output
+    assert asked == [f"/v1/rules/{CLUSTER}/warm"]
+    for text in ("40 facts in 7 groups, of 1,200 events", "licence:1", "hidden"):
+        assert text in result.output
 
 
 def test_versions_are_listed_with_their_texts(serve: Callable[[Answer], None]) -> None:

@@ -33,7 +33,7 @@ from aiokafka import AIOKafkaProducer
 from jianguan.domain.admission import Reference as Codes
 from jianguan.domain.admission import admit_run, decode
 from jianguan.domain.casework import CaseDesk
-from jianguan.domain.event import Event
+from jianguan.domain.event import Event, EventRun
 from jianguan.errors import InputError, UnavailableError
 from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.tables import hash_key
@@ -302,7 +302,8 @@ def expected(
         except InputError:
             continue
         events.setdefault(event.id, event)
-    facts = Matcher(ruleset, reference).facts_of(list(events.values()))
+    found_by_rule = Matcher(ruleset, reference).facts_of(EventRun.of(list(events.values())))
+    facts = [fact for each in found_by_rule for fact in each.facts.rows()]
     engine, desk = Engine(ruleset), CaseDesk(deadlines(reference))
     found: dict[str, set[str]] = {table: set() for table in IDENTIFIED}
     found["events"] = set(events)

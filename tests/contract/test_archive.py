@@ -218,6 +218,21 @@ def test_alerts_are_newest_first_and_filtered(store: BlockStore, archive: SqlArc
     assert archive.alerts(region="gbt2260:310000", severity="high") == []
 
 
+def test_many_alerts_and_cases_of_one_moment_are_told_part_by_part(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    alerts = [alert(told.events, f"rule-{number}", "low", NOW + 9) for number in range(7)]
+    cases = [case(told.alerts, ordinal=number)._replace(opened_at=NOW + 9) for number in range(2, 9)]
+    store.write(Records(alerts=alerts, cases=cases), "run-4")
+    ids = sorted(each.id for each in alerts)
+    parts = [archive.alerts(before=NOW + 10, after=after, limit=3) for after in (None, ids[2], ids[5])]
+    assert [each.id for part in parts for each in part][:7] == ids
+    assert parts[2][1:] == told.alerts
+    ids = sorted(each.id for each in cases)
+    found = archive.cases(before=NOW + 10, after=ids[4], limit=3)
+    assert [each.id for each, _ in found] == [ids[5], ids[6], told.cases[0].id]
+
+
 def test_cases_come_with_their_tasks_newest_first_and_filtered(
     store: BlockStore, archive: SqlArchive, told: Records
 ) -> None:

@@ -74,6 +74,13 @@ def test_the_same_records_told_twice_are_the_same_rows(store: BlockStore, second
         assert sorted(final(store, table)) == sorted(as_stored(world(), table)), table
 
 
+def test_a_run_told_again_is_not_stored_again(store: BlockStore) -> None:
+    for _ in range(3):
+        store.write(world(), "run-1")
+    for table in TABLES:
+        assert store.query(f"SELECT count() FROM {table}") == [(len(getattr(world(), table)),)], table
+
+
 def test_a_record_twice_in_one_run_is_one_row(store: BlockStore) -> None:
     records = world()
     records.extend(world())
@@ -177,6 +184,12 @@ def test_a_wrong_statement_is_an_error_of_the_statement(store: BlockStore) -> No
         store.query("SELECT * FROM nowhere")
     with pytest.raises(StoreError, match="nowhere"):
         list(store.blocks("SELECT * FROM nowhere"))
+    assert store.query("SELECT 1") == [(1,)]
+
+
+def test_an_answer_that_fails_on_its_way_is_an_error_of_the_statement(store: BlockStore) -> None:
+    with pytest.raises(StoreError, match="throwIf"):
+        list(store.blocks("SELECT throwIf(number = 150000) FROM numbers(300000)"))
     assert store.query("SELECT 1") == [(1,)]
 
 

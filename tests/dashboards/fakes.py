@@ -231,6 +231,7 @@ class World:
         self,
         *,
         before: int | None = None,
+        after: str | None = None,
         severity: str | None = None,
         rule: str | None = None,
         region: str | None = None,
@@ -241,11 +242,12 @@ class World:
             alert
             for alert in self.alerts_.values()
             if (before is None or alert.raised_at < before)
+            and (before is None or after is None or alert.raised_at < before - 1 or alert.id > after)
             and (severity is None or alert.severity == severity)
             and (rule is None or alert.rule == rule)
             and (region is None or alert.region == region)
         ]
-        return sorted(found, key=lambda alert: -alert.raised_at)[:limit]
+        return sorted(found, key=lambda alert: (-alert.raised_at, alert.id))[:limit]
 
     def cases(
         self,
@@ -254,14 +256,16 @@ class World:
         department: str | None = None,
         overdue: bool | None = None,
         before: int | None = None,
+        after: str | None = None,
         limit: int = 50,
     ) -> list[tuple[Case, list[Task]]]:
         self._check()
         found = []
-        for case in sorted(self.cases_.values(), key=lambda case: -case.opened_at):
+        for case in sorted(self.cases_.values(), key=lambda case: (-case.opened_at, case.id)):
             tasks = [task for task in self.tasks_.values() if task.case == case.id]
             if (
                 (before is None or case.opened_at < before)
+                and (before is None or after is None or case.opened_at < before - 1 or case.id > after)
                 and (state is None or case.state == state)
                 and (department is None or any(task.department == department for task in tasks))
                 and (overdue is None or any(task.overdue for task in tasks) == overdue)

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from jianguan.domain.explanation import Clause, Explanation, InWindow, Measure
-from jianguan.domain.hindsight import BacktestReport, BacktestRequest, Bucket, Load, Raised, RuleLabel
+from jianguan.domain.hindsight import (
+    BacktestReport,
+    BacktestRequest,
+    Bucket,
+    Filled,
+    Load,
+    Raised,
+    RuleLabel,
+    WarmReport,
+)
 from jianguan.domain.versions import Approval, RuleVersion
 from jianguan.errors import InputError, SourceError
 from jianguan.ports import RuleHistory
@@ -83,6 +92,11 @@ class FakeTools:
             progress(500, 1000)
         progress(1000, 1000)
         return report(request)
+
+    def warm(self, rule: str) -> WarmReport:
+        self._known(rule)
+        filled = (Filled("licence:1", 3, NOW - 1), Filled(None, 2, NOW - 2))
+        return WarmReport(LABEL, NOW, NOW - 14 * DAY, 1_200, 40, 7, filled)
 
     def history(self, rule: str) -> RuleHistory:
         self._known(rule)

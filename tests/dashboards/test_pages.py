@@ -159,6 +159,23 @@ async def test_an_alert_says_why(filled: Site) -> None:
     assert "Seal suspicious food" in (await filled.page(f"/alerts/{alert.id}", "en")).text
 
 
+async def test_an_alert_shows_bounds_from_above_and_of_what_must_not_hold(filled: Site) -> None:
+    alert = next(each for each in filled.world.alerts_.values() if each.rule == "food-poisoning-cluster")
+    filled.world.alerts_[alert.id] = alert._replace(
+        values={"avg": 7_000.0, "ratio": 0.5, "count": 11.0, "max": 44.0},
+        thresholds={
+            "avg": 5_000.0,
+            "avg.at_most": 9_000.0,
+            "ratio.at_most": 0.5,
+            "count.below": 12.0,
+            "max.above": 33.0,
+        },
+    )
+    page = (await filled.page(f"/alerts/{alert.id}")).text
+    for said in ("≥ 5,000, ≤ 9,000", ">≤ 0.5<", "&lt; 12", "&gt; 33"):
+        assert said in page
+
+
 async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     task = next(each for each in filled.world.tasks_.values() if each.state == "reported")
     page = (await filled.page(f"/cases/{task.case}")).text

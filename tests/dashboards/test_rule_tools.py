@@ -52,7 +52,15 @@ async def test_an_explanation_tells_each_clause_and_the_distance_to_each_thresho
     assert older.json()["version"] == 1
 
 
+async def test_what_history_has_for_a_rule_is_told(site: Site) -> None:
+    body = (await site.client.get(f"/v1/rules/{CLUSTER}/warm")).json()
+    assert (body["events"], body["facts"], body["groups"]) == (1_200, 40, 7)
+    assert [(each["key"], each["facts"]) for each in body["fullest"]] == [("licence:1", 3), (None, 2)]
+    assert body["rule"]["id"] == CLUSTER
+
+
 @pytest.mark.parametrize("path", ["/v1/rules/nobody/explain/ev-1", f"/v1/rules/{CLUSTER}/explain/x",
+                                  "/v1/rules/nobody/warm",
                                   "/v1/rules/nobody/versions", "/v1/backtests/cm-1"])  # fmt: skip
 async def test_what_nobody_knows_is_not_found(site: Site, path: str) -> None:
     assert (await site.client.get(path)).status_code == 404

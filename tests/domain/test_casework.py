@@ -240,6 +240,18 @@ def test_a_task_is_overdue_from_the_due_instant_on_and_told_once() -> None:
     assert made.next_due() is None
 
 
+def test_a_task_counts_as_overdue_until_it_is_closed() -> None:
+    made = opened_with(alert(1, joint=["fire"]))
+    assert made.overdue == 0
+    made.elapse(START + TERM)
+    assert made.overdue == 2
+    for number, action in enumerate(("accept", "report")):
+        made.apply(command(LEAD, action, START + TERM + number), START)
+    assert made.overdue == 2
+    made.apply(command(LEAD, "close", START + TERM + 9), START)
+    assert made.overdue == 1
+
+
 def test_a_task_that_is_closed_or_has_no_due_time_is_never_overdue() -> None:
     made = opened_with(alert(1), alert(2, key="other", clock="unknown"), alert(3, key="third", clock=None))
     made.apply(command(LEAD, "accept", START), START)
@@ -479,6 +491,11 @@ class Desk(RuleBasedStateMachine):
                 one, other = revisions[number - 1], revisions[number]
                 acted = other.state in {state for (begin, _), state in TRANSITIONS.items() if begin == one.state}
                 assert acted or (other.state == one.state and other.overdue and not one.overdue)
+
+    @invariant()
+    def overdue_tasks_are_counted_while_they_are_open(self) -> None:
+        _, tasks, _ = self._known()
+        assert self.desk.overdue == sum(task.overdue and task.state != "closed" for task in tasks.values())
 
     @invariant()
     def overdue_is_told_once(self) -> None:

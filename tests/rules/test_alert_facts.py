@@ -247,6 +247,26 @@ def test_the_time_of_each_rule_is_measured_and_one_over_its_budget_is_told() -> 
     assert round(engine.stats()["a-rule"].seconds, 6) == 0.1
 
 
+def test_an_alert_says_which_way_each_of_its_bounds_is_meant() -> None:
+    a_rule = loaded(
+        window={"size": "1h", "lateness": "1h"}, condition="true",
+        trigger={
+            "count": {"at_least": 2}, "avg": {"of": "amount_fen", "at_least": 3, "at_most": 9},
+            "max": {"of": "amount_fen", "at_most": 8},
+            "not": {"min": {"of": "amount_fen", "at_least": 6}, "not": {"median": {"of": "amount_fen", "at_most": 5}}},
+        },
+    )  # fmt: skip
+    running = Library(RuleSet([a_rule]), reference())
+    for number, amount in enumerate((2, 8)):
+        at = MIDNIGHT + number
+        running.take(event(number, enterprise="uscc:X", amount_fen=amount, occurred_at=at, received_at=at))
+    (alert,) = running.elapse(MIDNIGHT + DAY)
+    assert alert.thresholds == {
+        "count": 2.0, "avg": 3.0, "avg.at_most": 9.0, "max.at_most": 8.0, "min.below": 6.0, "median.at_most": 5.0
+    }  # fmt: skip
+    assert alert.values == {"count": 2.0, "avg": 5.0, "max": 8.0, "min": 2.0, "median": 5.0}
+
+
 def test_an_idle_key_is_forgotten_and_one_that_waits_or_is_kept_silent_is_not() -> None:
     quiet = one("quiet", "price", inhibited_by=["loud"], window={"size": "1h", "lateness": "1h"})
     running = Library(RuleSet([quiet, one("loud", "food-safety")]), reference())

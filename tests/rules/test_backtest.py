@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.domain.event import Event
+from jianguan.errors import InputError
 from rules import backtest as backtesting
 from rules.backtest import Backtest
 from rules.engine import Engine
@@ -150,3 +151,63 @@ def test_what_the_clock_settles_is_raised_in_hindsight_between_events_and_after_
 def test_an_episode_that_escalates_counts_each_of_its_alerts() -> None:
     rule = of_kind({"escalate": [{"trigger": {"count": {"at_least": 4}}, "severity": "critical"}]})
     assert tried(rule, made([(number, "x:1", "p") for number in range(4)])).alerts == 2
+
+
+def listening(rule: Rule, *others: Rule) -> Any:
+    """A backtest of a rule beside others that it listens to, over five days of events every eight hours."""
+    trial = Backtest(rule, None, reference(), NOW, NOW + 7 * DAY, others)
+    rows = [(turn * 8 * HOUR, "x:1" if turn % 3 else "x:2", "p") for turn in range(15)]
+    for each in made(rows):
+        trial.add([each])
+    live = Running(RuleSet([rule, *others]), reference())
+    raised = [alert for each in made(rows) for alert in (*live.elapse(each.received_at), *live.take(each))]
+    raised += live.elapse(NOW + 90 * DAY)
+    report = trial.report()
+    mine = [alert for alert in raised if alert.rule == rule.id]
+    assert sorted((each.key, each.time) for each in report.added) == sorted((each.key, each.time) for each in mine)
+    return report
+
+
+FREQUENT = {"window": {"size": "1d"}, "trigger": {"count": {"at_least": 2}}, "case": None, "lead": None}
+
+
+def test_a_rule_on_alerts_is_tried_with_the_rules_that_it_looks_at() -> None:
+    loud = checked_rule(id="loud", **FREQUENT)
+    middle = checked_rule(
+        id="middle", on=["alert"], rules={"loud": 5}, condition="true",
+        window={"size": "2d"}, trigger={"score": {"at_least": 10}},
+    )  # fmt: skip
+    report = listening(middle, loud)
+    assert report.alerts > 0
+    assert report.facts > report.alerts
+    top = checked_rule(
+        id="top", on=["alert"], rules={"middle": 1}, condition="true",
+        window={"size": "7d"}, trigger={"count": {"at_least": 1}},
+    )  # fmt: skip
+    assert listening(top, middle, loud).alerts > 0
+    with pytest.raises(InputError, match="listens to loud, and there is no such rule"):
+        listening(top, middle)
+    circular = checked_rule(id="loud", on=["alert"], rules={"top": 1}, condition="true", window={"size": "1d"})
+    with pytest.raises(InputError, match="top listens to itself"):
+        listening(top, middle, circular)
+
+
+def test_a_rule_is_kept_silent_in_hindsight_by_those_that_inhibit_it() -> None:
+    loud = checked_rule(id="loud", **{**FREQUENT, "window": {"size": "2d"}, "trigger": {"count": {"at_least": 4}}})
+    changes = {"window": {"size": "1d", "lateness": "1d"}, "trigger": {"count": {"at_least": 2}}, "episode": "12h"}
+    alone = listening(checked_rule(id="quiet", **changes))
+    silenced = listening(checked_rule(id="quiet", inhibited_by=["loud"], **changes), loud)
+    assert 0 < silenced.alerts < alone.alerts
+    assert silenced.facts == alone.facts == 15
+
+
+def test_a_backtest_reaches_as_far_back_as_all_rules_behind_it_need() -> None:
+    loud = checked_rule(id="loud", **{**FREQUENT, "window": {"size": "9d"}})
+    rule = checked_rule(
+        id="middle", on=["alert"], rules={"loud": 5}, condition="true",
+        window={"size": "30d"}, trigger={"count": {"at_least": 1}},
+    )  # fmt: skip
+    trial = Backtest(rule, None, reference(), NOW, NOW + DAY, [loud])
+    assert trial.from_ == NOW - (rule.retention + rule.episodes.size) - (loud.retention + loud.episodes.size)
+    assert trial.own_fields == frozenset()
+    assert "enterprise" in trial.fields

@@ -149,11 +149,11 @@ def test_an_id_that_is_none_of_ours_is_refused() -> None:
         engine(rule()).add(fact(1, MIDNIGHT, event="e-1"), NOW)
 
 
-def test_facts_at_the_same_moment_stand_in_order_of_their_ids() -> None:
+def test_facts_at_the_same_moment_stand_in_order_of_their_events() -> None:
     an_engine = engine(rule(trigger={"count": {"at_least": 5}}))
     some = [fact(number, MIDNIGHT) for number in range(5)]
     raised = [alert for each in some for alert in an_engine.add(each, NOW).alerts]
-    expected = tuple(each.event for each in sorted(some, key=lambda each: each.id))
+    expected = tuple(each.event for each in sorted(some, key=lambda each: each.event))
     assert [alert.events for alert in raised] == [expected]
 
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import alert_id
 from rules import windows
+from rules.decisions import NOTHING
 from rules.engine import Engine
+from rules.keys import carry
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids, rule
 
@@ -95,6 +97,32 @@ def test_alerts_are_the_same_in_any_order_and_with_any_duplicates(
 
 @given(rules(), facts, st.randoms(use_true_random=False), st.data())
 @settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
+def test_facts_that_come_together_are_judged_as_one_by_one(
+    a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
+) -> None:
+    # With less lateness and few facts a key: also what is late or too much is the same.
+    a_rule = dataclasses.replace(
+        a_rule,
+        lateness=data.draw(st.sampled_from([0, MINUTE, a_rule.lateness])),
+        retention=data.draw(st.sampled_from([2 * a_rule.size, a_rule.retention])),
+        facts_per_key=data.draw(st.sampled_from([3, 100])),
+    )
+    arriving = some + data.draw(st.lists(st.sampled_from(some), max_size=10) if some else st.just([]))
+    random.shuffle(arriving)
+    single, together = Engine(Running((a_rule,))), Engine(Running((a_rule,)))
+    while arriving:
+        size = data.draw(st.integers(1, 6))
+        part, arriving = arriving[:size], arriving[size:]
+        expected = [single.add(each, NOW) for each in part]
+        (run,) = runs_of(part)
+        assert together.add_run(run, NOW) == [
+            (place, decision) for place, decision in enumerate(expected) if decision != NOTHING
+        ]
+        assert together.stats() == single.stats()
+
+
+@given(rules(), facts, st.randoms(use_true_random=False), st.data())
+@settings(max_examples=100, deadline=None, suppress_health_check=FIXTURE)
 def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
     a_rule: Rule, some: list[Fact], random: Any, data: st.DataObject
 ) -> None:
@@ -106,7 +134,7 @@ def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
         stored = some[: data.draw(st.integers(committed, len(some)))]
         random.shuffle(stored)
         engine = Engine(Running((a_rule,)))
-        engine.fold(stored)
+        engine.fold([*stored, *stored[: len(stored) // 2]])  # the store may tell a fact twice
         reached = data.draw(st.integers(committed, len(some)))
         seen |= emitted(engine, some[committed:reached])
         committed = data.draw(st.integers(committed, reached))
@@ -114,6 +142,43 @@ def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
     last.fold(some[:committed])
     seen |= emitted(last, some[committed:])
     assert seen == naive(a_rule, some)
+
+
+def test_a_fact_that_the_store_tells_twice_is_folded_once() -> None:
+    counting = rule(trigger={"count": {"at_least": 3}})
+    engine = Engine(Running((counting,)))
+    first, second, third = (fact(number, NOW + number) for number in range(3))
+    engine.fold([second, first, second, first, second])
+    assert engine.stats()[counting.id].facts == 2
+    assert emitted(engine, [second]) == set()
+    assert emitted(engine, [third]) == {alert_id(counting.id, third.key, counting.episodes.start(third.time))}
+
+
+def test_a_late_fact_raises_the_alert_of_the_next_episode_though_its_own_has_one() -> None:
+    counting = rule(trigger={"count": {"at_least": 3}}, window={"size": "1h", "lateness": "1h"}, episode="1h")
+    hour = counting.episodes.start(NOW)
+    engine = Engine(Running((counting,)))
+    first = [fact(number, hour + at * MINUTE) for number, at in enumerate((10, 20, 30, 85))]
+    assert emitted(engine, first) == {alert_id(counting.id, first[0].key, hour)}
+    late = fact(9, hour + 40 * MINUTE)
+    assert emitted(engine, [late]) == {alert_id(counting.id, late.key, hour + 60 * MINUTE)}
+
+
+@pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.parametrize(("apart", "left"), [(0, 2), (1, 1)])
+def test_a_key_is_forgotten_when_all_its_facts_are_older_than_facts_are_kept(
+    settled: bool, apart: int, left: int
+) -> None:
+    changes: dict[str, Any] = {"trigger": {"avg": {"of": "amount_fen", "at_least": 9}}} if settled else {}
+    a_rule = rule(window={"size": "1h", "lateness": "1m"}, **changes)
+    carried = carry(0, [1]) if settled else None
+    engine = Engine(Running((a_rule,)))
+    for number, (key, time) in enumerate((("k1", NOW), ("k2", NOW + a_rule.retention + apart))):
+        engine.add(fact(number, time, key=key, received_at=time, carried=carried), time)
+    engine.elapse(NOW + 2 * a_rule.retention)
+    for _ in range(6):
+        engine.forget()
+    assert engine.stats()[a_rule.id].keys == left
 
 
 @given(rules(), facts)
@@ -143,7 +208,7 @@ def test_an_alert_tells_the_window_that_it_was_raised_for(a_rule: Rule, some: li
         for alert in engine.add(each, NOW).alerts:
             inside = sorted(
                 (other for other in given_so_far if other.key == alert.key),
-                key=lambda other: (other.time, other.id),
+                key=lambda other: (other.time, other.event),
             )
             inside = [other for other in inside if alert.window_start < other.time <= alert.time]
             assert alert.events == tuple(other.event for other in inside)

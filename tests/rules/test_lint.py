@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +294,23 @@ def test_rules_that_the_clock_decides_are_not_said_to_fire_at_every_fact_or_with
         (tmp_path / f"{name}.yaml").write_text(json.dumps(file, ensure_ascii=False), encoding="utf-8")
     findings = lint(RuleSet.load([tmp_path], reference()))
     assert {finding.code for finding in findings} == {"no-tests"}
+
+
+@pytest.mark.parametrize(
+    ("today", "status", "expected"),
+    [
+        ("2026-06-29", "active", []),
+        ("2026-06-30", "active", ["no-longer-in-force"]),
+        ("2026-06-30", "retired", []),
+        (None, "active", []),
+    ],
+)
+def test_a_rule_whose_time_is_over_is_told_from_its_last_day_on(
+    today: str | None, status: str, expected: list[str], tmp_path: Path
+) -> None:
+    found(tmp_path, in_force={"from": "2026-01-01", "until": "2026-06-30"}, status=status)
+    day = None if today is None else date.fromisoformat(today)
+    findings = [each for each in lint_folders([tmp_path], reference(), day) if each.level != "info"]
+    assert [each.code for each in findings] == expected
+    lines = (tmp_path / "a-rule.yaml").read_text("utf-8").splitlines()
+    assert all('"until"' in lines[each.line - 1] for each in findings)

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import alert_id, make_id
 from rules.cel.functions import distance_m
+from rules.decisions import NOTHING
 from rules.engine import Engine
-from rules.keys import FIRST_BIT, HISTORICAL, carry
+from rules.keys import FIRST_BIT, HISTORICAL, KeyState, carry
 from rules.rule import Rule
 from tests.rules.support import NOW, Running, fact, ids
 from tests.rules.test_facts import loaded
@@ -277,6 +278,27 @@ def test_alerts_are_those_of_the_definition_in_any_order_of_arrival(
 
 @given(cases(), rows, st.data())
 @settings(max_examples=100, deadline=None)
+def test_facts_that_come_together_are_judged_as_one_by_one(
+    setting: Setting, some: list[Row], data: st.DataObject
+) -> None:
+    arriving = data.draw(st.permutations(facts_of(setting.rule, some)))
+    single, together = Engine(Running((setting.rule,))), Engine(Running((setting.rule,)))
+    now = NOW
+    while arriving:
+        size = data.draw(st.integers(1, 5))
+        part, arriving = arriving[:size], arriving[size:]
+        expected = [single.add(each, now) for each in part]
+        (run,) = runs_of(part)
+        assert together.add_run(run, now) == [
+            (place, decision) for place, decision in enumerate(expected) if decision != NOTHING
+        ]
+        now = max(now, *(each.received_at for each in part))
+        assert together.elapse(now) == single.elapse(now)
+    assert together.elapse(now + 100 * LATENESS) == single.elapse(now + 100 * LATENESS)
+
+
+@given(cases(), rows, st.data())
+@settings(max_examples=100, deadline=None)
 def test_history_gives_the_same_alerts_in_any_order(setting: Setting, some: list[Row], data: st.DataObject) -> None:
     """Historical facts count however late they are, as long as each comes within the lateness of the one before."""
     some = [row._replace(delay=0) for row in some]
@@ -334,3 +356,41 @@ def test_a_session_that_a_slow_transport_makes_longer_is_decided_again_with_its_
     assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW]
     engine.add(second, NOW + 2 * LATENESS)
     assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW + 90_000]
+
+
+@pytest.mark.parametrize("kind", ["sliding", "tumbling", "session"])
+def test_one_more_fact_costs_as_little_in_a_group_that_has_many(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {"kind": kind, "size": "1d", "lateness": "10m", **({"gap": "2m"} if kind == "session" else {})}
+    a_rule = rule_of(json.dumps({"trigger": {"not": {"count": {"at_least": 2}}}, "window": window}))
+    looked = 0
+
+    def counting(of: Callable[[KeyState, int], int]) -> Callable[[KeyState, int], int]:
+        def counted(state: KeyState, time: int) -> int:
+            nonlocal looked
+            looked += 1
+            return of(state, time)
+
+        return counted
+
+    monkeypatch.setattr(KeyState, "after", counting(KeyState.after))
+    monkeypatch.setattr(KeyState, "at", counting(KeyState.at))
+    engine = Engine(Running((a_rule,)))
+    for each in facts_of(a_rule, [Row(NOW + number * 1_000, 0, None, None, False, "k", 0) for number in range(300)]):
+        looked = 0
+        engine.add(each, each.received_at)
+        assert looked <= 3
+
+
+def test_a_session_is_decided_when_it_is_over_however_often_the_clock_was_looked_at() -> None:
+    window = {"kind": "session", "size": "1h", "gap": "2m", "lateness": "10m"}
+    a_rule = rule_of(json.dumps({"trigger": {"all": [{"count": {"at_least": 3}}, {"not": {"count": {"at_least": 4}}}]},
+                                 "window": window}))  # fmt: skip
+    engine = Engine(Running((a_rule,)))
+    some = [Row(NOW + number * 90_000, 0, None, None, False, "k", 0) for number in range(3)]
+    for each in facts_of(a_rule, some):
+        engine.add(each, each.received_at)
+    over = NOW + 2 * 90_000 + 2 * MINUTE
+    assert engine.elapse(over + LATENESS - 1) == ()
+    (alert,) = engine.elapse(over + LATENESS)
+    assert (alert.time, alert.event_count) == (NOW + 2 * 90_000, 3)
+    assert engine.due() is None

@@ -34,6 +34,19 @@ def test_an_address_says_where_and_who(
     assert (address.hosts, address.user, address.database, address.secure) == (hosts, user, database, secure)
 
 
+@pytest.mark.network
+def test_every_host_is_tried_in_turn_whatever_its_address_looks_like() -> None:
+    # A socket that is bound and does not listen: nobody answers there, and nobody else can.
+    with socket.socket(socket.AF_INET) as four, socket.socket(socket.AF_INET6) as six:
+        four.bind(("127.0.0.1", 0))
+        six.bind(("::1", 0))
+        ports = four.getsockname()[1], six.getsockname()[1]
+        pool = ServerPool(Address.parse(f"clickhouse://127.0.0.1:{ports[0]},[::1]:{ports[1]}/db"), QUICK)
+        with pytest.raises(UnavailableError, match=rf"\[::1\]:{ports[1]}"):
+            pool.execute("SELECT 1")
+        pool.close()
+
+
 @pytest.mark.parametrize(
     "url",
     [

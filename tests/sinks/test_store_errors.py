@@ -16,6 +16,7 @@ from sinks.store import StoreError, error_of
         "Code: 1001. DB::Exception: std::filesystem_error: No space left on device",
         "Code: 252. DB::Exception: Too many parts",
         "Code: 210. DB::NetException: Connection refused",
+        "Code: 394. DB::Exception: Query was cancelled. (QUERY_WAS_CANCELLED)",
     ],
 )
 def test_a_store_without_room_or_rest_is_asked_again(message: str) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from jianguan.clock import VirtualClock, to_millis
 from jianguan.domain.alert import Alert
-from jianguan.domain.fact import Fact
-from jianguan.domain.ids import partition_of
+from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.domain.ids import event_id, fact_id, partition_of
 from rules.decisions import Cost
 from streams.correlate import Correlate, raise_again
 
@@ -22,7 +22,9 @@ NOW = to_millis(START)
 
 
 def a_fact(number: int) -> Fact:
-    return Fact(f"ft-{number}", "r", 1, "k", NOW, f"ev-{number}", NOW, None, None, None, None, None, None, "service")
+    event = event_id("test", str(number))
+    of_fact = fact_id("r", 1, event)
+    return Fact(of_fact, "r", 1, "k", NOW, event, NOW, float(number), *(None,) * 5, "service")
 
 
 def an_alert(number: int, case_key: str | None = "m|enterprise|k") -> Alert:
@@ -39,9 +41,12 @@ class FakeEngine:
         self.added: list[str] = []
         self._decision = {"alerts": (), "late": False, "limited": False, **decision}
 
-    def add(self, fact: Fact, now_ms: int) -> Any:
+    def add_run(self, facts: FactRun, now_ms: int) -> Sequence[tuple[int, Any]]:
+        return [(place, self._add(fact)) for place, fact in enumerate(facts.rows())]
+
+    def _add(self, fact: Fact) -> Any:
         self.added.append(fact.id)
-        alerts = self._decision["alerts"] or (an_alert(int(fact.id[3:])),)
+        alerts = self._decision["alerts"] or (an_alert(int(fact.number or 0)),)
         quiet = self._decision["late"] or self._decision["limited"]
         return SimpleNamespace(**{**self._decision, "alerts": () if quiet else alerts})
 
@@ -70,23 +75,26 @@ def clock() -> VirtualClock:
 
 
 def test_an_alert_goes_to_the_partition_of_its_case_and_leaves_a_step(clock: VirtualClock) -> None:
-    result = Correlate(FakeEngine(), clock, partitions=8).work([a_fact(1)])
+    result = Correlate(FakeEngine(), clock, partitions=8).work(runs_of([a_fact(1)]))
     assert list(result.alerts) == [partition_of("m|enterprise|k", 8)]
     assert [alert.id for alert in result.records.alerts] == ["al-1"]
     (step,) = result.records.trace
-    assert (step.subject, step.what, step.links) == ("al-1", "raised", ("ev-1",))
+    assert (step.subject, step.what, step.links) == ("al-1", "raised", (a_fact(1).event,))
     assert result.raised == {("r", "high"): 1}
 
 
 def test_an_alert_without_a_case_stays_with_its_rule(clock: VirtualClock) -> None:
-    result = Correlate(FakeEngine(alerts=(an_alert(1, None),)), clock, partitions=8).work([a_fact(1)])
+    result = Correlate(FakeEngine(alerts=(an_alert(1, None),)), clock, partitions=8).work(runs_of([a_fact(1)]))
     assert list(result.alerts) == [partition_of("r", 8)]
 
 
 @pytest.mark.parametrize(("fault", "what"), [("late", "late-for-rule"), ("limited", "window-full")])
 def test_what_a_window_does_not_take_is_said_of_the_event(clock: VirtualClock, fault: str, what: str) -> None:
-    result = Correlate(FakeEngine(**{fault: True}), clock, partitions=1).work([a_fact(1), a_fact(2)])
-    assert [(step.subject, step.what) for step in result.records.trace] == [("ev-1", what), ("ev-2", what)]
+    result = Correlate(FakeEngine(**{fault: True}), clock, partitions=1).work(runs_of([a_fact(1), a_fact(2)]))
+    assert [(step.subject, step.what) for step in result.records.trace] == [
+        (a_fact(1).event, what),
+        (a_fact(2).event, what),
+    ]
     assert getattr(result, fault) == {"r": 2}
     # A full window is told once a day and window: the second step replaces the first.
     assert len({step.id for step in result.records.trace}) == (1 if fault == "limited" else 2)
@@ -94,11 +102,11 @@ def test_what_a_window_does_not_take_is_said_of_the_event(clock: VirtualClock, f
 
 def test_a_fact_that_the_restored_windows_hold_is_passed_over_once(clock: VirtualClock) -> None:
     engine = FakeEngine()
-    stage = Correlate(engine, clock, partitions=1, known=["ft-1"])
-    stage.work([a_fact(1), a_fact(2)])
-    assert engine.added == ["ft-2"]
-    stage.work([a_fact(1)])
-    assert engine.added == ["ft-2", "ft-1"]
+    stage = Correlate(engine, clock, partitions=1, known=[a_fact(1).id])
+    stage.work(runs_of([a_fact(1), a_fact(2)]))
+    assert engine.added == [a_fact(2).id]
+    stage.work(runs_of([a_fact(1)]))
+    assert engine.added == [a_fact(2).id, a_fact(1).id]
 
 
 def test_after_a_crash_only_what_the_store_lacks_is_recorded_again() -> None:
@@ -126,3 +134,7 @@ def test_a_rule_over_its_budget_is_told_once_a_day(clock: VirtualClock) -> None:
     assert (step.subject, step.what) == ("slow", "rule-over-budget")
     assert json.loads(step.detail) == {"rule": "slow", "micros": 5_000, "budget": 2_000}
     assert stage.costs()[1].records.trace == [step]
+    sampled = [Cost("condition", 1.0, 200, 2_000), Cost("cheap", 0.1, 200, 2_000)]
+    spent, result = stage.costs(sampled)
+    assert "condition" not in [each.rule for each in spent]
+    assert [each.subject for each in result.records.trace] == ["slow", "condition"]

@@ -18,7 +18,8 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
 from jianguan.domain.event import Event, Personal
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, runs_of
+from jianguan.domain.ids import event_id, fact_id
 from jianguan.domain.trace import TABLES, Quarantined, Records, Step
 from jianguan.errors import InputError
 from streams.frames import ALERTS, BULK_ROWS, COMMANDS, FACTS, MAX_FRAME, NOTICES, RECORDS, Codec
@@ -56,10 +57,43 @@ RECORDS_MADE = st.builds(Records, **{name: st.lists(rows_of(row), max_size=2) fo
 
 @settings(max_examples=25, deadline=None)
 @given(st.data())
-@pytest.mark.parametrize(("codec", "row"), [(FACTS, Fact), (ALERTS, Alert), (COMMANDS, Command), (NOTICES, Notice)])
+@pytest.mark.parametrize(("codec", "row"), [(ALERTS, Alert), (COMMANDS, Command), (NOTICES, Notice)])
 def test_rows_come_back_as_they_were(codec: Codec[Any], row: Any, data: st.DataObject) -> None:
     rows = data.draw(st.lists(rows_of(row), max_size=4))
     assert [each for frame in codec.encode(rows) for each in codec.decode(frame)] == rows
+
+
+FACTS_MADE = st.builds(
+    lambda fact, rule, number: fact._replace(
+        rule=rule, version=1, event=(event := event_id("test", str(number))), id=fact_id(rule, 1, event)
+    ),
+    rows_of(Fact), st.sampled_from(["a", "b"]), st.integers(0, 9),
+)  # fmt: skip
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(FACTS_MADE, max_size=8))
+def test_facts_come_back_by_rule_as_they_were(facts: list[Fact]) -> None:
+    back = [run for frame in FACTS.encode(runs_of(facts)) for run in FACTS.decode(frame)]
+    assert [fact for run in back for fact in run.rows()] == sorted(facts, key=lambda fact: facts_order(facts, fact))
+    for run in back:
+        assert [run.row(place) for place in range(len(run))] == run.rows()
+        places = list(range(len(run)))[::-2]
+        assert run.take(places).rows() == [run.rows()[place] for place in places]
+
+
+def facts_order(facts: list[Fact], fact: Fact) -> int:
+    """Rules stand in the order of their first facts."""
+    return [each.rule for each in facts].index(fact.rule)
+
+
+def test_facts_of_one_rule_that_are_too_many_for_one_frame_travel_in_several() -> None:
+    events = [event_id("test", str(number)) for number in range(3_000)]
+    facts = [Fact(fact_id("r", 1, event), "r", 1, "k" * 400, 0, event, 0, *(None,) * 6, "service") for event in events]
+    frames = FACTS.encode(runs_of(facts))
+    assert len(frames) > 1
+    assert all(len(frame) <= MAX_FRAME for frame in frames)
+    assert [fact for frame in frames for run in FACTS.decode(frame) for fact in run.rows()] == facts
 
 
 @settings(max_examples=30, deadline=None)

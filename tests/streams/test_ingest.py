@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.clock import VirtualClock, to_millis
-from jianguan.domain.event import Event
-from jianguan.domain.fact import Fact
+from jianguan.columns import Columns
+from jianguan.domain.event import Event, EventRun
+from jianguan.domain.fact import Fact, FactRun
+from jianguan.domain.fact import runs_of as runs_of_facts
 from jianguan.domain.ids import event_id, fact_id, partition_of
 from jianguan.domain.trace import Records
-from streams.frames import RECORDS
+from rules.facts import Found
+from streams.frames import BULK_ROWS, RECORDS
 from streams.ingest import MAX_EVENT, MAX_KEPT, Ingest, Ingested
 from streams.poison import PoisonGuard
 from streams.seen import SeenEvents
@@ -34,8 +37,10 @@ class FoodMatcher:
 
     fails_on = "poison"
 
-    def facts_of(self, events: Sequence[Event]) -> list[Fact]:
-        return [fact for event in events for fact in self._facts(event)]
+    def facts_of(self, events: EventRun) -> list[Found]:
+        some = [(place, fact) for place, event in enumerate(events) for fact in self._facts(event)]
+        facts = [fact for _, fact in some]
+        return [Found(run, [place for place, _ in some]) for run in runs_of_facts(facts)]
 
     def _facts(self, event: Event) -> list[Fact]:
         if event.product == self.fails_on:
@@ -82,10 +87,15 @@ def outcomes(result: Ingested) -> list[str]:
     return [step.what for step in result.records.trace]
 
 
+def rows_of(facts: Mapping[int, Iterable[FactRun]]) -> dict[int, list[Fact]]:
+    """The facts of each partition, one by one."""
+    return {partition: [fact for run in runs for fact in run.rows()] for partition, runs in facts.items()}
+
+
 def test_an_accepted_event_leaves_its_row_its_facts_and_its_step() -> None:
     result = ingest().work(run(record(encoded(text="字"), 5, "r-1")))
     (event,) = result.records.events
-    (frame,) = RECORDS.encode_bulk(result.records)
+    (frame,) = result.frames()
     assert RECORDS.decode(frame) == replace(result.records, events=[event._replace(text=None)])
     assert [personal.text for personal in result.records.personal] == ["字"]
     assert result.outcomes == {"accepted": 1}
@@ -93,7 +103,30 @@ def test_an_accepted_event_leaves_its_row_its_facts_and_its_step() -> None:
     assert (step.subject, step.what, step.receipt, step.submission) == (event.id, "accepted", "r-1", "s-1")
     assert json.loads(step.detail) == {"rules": ["food"]}
     (fact,) = result.records.facts
-    assert result.facts == {partition_of(fact.rule + fact.key, PARTITIONS): [fact]}
+    assert rows_of(result.facts) == {partition_of(fact.rule + fact.key, PARTITIONS): [fact]}
+
+
+@pytest.mark.parametrize("partitions", [1, PARTITIONS])
+def test_a_large_run_leaves_as_columns_the_rows_that_it_consists_of(partitions: int) -> None:
+    """With what takes the ways that are seldom: repeats, conflicts, late ones, defects, what is no event."""
+    good = [
+        encoded(number, text="字" if number % 3 else None, category="food-safety" if number % 2 else "price")
+        for number in range(BULK_ROWS)
+    ]
+    odd = [
+        b"{", good[1], encoded(2, product="other"), encoded(9_001, product=FoodMatcher.fails_on),
+        encoded(9_002, occurred_at="2026-11-20T00:00:00Z"), encoded(9_003), encoded(9_003),
+    ]  # fmt: skip
+    result = ingest(partitions=partitions, max_age_ms=DAY).work(run(*good, *odd))
+    assert result.outcomes == {"accepted": BULK_ROWS + 1, "duplicate": 2, "late": 1, "quarantined": 3}
+    stored = Records()
+    for frame in result.frames():
+        found = RECORDS.decode(frame)
+        stored.extend(found.records() if isinstance(found, Columns) else found)
+    expected = result.records
+    assert stored == replace(expected, events=[event._replace(text=None) for event in expected.events])
+    assert sorted(fact for rows in rows_of(result.facts).values() for fact in rows) == sorted(expected.facts)
+    assert {fact.event for fact in expected.facts} < {event.id for event in expected.events}
 
 
 def test_the_prefix_of_a_topic_is_taken_off() -> None:
@@ -107,7 +140,7 @@ def test_the_same_content_again_is_a_duplicate_and_other_content_a_conflict() ->
     assert outcomes(result) == ["accepted", "duplicate", "quarantined"]
     assert [row.code for row in result.records.quarantine] == ["conflict"]
     assert len(result.records.events) == 1
-    assert sum(len(facts) for facts in result.facts.values()) == 1
+    assert [len(facts) for facts in rows_of(result.facts).values()] == [1]
 
 
 def test_a_receipt_that_a_sender_used_twice_does_not_replace_the_first_content() -> None:
@@ -119,7 +152,7 @@ def test_the_same_record_read_again_is_accepted_again_with_the_same_ids() -> Non
     stage = ingest()
     first, again = stage.work(run(record(encoded(), 0, "r"))), stage.work(run(record(encoded(), 7, "r")))
     assert ids(first.records) == ids(again.records)
-    assert first.facts == again.facts
+    assert rows_of(first.facts) == rows_of(again.facts)
     assert again.outcomes == {"accepted": 1}
 
 
@@ -294,6 +327,31 @@ def test_seen_events_remember_the_capacity_and_at_most_twice_as_many() -> None:
         assert len(seen) <= 20
         assert seen.see(str(max(0, number - 9)), "c", "other") == "duplicate"
     assert seen.see("0", "c", "r") == "new"
+
+
+@given(st.lists(st.sets(st.integers(0, 30).map(str), max_size=6).map(sorted), max_size=12))
+def test_what_is_seen_at_once_is_seen_as_one_by_one(runs: list[list[str]]) -> None:
+    once, single = SeenEvents(1_000), SeenEvents(1_000)
+    for events in runs:
+        at_once = once.all_new(events, events, events)
+        if not at_once:
+            for event in events:
+                once.see(event, event, event)
+        sights = [single.see(event, event, event) for event in events]
+        assert at_once == all(sight == "new" for sight in sights)
+    assert [once.see(str(number), str(number), "r") for number in range(31)] == [
+        single.see(str(number), str(number), "r") for number in range(31)
+    ]
+
+
+def test_of_what_is_seen_at_once_the_capacity_is_remembered_too() -> None:
+    seen = SeenEvents(10)
+    for number in range(0, 90, 3):
+        events = [str(number + each) for each in range(3)]
+        assert seen.all_new(events, events, events)
+        assert len(seen) <= 2 * 10 + 2 * 3
+        assert not seen.all_new([str(max(0, number - 7))], ["c"], ["r"])
+    assert seen.all_new(["0"], ["0"], ["r"])
 
 
 def test_what_is_forgotten_by_another_receipt_is_still_known() -> None:

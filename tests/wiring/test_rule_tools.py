@@ -287,6 +287,26 @@ def test_a_new_rule_begins_with_windows_filled_from_events(place: Place) -> None
     assert alerts_of(cold, rulebook, third) == []
 
 
+def test_what_history_has_for_a_rule_is_told_and_is_what_a_new_one_begins_with(place: Place) -> None:
+    times = [(number, f"x:{1 + number % 3 // 2}", NOW - number * 20 * MINUTE) for number in range(1, 9)]
+    place.tell(*[happened(number, at, enterprise=who) for number, who, at in times])
+    place.tell(happened(20, NOW - MINUTE, category="price"), happened(21, NOW + MINUTE))
+    place.write(window={"size": "1h"})
+    found = place.tools(place.rulebook()).warm("a-rule")
+    assert (found.now, found.since) == (NOW, NOW - 2 * HOUR)
+    # Six of them happened within the two hours that are kept, one of those exactly two hours ago.
+    assert (found.events, found.facts, found.groups) == (6, 6, 2)
+    assert [(each.key, each.facts, each.newest) for each in found.fullest] == [
+        ("x:1", 4, NOW - 20 * MINUTE), ("x:2", 2, NOW - 40 * MINUTE),
+    ]  # fmt: skip
+    place.write(group_by="reporter", case=None, lead=None)
+    place.tell(happened(30, NOW - MINUTE, reporter="a-secret"))
+    assert "a-secret" not in repr(place.tools(place.rulebook()).warm("a-rule"))
+    place.write(status="retired")
+    with pytest.raises(InputError, match="retired"):
+        place.tools(place.rulebook()).warm("a-rule")
+
+
 def test_history_raises_nothing_and_keeps_nothing_quiet(place: Place) -> None:
     place.tell(*[happened(number, NOW + number * MINUTE) for number in range(5)])
     rulebook = activated(place)
@@ -333,11 +353,3 @@ def test_what_the_clock_had_settled_before_a_rule_stays_unsaid_and_keeps_nothing
     assert rulebook.ruleset.by_id("a-rule").judging is not None  # type: ignore[union-attr]
     assert settled_alerts(place, rulebook) == []
     assert len(settled_alerts(place, rulebook, happened(9, NOW + HOUR + MINUTE, amount_fen=20))) == 1
-
-
-def test_a_rule_on_alerts_cannot_be_tried_on_events(place: Place) -> None:
-    place.write("older-rule")
-    place.write(on=["alert"], rules={"older-rule": 5}, trigger={"score": {"at_least": 9}}, condition="true")
-    tools = place.tools(place.rulebook())
-    with pytest.raises(InputError, match="looks at alerts"):
-        tools.check(BacktestRequest("a-rule", NOW, NOW + HOUR))

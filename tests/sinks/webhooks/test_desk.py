@@ -144,6 +144,7 @@ async def test_a_delivery_that_always_fails_is_dead_after_the_last_attempt() -> 
         await world.after(10, lambda: len(world.told.deliveries) == 3)
     assert world.history()[-1] == ("dead", 2, 3)
     assert world.told.trace[-1].what == "delivery-dead"
+    assert world.metric("jianguan_dead_deliveries_total") == 1
 
 
 @pytest.mark.parametrize("error", [UnavailableError("no route"), ZeroDivisionError()])
