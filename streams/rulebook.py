@@ -73,6 +73,7 @@ class RuleBook:
         self._ruleset: RuleSet | None = None
         self._matcher: Matcher | None = None
         self._alert_matcher: AlertMatcher | None = None
+        self._newest: dict[str, int] = {}  # version by rule, of all that ever ran here
         self.error = ""  # why the last reload failed; empty when it did not
         self.loaded_at = 0
 
@@ -100,6 +101,10 @@ class RuleBook:
     def activated_at(self, rule: str) -> int | None:
         """When the content of a running rule was activated, ms; None without a record."""
         return self._activation.since.get(rule)
+
+    def is_ahead(self, rule: str, version: int) -> bool:
+        """Whether this version of a rule has not run here yet, nor a later one: another worker has loaded it first."""
+        return version > self._newest.get(rule, 0)
 
     def load(self) -> None:
         """Load for the first time; every fault is raised. Blocking."""
@@ -154,6 +159,8 @@ class RuleBook:
         self._activation = activation
         self._ruleset, self._matcher = activation.ruleset, matcher
         self._alert_matcher = AlertMatcher(activation.ruleset, self._reference)
+        for rule in activation.ruleset.running:
+            self._newest[rule.id] = max(rule.version, self._newest.get(rule.id, 0))
         self.error = ""
         self.loaded_at = to_millis(self._clock.now())
 

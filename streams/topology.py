@@ -41,6 +41,8 @@ TICK: Final = 1.0
 MANY_WINDOWS: Final = 500_000  # of one partition
 # What the clock decides waits this long for facts that are still on their way between the stages.
 SETTLE_AFTER_MS: Final = 5_000
+RULES_PATIENCE: Final = 30.0  # seconds
+RULES_POLL: Final = 0.05
 COSTS_EVERY: Final = 60.0  # seconds
 
 
@@ -74,6 +76,8 @@ class Stages:
     alone: bool = False  # no other worker: every partition is this one's
     # Returns when it is known which events of a partition of the source topics were accepted before.
     admit: Callable[[int], Awaitable[None]] | None = None
+    # Whether a version of a rule has not run here yet: other workers load changed rules at their own time.
+    is_ahead: Callable[[str, int], bool] = lambda rule, version: False
     # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
     conditions: Conditions | None = None  # what each of them takes
@@ -91,6 +95,7 @@ class Pipeline:
         self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
         self._lease: Lease | None = None  # of the app that is attached
+        self._unheard: set[tuple[str, int]] = set()  # versions of rules that were waited for in vain
 
     def attach(self, app: App) -> None:
         """Declare the agents of every stage on `app`, which is not started yet."""
@@ -209,11 +214,22 @@ class Pipeline:
     async def _correlate(self, run: Run, generation: int) -> None:
         stages = self._stages
         state = await stages.correlate.get(run.partition)
+        facts = _rows(run, FACTS)
+        await self._wait_for_rules({(fact.rule, fact.version) for fact in facts})
         async with self.exclusive:
             started = stages.clock.monotonic()
-            result = state.work(_rows(run, FACTS))
+            result = state.work(facts)
             stages.metrics.rule_seconds.labels("windows").inc(stages.clock.monotonic() - started)
         await self.hand_over(result, generation)
+
+    async def _wait_for_rules(self, versions: set[tuple[str, int]]) -> None:
+        """Windows that do not know a rule lose its facts: wait until it is loaded here too, but not for ever."""
+        started = self._stages.clock.monotonic()
+        while ahead := [each for each in versions - self._unheard if self._stages.is_ahead(*each)]:
+            if self._stages.clock.monotonic() - started >= RULES_PATIENCE:
+                log.error("facts of rules that this worker has not got are left out of its windows: %s", sorted(ahead))
+                self._unheard.update(ahead)
+            await asyncio.sleep(RULES_POLL)
 
     async def hand_over(self, result: Correlated, generation: int | None = None) -> None:
         """Send what facts, or a restart, led to; not if the partitions were lost since the `generation` of the work."""

@@ -123,6 +123,7 @@ def build_parts(
         partitions=partitions,
         alone=alone,
         admit=admit,
+        is_ahead=rulebook.is_ahead,
         oldest_replayed=oldest_replayed,
         conditions=ConditionTimes(rulebook.matcher, clock.monotonic),
     )

@@ -35,19 +35,17 @@ class GroupPositions:
         self._lock = asyncio.Lock()
 
     async def committed(self, topics: Iterable[TopicName]) -> Positions:
-        """The next offsets to be processed; a partition without one is absent. UnavailableError."""
+        """The next offsets to be processed; of a partition without one, that of its oldest record. UnavailableError."""
         asked = self._places(topics)
 
-        async def ask() -> Mapping[Any, Any]:
-            found: Mapping[Any, Any] = await self._admin.list_consumer_group_offsets(self._group, partitions=asked)
-            return found
+        async def ask() -> Mapping[Any, int]:
+            told = await self._admin.list_consumer_group_offsets(self._group, partitions=asked)
+            found = {place: meta.offset for place, meta in told.items() if meta.offset >= 0}
+            without = [place for place in asked if place not in found]
+            # Records that retention has deleted before anybody read them are not waited for.
+            return {**found, **(await self._consumer.beginning_offsets(without) if without else {})}
 
-        found = await self._asked(ask)
-        return {
-            (place.topic.removeprefix(self._prefix), place.partition): meta.offset
-            for place, meta in found.items()
-            if meta.offset >= 0
-        }
+        return self._named(await self._asked(ask))
 
     async def ends(self, topics: Iterable[TopicName]) -> Positions:
         """The offsets after the last records. UnavailableError."""
@@ -57,7 +55,9 @@ class GroupPositions:
             found: Mapping[Any, int] = await self._consumer.end_offsets(asked)
             return found
 
-        found = await self._asked(ask)
+        return self._named(await self._asked(ask))
+
+    def _named(self, found: Mapping[Any, int]) -> Positions:
         return {(place.topic.removeprefix(self._prefix), place.partition): offset for place, offset in found.items()}
 
     async def close(self) -> None:

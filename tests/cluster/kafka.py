@@ -323,10 +323,8 @@ class KafkaCluster:
             # Tests do not want to wait for what a production group waits for.
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
-            "broker.heartbeat.interval.ms": "500",
-            "broker.session.timeout.ms": "4000",
-            "controller.quorum.election.timeout.ms": "600",
-            "controller.quorum.fetch.timeout.ms": "1500",
+            "broker.heartbeat.interval.ms": "1000",
+            "broker.session.timeout.ms": "6000",
             **self._settings,
         }
 

@@ -12,7 +12,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from streams.topics import TopicSpec, ensure_topics
+from jianguan.errors import UnavailableError
+from jianguan.wiring.positions import GroupPositions
+from streams.topics import TopicName, TopicSpec, ensure_topics
 from streams.transport import batch_topic, each_run
 from streams.transport_run import Run
 from tests.cluster.kafka import KafkaCluster
@@ -29,10 +31,11 @@ def three(tmp_path: Path) -> Iterator[KafkaCluster]:
         yield cluster.start()
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Iterator[KafkaCluster]:
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A node that a test may kill, if it starts it again."""
     own_kafka()
-    with KafkaCluster(tmp_path) as cluster:
+    with KafkaCluster(tmp_path_factory.mktemp("one")) as cluster:
         yield cluster.start()
 
 
@@ -42,7 +45,7 @@ async def everything(broker: str, topic: str, count: int) -> list[bytes]:
     await consumer.start()
     try:
         consumer.assign([TopicPartition(topic, 0)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return [(await consumer.getone()).value for _ in range(count)]
     finally:
         await consumer.stop()
@@ -166,3 +169,32 @@ async def test_a_reader_whose_position_retention_has_deleted_goes_on_at_the_olde
         await app.consumer.commit()
     assert values(second) == [b"%d" % number for number in range(200, 300)]
     assert await committed(kafka, group, topic, 1) == {0: 300}
+
+
+async def test_what_retention_deleted_unread_is_not_waited_for(kafka: str) -> None:
+    prefix = unique("positions")
+    await ensure_topics(kafka, [TopicSpec(topic.under(prefix), 2) for topic in (TopicName.FACTS, TopicName.RECORDS)])
+    positions = GroupPositions(kafka, unique("group"), prefix, 2)
+    topics = [TopicName.FACTS]
+    try:
+        await send(kafka, TopicName.FACTS.under(prefix), [b"%d" % number for number in range(10)], partition=1)
+        assert await positions.ends(topics) == {("facts", 0): 0, ("facts", 1): 10}
+        assert await positions.committed(topics) == {("facts", 0): 0, ("facts", 1): 0}
+        async with admin(kafka) as client:
+            place = TopicPartition(TopicName.FACTS.under(prefix), 1)
+            await client.delete_records({place: RecordsToDelete(before_offset=10)})
+        assert await positions.committed(topics) == await positions.ends(topics)
+    finally:
+        await positions.close()
+
+
+async def test_positions_of_a_broker_that_is_away_are_unavailable(one: KafkaCluster) -> None:
+    positions = GroupPositions(one.bootstrap, unique("group"), "", 1)
+    await ensure_topics(one.bootstrap, [TopicSpec("facts", 1)])
+    assert await positions.ends([TopicName.FACTS]) == {("facts", 0): 0}
+    one.nodes[0].kill()
+    with pytest.raises(UnavailableError, match="how far"):
+        await positions.ends([TopicName.FACTS])
+    one.nodes[0].start()
+    assert await positions.ends([TopicName.FACTS]) == {("facts", 0): 0}
+    await positions.close()

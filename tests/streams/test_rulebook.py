@@ -130,3 +130,11 @@ def test_an_old_version_that_no_longer_loads_is_an_error_with_its_reason(tmp_pat
     write(tmp_path, version=2)
     with pytest.raises(JianguanError, match="no field catgory"):
         book(tmp_path, record, 1)
+
+
+def test_a_version_is_ahead_until_it_or_a_later_one_has_run_here(tmp_path: Path) -> None:
+    write(tmp_path, version=2)
+    rulebook = book(tmp_path)
+    name = rulebook.ruleset.rules[0].id
+    assert [rulebook.is_ahead(name, version) for version in (1, 2, 3)] == [False, False, True]
+    assert rulebook.is_ahead("never-heard-of", 1)

@@ -74,3 +74,30 @@ async def test_a_stage_that_tries_again_for_long_asks_again_whether_it_may() -> 
 
     assert not await asyncio.wait_for(made._persist(late, lease.generation), 5)
     assert out.settled == 0
+
+
+async def test_facts_of_a_rule_that_another_worker_loaded_first_wait_for_it_here() -> None:
+    time, known = Time(), {"a": 1}
+
+    def is_ahead(rule: str, version: int) -> bool:
+        return version > known.get(rule, 0)
+
+    stages = SimpleNamespace(clock=SimpleNamespace(monotonic=time), is_ahead=is_ahead)
+    made = Pipeline(cast(Stages, stages))
+    await asyncio.wait_for(made._wait_for_rules({("a", 1)}), 5)
+    waiting = asyncio.create_task(made._wait_for_rules({("a", 1), ("a", 2), ("b", 1)}))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    known.update(a=2, b=1)
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_rule_that_never_comes_is_waited_for_once_and_not_for_ever() -> None:
+    time = Time()
+    stages = SimpleNamespace(clock=SimpleNamespace(monotonic=time), is_ahead=lambda rule, version: rule == "gone")
+    made = Pipeline(cast(Stages, stages))
+    waiting = asyncio.create_task(made._wait_for_rules({("gone", 3)}))
+    await asyncio.sleep(0)
+    time.now += 31
+    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(made._wait_for_rules({("gone", 3)}), 5)
