@@ -29,7 +29,7 @@ from typing import Any, Final
 import uvloop
 
 from bench import backtest, engine
-from bench.transport import SHARE, VARIANTS, in_a_process, pin, produce
+from bench.transport import SHARE, VARIANTS, in_a_process, produce, start_beside
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 
@@ -45,9 +45,8 @@ async def rounds(count: int, repeats: int) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in LETTERS}
     with tempfile.TemporaryDirectory(prefix="jianguan-bench-") as folder:
         broker = EmbeddedBroker(BrokerOptions(Path(folder)), SystemClock())
-        address = await broker.start()
+        address = await start_beside(broker)
         try:
-            pin(broker.pid or 0, 1)
             numbers = {variant: max(int(count * SHARE[variant]), 1_000) for variant in VARIANTS}
             for variant, number in numbers.items():
                 await produce(address, variant, number)
