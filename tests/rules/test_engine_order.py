@@ -251,9 +251,8 @@ def test_kept_figures_are_those_counted_anew_also_when_facts_go(a_rule: Rule, so
 
 
 def test_kept_figures_forget_a_fact_that_goes_though_it_is_in_the_window() -> None:
-    small = rule(
-        trigger={"sum": {"of": "amount_fen", "at_least": 20}}, window={"size": "10m"}, limits={"facts_per_key": 2}
-    )
+    summing = rule(trigger={"sum": {"of": "amount_fen", "at_least": 20}}, window={"size": "10m"})
+    small = dataclasses.replace(summing, facts_per_key=2)
     engine = Engine(Running((small,)))
     assert emitted(engine, [fact(number, NOW + number, amount=8.0) for number in range(4)]) == set()
     assert engine.stats()[small.id].limited == 2
