@@ -248,3 +248,11 @@ def test_kept_figures_are_those_counted_anew_also_when_facts_go(a_rule: Rule, so
         one = first.add(each, NOW)
         windows.KEPT_FROM = 10_000  # type: ignore[misc]
         assert one == second.add(each, NOW)
+
+
+def test_kept_figures_forget_a_fact_that_goes_though_it_is_in_the_window() -> None:
+    summing = rule(trigger={"sum": {"of": "amount_fen", "at_least": 20}}, window={"size": "10m"})
+    small = dataclasses.replace(summing, facts_per_key=2)
+    engine = Engine(Running((small,)))
+    assert emitted(engine, [fact(number, NOW + number, amount=8.0) for number in range(4)]) == set()
+    assert engine.stats()[small.id].limited == 2
