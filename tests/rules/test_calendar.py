@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import date, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.clock import to_millis
-from rules.calendar import calendar_of, span_of
+from jianguan.domain.ids import alert_id
+from rules.calendar import ZONE_OFFSET, calendar_of, span_of
 from rules.cells import cell_of
 from rules.engine import Engine
-from tests.rules.support import HOUR, Running, fact, reference
+from tests.rules.support import DAY, HOUR, Running, fact, ids, reference
 from tests.rules.test_facts import loaded
 
+EPOCH = date(1970, 1, 1).toordinal()
 CALENDAR = calendar_of(reference().working_days)
 
 
@@ -57,6 +59,68 @@ def test_a_span_of_working_days_is_never_longer_than_it_says(days: int, hours: i
     assert time - span.size <= span.start(time) < time
     assert time < span.deadline(time) <= time + span.size
     assert span.start(time) <= span.start(time + HOUR)
+
+
+def works(day: int) -> bool:
+    """Whether this day since 1970-01-01 is a working day, asked of the calendar itself and not of the list of days."""
+    return reference().working_days.is_working_day(date.fromordinal(EPOCH + day))
+
+
+def naive_start(days: int, time: int) -> int:
+    """Day by day back: the window holds the days until as many working days were among them."""
+    day = (time + ZONE_OFFSET) // DAY
+    while True:
+        days -= works(day)
+        if not days:
+            return day * DAY - ZONE_OFFSET - 1
+        day -= 1
+
+
+def naive_deadline(days: int, time: int) -> int:
+    """Day by day on, from the day after: until as many working days are over."""
+    day = (time + ZONE_OFFSET) // DAY
+    while days:
+        day += 1
+        days -= works(day)
+    return (day + 1) * DAY - ZONE_OFFSET
+
+
+# The years of which there are notices, less what a window reaches back and a deadline forward.
+moments = st.integers(at("2024-04-01T00:00"), at("2026-09-01T00:00"))
+
+
+@settings(deadline=None)
+@given(st.integers(1, 25), moments)
+def test_spans_of_working_days_are_those_counted_day_by_day(days: int, time: int) -> None:
+    span = span_of(f"{days}wd", CALENDAR)
+    assert span.start(time) == naive_start(days, time)
+    assert span.deadline(time) == naive_deadline(days, time)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.sampled_from(["1d", "2h", "7d"]),
+    st.lists(st.integers(0, 30 * 24).map(lambda hours: at("2026-09-20T00:00") + hours * HOUR), max_size=20),
+    st.data(),
+)
+def test_alerts_over_working_days_are_those_of_the_definition_in_any_order(
+    days: int, least: int, episode: str, times: list[int], data: st.DataObject
+) -> None:
+    """Around the first week of October, with its holiday and the working weekends beside it."""
+    a_rule = loaded(
+        window={"size": f"{days}wd", "lateness": "40d"}, episode=episode, trigger={"count": {"at_least": least}}
+    )
+    expected = {
+        alert_id(a_rule.id, "uscc:X", a_rule.episodes.start(time))
+        for time in times
+        if sum(naive_start(days, time) < other <= time for other in times) >= least
+    }
+    some = [fact(number, time) for number, time in enumerate(times)]
+    engine = Engine(Running((a_rule,)))
+    arriving = data.draw(st.permutations(some + some[:3]))
+    assert ids([alert for each in arriving for alert in engine.add(each, 0).alerts]) == expected
 
 
 def test_years_without_a_notice_count_monday_to_friday() -> None:
