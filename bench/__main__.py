@@ -1,6 +1,6 @@
 """Everything that this project promises about speed, measured in one go: `make bench`.
 
-    python -m bench [--events 60000] [--repeats 3] [--seconds 30] [--history 10000000] [--json FILE] [--smoke]
+    python -m bench [--events 200000] [--repeats 3] [--seconds 30] [--history 10000000] [--json FILE] [--smoke]
 
 Four variants take the same events, each in a process of its own on one core, with the broker on another:
 (a) `event`, an idiomatic Faust agent an event with JSON decoding and a window in memory; (b) `table`, the same with the
@@ -29,7 +29,7 @@ from typing import Any, Final
 import uvloop
 
 from bench import backtest, engine
-from bench.transport import SHARE, VARIANTS, in_a_process, pin, produce
+from bench.transport import SHARE, VARIANTS, in_a_process, produce, start_beside
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 
@@ -45,9 +45,8 @@ async def rounds(count: int, repeats: int) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {variant: [] for variant in LETTERS}
     with tempfile.TemporaryDirectory(prefix="jianguan-bench-") as folder:
         broker = EmbeddedBroker(BrokerOptions(Path(folder)), SystemClock())
-        address = await broker.start()
+        address = await start_beside(broker)
         try:
-            pin(broker.pid or 0, 1)
             numbers = {variant: max(int(count * SHARE[variant]), 1_000) for variant in VARIANTS}
             for variant, number in numbers.items():
                 await produce(address, variant, number)
@@ -173,7 +172,7 @@ async def everything(arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Parse arguments, measure, print a table and one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=60_000)
+    parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=float, default=30.0)

@@ -199,19 +199,28 @@ async def produce(broker: str, topic: str, count: int) -> None:
     await producer.stop()
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep process `pid` (0: this one) on one core, where the system can and there are two."""
+def pin(core: int) -> None:
+    """Keep this thread, and what it starts from now on, on one core, where the system can and there are two."""
     if hasattr(os, "sched_setaffinity") and os.cpu_count() not in (None, 1):
-        os.sched_setaffinity(pid, {core})
+        os.sched_setaffinity(0, {core})
+
+
+async def start_beside(broker: EmbeddedBroker) -> str:
+    """Start the broker, all threads of it on the second core: the first is for what is measured."""
+    cores = os.sched_getaffinity(0)
+    pin(1)
+    try:
+        return await broker.start()
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 async def compare(variants: list[str], count: int, repeats: int) -> None:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as data_dir:
         child = EmbeddedBroker(BrokerOptions(Path(data_dir)), SystemClock())
-        broker = await child.start()
+        broker = await start_beside(child)
         try:
-            pin(child.pid or 0, 1)
             for variant in variants:
                 number = max(int(count * SHARE[variant]), 1_000)
                 await produce(broker, variant, number)
@@ -249,7 +258,7 @@ def main() -> None:
     parser.add_argument("--broker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        pin(0, 0)
+        pin(0)
         print(json.dumps(uvloop.run(measure(options.child, options.broker, options.child, options.events))))
     else:
         uvloop.run(compare(options.variants.split(","), options.events, options.repeats))

@@ -6,14 +6,18 @@
 The job is in job.py: decode, ten predicates, a sliding count of sixty minutes of event time for each enterprise, an
 alert when it comes to five, at most one an hour. All take the same events from the same broker, each in a process of
 its own on one core, the broker (embedded, unless `--broker` names a Kafka) on another. They take turns, and medians are
-printed. Each one's alerts are compared with those of the oracle, and once each that keeps state is killed with kill -9
-halfway and started again, and the alerts of both processes together are compared.
+printed. Each one's alerts are compared with those of the oracle. Once each that keeps state is killed with kill -9
+halfway and started again (as often as it ends by itself with an error, as a supervisor would), and the alerts of all
+its processes together are compared.
+
+The targets are judged by processor time from the first event to the last alert: on a machine that others use too,
+events a second say more about the others.
 
 | peer | how it is set up | what it does not offer |
 |---|---|---|
 | `jianguan` | batch transport, compiled rule, windows folded from the facts topic (ours.py, `rule`) | |
 | `jianguan-stages` | the same with the ingest stage of a worker: contract, codes, duplicates, trace (`stages`) | |
-| `faust-table` | an agent an event, a Table in RocksDB with changelog (faust_table.py) | windows out of order |
+| `faust-table` | an agent an event, a Table in RocksDB with changelog (faust_table.py) | sliding windows: its own hop |
 | `quixstreams` | a dataframe, state in RocksDB with changelog (quix.py) | a quick exact sliding window of its own |
 | `bytewax` | batches, a stateful step, the recovery store (bytewax_recovery.py) | positions in the group |
 | `pathway` | an interval join, persistence (pathway_persistent.py) | positions in the group; windows without hops |

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,7 +34,8 @@ COMPLAINTS_ONLY: Final = (1, 0, 0)
 MOST_LATE: Final = 400  # places: two minutes
 LATE_SHARE: Final = 0.1
 WAKES_WITHIN: Final = 90.0  # s: a group takes over after its session of 6 s, some engines start slowly
-QUIET: Final = 5.0  # s without progress: a restarted peer has done what there is
+QUIET: Final = 5.0  # s without a word: time to look whether all alerts are there
+PATIENCE: Final = 40.0  # s without progress: a restarted peer does no more
 SUPERVISED: Final = 4  # times that one is started again which ends by itself with an error
 LONGEST: Final = 600.0  # s
 # quixstreams asks the topic for it when it makes a changelog, and some brokers tell only what was set.
@@ -163,10 +164,14 @@ async def restart(peer: Peer, python: Path, address: str, feed: Feed) -> dict[st
             raise PeerFailedError(f"{peer.name} was to be killed, and ended with {first.returncode}:\n{said}")
         before = sum((await _read(peer, address, alerts)).values())
         again, failures = 0, 0
+
+        async def complete() -> bool:
+            return feed.due <= (await _read(peer, address, alerts)).keys()
+
         while True:
             second = await _start(peer, python, (*common, "0"))
             try:
-                again = await _until_quiet(peer, second)
+                again = await _until_quiet(peer, second, complete)
                 break
             except PeerFailedError as error:  # as a supervisor would: start it again
                 failures += 1
@@ -181,26 +186,34 @@ async def restart(peer: Peer, python: Path, address: str, feed: Feed) -> dict[st
         return {**compared, "alerts_before_kill": before, "seen_after": again, "failed_starts": failures}
 
 
-async def _until_quiet(peer: Peer, process: asyncio.subprocess.Process) -> int:
-    """Wait until the process makes no progress any more; how many events it has reported. One that reads to the end of
-    its topic may end by itself. PeerFailedError with its last words when it fails."""
+async def _until_quiet(peer: Peer, process: asyncio.subprocess.Process, complete: Callable[[], Awaitable[bool]]) -> int:
+    """Wait until the process makes no progress any more; how many events it has reported.
+
+    That is: none for `QUIET` when the output is `complete`, else for `PATIENCE`, because an engine on a busy machine
+    may pause. One that reads to the end of its topic may end by itself. PeerFailedError, with its last words, when it
+    fails.
+    """
     assert process.stderr is not None
     said: deque[bytes] = deque(maxlen=30)
     seen, give_up = 0, time.monotonic() + WAKES_WITHIN
     while True:
         try:
-            line = await asyncio.wait_for(process.stderr.readline(), give_up - time.monotonic())
+            line = await asyncio.wait_for(process.stderr.readline(), QUIET)
         except TimeoutError:
-            return seen
+            if time.monotonic() >= give_up or (seen and await complete()):
+                return seen
+            continue
         if not line:
             if await process.wait() or not seen:
                 words = b"".join(said).decode(errors="replace")
                 raise PeerFailedError(f"{peer.name} ended with {process.returncode} after its restart:\n{words}")
             return seen
-        if line.strip().isdigit():  # an engine may have more to say, without end
-            seen, give_up = int(line), time.monotonic() + QUIET
-        else:
-            said.append(line)
+        if line.strip().isdigit():
+            seen, give_up = int(line), time.monotonic() + PATIENCE
+            continue
+        said.append(line)  # an engine may have more to say, without end
+        if time.monotonic() >= give_up:
+            return seen
 
 
 _runs = 0

@@ -90,9 +90,10 @@ class Taken(Column[T]):
 
 def take(values: Sequence[T], places: Sequence[int]) -> Sequence[T]:
     """The values at `places`, at least one."""
-    if isinstance(values, Constant):
+    # Not isinstance: of a Sequence that costs more than all else here, and of many rules it is asked often.
+    if type(values) is Constant:
         return Constant(values.value, len(places))
-    if isinstance(values, Taken):
+    if type(values) is Taken:
         return Taken(values.values, take(values.places, places))
     if len(places) == 1:
         return (values[places[0]],)

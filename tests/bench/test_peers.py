@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.peers import lean
-from bench.peers.__main__ import PEERS
+from bench.peers.__main__ import PEERS, table, targets, times
 from bench.peers.environments import PINS
 from bench.peers.job import AT_LEAST, HOUR, Recent, concerns, due, moment
 from bench.peers.ours import RULE, Facts, Lean, whole
@@ -115,3 +116,34 @@ def test_every_peer_has_its_program_and_exact_pins() -> None:
             lines = (PINS / f"{peer.environment}.txt").read_text(encoding="utf-8").splitlines()
             assert lines
             assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+]+", line)] == []
+
+
+def _measured(cpu: float, **more: Any) -> dict[str, Any]:
+    return {"cpu_seconds_per_100k": cpu, **more}
+
+
+def test_targets_are_judged_against_the_peers_that_keep_state() -> None:
+    found: dict[str, dict[str, Any]] = {
+        "jianguan": _measured(1.0),
+        "faust-table": _measured(15.0),
+        "bytewax": _measured(1.01),
+        "pathway": {"error": "no such wheel"},
+        "aiokafka": _measured(0.5),
+        "confluent-kafka": _measured(0.2),  # a bare loop keeps nothing
+    }
+    assert list(targets(found).values()) == [True, True, True]
+    assert times(found)["faust-table"] == 15.0
+    found |= {"faust-table": _measured(14.9), "bytewax": _measured(0.99), "aiokafka": _measured(0.49)}
+    assert list(targets(found).values()) == [False, False, False]
+    assert targets({name: each for name, each in found.items() if name != "jianguan"}) == {}
+
+
+def test_the_table_says_what_failed_and_whose_alerts_differ() -> None:
+    row = _measured(1.0, events_per_second=1.0, peak_mb=1.0, alerts=3, alerts_due=4, repeated=0)
+    found: dict[str, dict[str, Any]] = {
+        "jianguan": {**row, "equal": False, "missing": 2, "wrong": 1},
+        "pathway": {"error": "pip said:\nno such wheel"},
+    }
+    shown = table(found)
+    assert "**not equal**, 3 of 4: 2 missing, 1 wrong" in shown
+    assert "| pathway | failed: no such wheel |" in shown

@@ -152,7 +152,7 @@ def test_no_event_that_a_condition_accepts_is_dropped(many: SqlArchive) -> None:
         assert {each.id for each in passed if holds(each)} == {each.id for each in accepted}
 
     ask()
-    assert narrowed > 100  # it does decide something
+    assert narrowed > 50  # it does decide something: of 300 conditions of chance, mostly 97 to 130
 
 
 def test_every_field_of_an_event_comes_back_as_it_was(store: BlockStore, archive: SqlArchive) -> None:

@@ -1,7 +1,7 @@
 """All real input through the whole system and through the pure engine: the same events, facts and alerts.
 
-The system takes it over HTTP, a broker, the stages and a store, is killed in the middle, and settles by its own clock.
-The oracle reads the same files, maps and admits each row, and asks the engine in one loop.
+The system takes it over HTTP, a broker, the stages and a store, and settles by its own clock. The oracle reads the same
+files, maps and admits each row, and asks the engine in one loop.
 """
 
 from __future__ import annotations

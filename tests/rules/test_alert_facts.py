@@ -16,6 +16,7 @@ from jianguan.domain.ids import alert_id
 from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
 from rules.facts import Matcher
+from rules.keys import KeyState
 from rules.rule import Rule
 from rules.ruleset import RuleErrors, RuleSet
 from rules.running import Running as Library
@@ -282,3 +283,21 @@ def test_an_idle_key_is_forgotten_and_one_that_waits_or_is_kept_silent_is_not() 
     for _ in range(looks):
         running.engine.forget()
     assert running.engine.stats()["quiet"].keys == 2
+
+
+@pytest.mark.parametrize(("at", "silent"), [(-1, False), (0, True), (DAY - 1, True), (DAY, False)])
+def test_a_silence_holds_from_the_alert_on_and_ends_with_its_episode(at: int, silent: bool) -> None:
+    state = KeyState("k", silent=[(MIDNIGHT, MIDNIGHT + DAY, "al-1")])
+    assert state.is_silent(MIDNIGHT + at) is silent
+
+
+def test_the_first_row_of_a_decision_table_of_which_every_cell_fits_decides() -> None:
+    a_rule = loaded(
+        group_by=["category", "region.county"], case={"key": "group"}, lead="market-regulation",
+        decision_table=[
+            {"when": {"category": "wages", "region.county": "cn:31"}, "lead": "human-resources"},
+            {"when": {"region.county": ["cn:33", "cn:31"]}, "lead": "public-security"},
+        ],
+    )  # fmt: skip
+    leads = [a_rule.lead_of(each) for each in (("wages", "cn:310115"), ("price", "cn:310115"), ("wages", "cn:110105"))]
+    assert leads == ["human-resources", "public-security", "market-regulation"]

@@ -164,6 +164,25 @@ def test_a_late_fact_raises_the_alert_of_the_next_episode_though_its_own_has_one
     assert emitted(engine, [late]) == {alert_id(counting.id, late.key, hour + 60 * MINUTE)}
 
 
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize(("early", "expected"), [(0, 1), (1, 0)])
+def test_the_oldest_fact_that_the_window_of_a_late_one_can_reach_is_kept(
+    folded: bool, early: int, expected: int
+) -> None:
+    counting = rule(trigger={"count": {"at_least": 2}}, window={"size": "1h", "lateness": "1h"})
+    newest, oldest = fact(1, NOW), fact(2, NOW - counting.retention + 1 - early)
+    gone = fact(4, NOW - counting.retention - 5)  # something has to go, or nothing is looked at
+    engine = Engine(Running((counting,)))
+    if folded:
+        engine.fold([newest])
+        engine.fold([oldest])
+    else:
+        emitted(engine, [gone, oldest, newest])
+        assert engine.stats()[counting.id].facts == 1 + expected
+    late = fact(3, NOW - counting.size - counting.lateness)
+    assert len(emitted(engine, [late])) == expected
+
+
 @pytest.mark.parametrize("settled", [False, True])
 @pytest.mark.parametrize(("apart", "left"), [(0, 2), (1, 1)])
 def test_a_key_is_forgotten_when_all_its_facts_are_older_than_facts_are_kept(
@@ -229,3 +248,11 @@ def test_kept_figures_are_those_counted_anew_also_when_facts_go(a_rule: Rule, so
         one = first.add(each, NOW)
         windows.KEPT_FROM = 10_000  # type: ignore[misc]
         assert one == second.add(each, NOW)
+
+
+def test_kept_figures_forget_a_fact_that_goes_though_it_is_in_the_window() -> None:
+    summing = rule(trigger={"sum": {"of": "amount_fen", "at_least": 20}}, window={"size": "10m"})
+    small = dataclasses.replace(summing, facts_per_key=2)
+    engine = Engine(Running((small,)))
+    assert emitted(engine, [fact(number, NOW + number, amount=8.0) for number in range(4)]) == set()
+    assert engine.stats()[small.id].limited == 2

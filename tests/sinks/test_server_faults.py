@@ -16,6 +16,7 @@ import pytest
 
 from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import UnavailableError
+from sinks import migrate
 from sinks.rows import SHAPES, records_of
 from sinks.server import ServerStore
 from sinks.server_pool import Address, Limits, ServerPool
@@ -82,24 +83,54 @@ def assert_told_once(store: ServerStore, run: Records) -> None:
         assert store.query(f"SELECT count() FROM {table}") == [(len(rows),)], table
 
 
+class Killer:
+    """Kills a server when it is called, which a relay does in a thread of its own."""
+
+    def __init__(self, victim: ChildServer) -> None:
+        self._victim = victim
+        self._done = threading.Event()
+
+    def __call__(self) -> None:
+        self._victim.kill()
+        self._done.set()
+
+    def wait(self) -> None:
+        assert self._done.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("sent", [1_500, 5_000])
+def test_a_schema_whose_server_is_killed_in_the_making_is_completed_at_the_next_start(
+    native: NativeServer, sent: int
+) -> None:
+    run, kill = a_run(events=10), Killer(native)
+    with relay_to(native.url) as relay:
+        store = ServerStore(f"{relay.url}/jianguan", limits=QUICK)
+        relay.after(sent, kill)
+        with pytest.raises(UnavailableError):
+            store.start()
+        kill.wait()
+        native.start()
+        store.start()
+        store.write(run, "run-1")
+        assert_told_once(store, run)
+        assert store.query("SELECT number FROM migrations FINAL ORDER BY number") == [
+            (each.number,) for each in migrate.load()
+        ]
+        store.close()
+
+
 @pytest.mark.parametrize("sent", [1_000, 30_000, 200_000, 1_500_000, 3_500_000])
 def test_a_run_whose_server_is_killed_in_mid_insert_is_there_once_after_the_retry(
     native: NativeServer, sent: int
 ) -> None:
-    run = a_run(events=2_000, refused=4)
-    killed = threading.Event()
-
-    def kill() -> None:
-        native.kill()
-        killed.set()
-
+    run, kill = a_run(events=2_000, refused=4), Killer(native)
     with relay_to(native.url) as relay:
         store = ServerStore(f"{relay.url}/jianguan", limits=QUICK)
         store.start()
         relay.after(sent, kill)
         with pytest.raises(UnavailableError):
             store.write(run, "run-1")
-        assert killed.wait(DEADLINE)
+        kill.wait()
         native.start()
         store.write(run, "run-1")
         assert_told_once(store, run)
@@ -161,19 +192,14 @@ def test_rows_that_a_server_was_killed_over_are_there_once_after_the_retry(child
     noise = random.Random(7)
     ids = [f"{number:04}" for number in range(3_000)]
     texts = [noise.randbytes(1_000) for _ in ids]
-    killed = threading.Event()
-
-    def kill() -> None:
-        child.kill()
-        killed.set()
-
+    kill = Killer(child)
     with relay_to(child.url) as relay:
         pool = pool_of(relay.url)
         pool.execute("CREATE TABLE told (id String, raw String) ENGINE = ReplacingMergeTree ORDER BY id")
         relay.after(1_500_000, kill)
         with pytest.raises(UnavailableError, match="does not answer"):
             pool.insert("INSERT INTO told (id, raw) VALUES", [ids, texts])
-        assert killed.wait(DEADLINE)
+        kill.wait()
         child.start()
         pool.insert("INSERT INTO told (id, raw) VALUES", [ids, texts])
         rows = pool.execute("SELECT id, hex(raw) FROM told FINAL ORDER BY id")
