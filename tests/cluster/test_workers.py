@@ -90,7 +90,6 @@ def test_a_worker_is_killed_another_joins_and_all_are_restarted_in_mid_stream(ma
     cluster = make()
     events, ends = stream(8_000)
     first, second = cluster.worker().start().restored(), cluster.worker().start().restored()
-    cluster.dashboards.start()
     parts = [events[start : start + 1_000] for start in range(0, len(events), 1_000)]
     cluster.produce("complaints", parts[0] + parts[1])
     second.kill()
