@@ -133,6 +133,7 @@ class Worker:
             oldest_replayed=self._watermark.reached,
             current=self._takeover.archive,
             admit=self._takeover.admit,
+            recall=self._takeover.recall,
         )
         self._takeover.begin(parts)
         self._app = create_app(faust_options(settings, embedded=False)(self._broker))
