@@ -230,7 +230,7 @@ class Scene:
         self.kafka.stop()
         if not self.disk:
             if keep_store:
-                shutil.copytree(self.folder / "store", self.folder / "store-kept")
+                shutil.copytree(self.folder / "store", self.folder / "store-kept", symlinks=True)
             subprocess.run(["umount", "-l", str(self.folder / "store")], check=True)
 
     def act(self, action: Action, *, begins: bool) -> str:
