@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from jianguan.clock import SystemClock
 from jianguan.embedded import die_with_parent
-from sinks.webhooks.signing import Secret, verify
+from sinks.webhooks.signing import Secret, VerificationError, verify
 
 
 class Got(NamedTuple):
@@ -70,7 +70,7 @@ def read(headers: dict[str, str], path: str, body: bytes, secret: Secret) -> Got
     """What one request says."""
     try:
         identifier, wrong = verify(headers, body, [secret], SystemClock().now()), ""
-    except ValueError as error:
+    except VerificationError as error:
         identifier, wrong = headers.get("webhook-id", "-"), str(error)
     told = json.loads(body)
     data = told["data"]

@@ -28,6 +28,8 @@ from tests.chaos.stream import closing, stream
 from tests.end_to_end.support import eventually
 
 QUIET_WITHIN: Final = 240.0  # seconds that recovery from everything may take
+# Over all topics, for each record a second: what is under way, or not yet committed, when nothing is wrong.
+FLOW: Final = 10
 SETTLE: Final = 10  # seconds that the clock of the rules is behind, and what a mark takes through the stages
 
 
@@ -191,7 +193,7 @@ def _compare(
     result.attempts_failed = sum(feed.attempts_failed for feed in feeds)
     result.repeated_webhooks = len(got) - len({each.id for each in got})
     result.largest_lag = watch.largest()
-    result.recovery = _recovery(watch, ends, int(options.rate * 3))
+    result.recovery = _recovery(watch, ends, int(options.rate * FLOW))
     result.ended = scene.ended
     result.exit_codes = scene.stop()
 
