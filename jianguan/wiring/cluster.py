@@ -88,6 +88,15 @@ async def _patiently(clock: Clock, what: str, attempt: Callable[[], Awaitable[An
             return
 
 
+async def connected(start: Callable[[], Awaitable[Any]]) -> None:
+    """Start a client of the brokers. They were there a moment ago: UnavailableError when they are not any more, so that
+    the process ends with a sentence and the code for that, to be started again."""
+    try:
+        await start()
+    except KafkaError as error:
+        raise UnavailableError(f"the broker went away while this process started: {error!r}") from error
+
+
 class Worker:
     """All stages, over the partitions that the group gives to this process."""
 
@@ -142,7 +151,7 @@ class Worker:
         if self._metrics_port:
             start_http_server(self._metrics_port, settings.host, self._metrics.registry)
         parts.pipeline.start()
-        await self._app.start()
+        await connected(self._app.start)
         watchdog = Watchdog(self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
         interval = settings.rules_reload / timedelta(seconds=1)
         changes = RuleChanges(parts.pipeline, parts.correlate, parts.restorer)
@@ -253,7 +262,7 @@ class _PlainProducer:
         return self
 
     async def start(self) -> None:
-        await self._kafka.start()
+        await connected(self._kafka.start)
 
     async def stop(self) -> None:
         await self._kafka.stop()
