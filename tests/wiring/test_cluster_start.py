@@ -15,7 +15,7 @@ async def test_a_client_that_cannot_connect_is_an_unavailable_broker() -> None:
     async def start() -> None:
         raise KafkaConnectionError("Unable to bootstrap")
 
-    with pytest.raises(UnavailableError, match="broker went away while this process started.*Unable to bootstrap"):
+    with pytest.raises(UnavailableError, match=r"broker went away while this process started.*Unable to bootstrap"):
         await connected(start)
 
 
