@@ -20,6 +20,7 @@ from jianguan.clock import SystemClock, to_millis
 from tests.chaos.stream import Sent
 
 BATCH: Final = 200
+PATIENCE_MS: Final = 600_000
 PAUSE: Final = 0.25  # seconds between two attempts
 
 
@@ -109,7 +110,11 @@ class Feed:
             self._stop.wait(PAUSE)
 
     async def _by_kafka(self) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, linger_ms=5)
+        # It gives records up that wait so long for a leader, although it is idempotent: longer than any outage here.
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, linger_ms=5,
+            request_timeout_ms=PATIENCE_MS,
+        )  # fmt: skip
         await self._until_sent(producer.start)
         records, place = self._records["kafka"], 0
         waiting: list[asyncio.Task[None]] = []
