@@ -13,7 +13,7 @@ UP := $(if $(PORT),--port $(PORT)) $(if $(DATA),--data "$(DATA)") $(if $(filter 
 
 export PYTHON
 
-.PHONY: help install dev kafka up test bench bench-peers lint types format generate check-generated rules secrets clean
+.PHONY: help install dev kafka up test chaos bench bench-peers lint types format generate check-generated rules secrets clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -33,6 +33,9 @@ test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickh
 
 kafka: dev ## Fetch the Apache Kafka that tests run on (43 MB, once). Needs Java 17 and Maven.
 	@$(BIN)/python -m tests.cluster.kafka
+
+chaos: dev ## Disturb a cluster in every way, from a seed, and check its end. ARGS: --seed, --minutes, --brokers, …
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: dev ## Measure throughput and latency. ARGS goes to the benchmark.
 	$(BIN)/python -m bench $(ARGS)

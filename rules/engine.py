@@ -304,6 +304,18 @@ class Engine:
         self._sweep = iter(())
         return tuple(fresh)
 
+    def fresh(self, ruleset: RunningRules) -> tuple[Rule, ...]:
+        """What `swap` would return. Changes nothing."""
+        known = {each.rule.identity for each in self._states.values()}
+        known |= {each.rule.identity for each in self._judged.values()}
+        return tuple(rule for rule in ruleset.running if rule.identity not in known)
+
+    def adopt(self, filled: Engine) -> None:
+        """Take over the windows of another engine for the rules that both run. The other is of no use afterwards."""
+        self._states.update({rule: state for rule, state in filled._states.items() if rule in self._states})
+        self._judged.update({rule: judged for rule, judged in filled._judged.items() if rule in self._judged})
+        self._sweep = iter(())
+
     def forget(self, budget: int = 50_000) -> int:
         """Drop keys that can matter no more, looking at up to `budget` keys; how many went.
 

@@ -77,5 +77,9 @@ class Outbox:
                     ends[(topic, place.partition)] = place.offset + 1
 
     async def emit(self, records: Records) -> None:
-        """Queue records and wait until the broker has them."""
-        await self.settle(await self.records(records))
+        """Queue records and wait until the broker has them; UnavailableError when it does not take them."""
+        try:
+            queued = await self.records(records)
+        except KafkaError as error:
+            raise UnavailableError(f"the broker did not take a record: {error!r}") from error
+        await self.settle(queued)

@@ -17,7 +17,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
 from jianguan.domain.trace import Step
 from jianguan.domain.versions import Ledger
-from jianguan.errors import JianguanError
+from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from rules.activation import Activation, Waiting, activate
 from rules.alert_facts import AlertMatcher
@@ -118,26 +118,28 @@ class RuleBook:
         settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Look at the folders every `interval` seconds, until cancelled; `changed` is told of a new set before it runs,
-        `settled` when it does."""
+        `settled` when it does. While the record or `changed` is unavailable the old set runs, and it is tried again."""
         while True:
             await asyncio.sleep(interval)
             found = await asyncio.to_thread(self._fingerprint)
             if found == self._seen and not self.waiting:
                 continue
-            changes = found != self._seen
-            self._seen = found
+            before, seen, self._seen = self._activation, self._seen, found
             try:
                 activation, matcher = await asyncio.to_thread(self._read)
+                self._activation = activation  # the windows ask when their rules were activated
+                if found == seen and activation.ruleset.digest == self.ruleset.digest:
+                    continue  # somebody else approved, and others are still asked for
+                # The windows first: a fact of a rule that they do not know would be lost.
+                await changed(activation.ruleset)
             except JianguanError as error:
+                self._activation = before
+                if isinstance(error, UnavailableError):
+                    self._seen = ()  # the files may be good: they are looked at until the store is back
                 self.error = str(error)
                 self._metrics.rule_reloads.labels("failed").inc()
                 log.error("the rules were not reloaded, the old ones go on: %s", error)
                 continue
-            self._activation = activation  # the windows ask when their rules were activated
-            if not changes and activation.ruleset.digest == self.ruleset.digest:
-                continue  # somebody else approved, and others are still asked for
-            # The windows first: a fact of a rule that they do not know would be lost.
-            await changed(activation.ruleset)
             self._take(activation, matcher)
             self._metrics.rule_reloads.labels("done").inc()
             log.info("%d rules were reloaded", len(activation.ruleset.running))

@@ -76,6 +76,8 @@ class Stages:
     alone: bool = False  # no other worker: every partition is this one's
     # Returns when it is known which events of a partition of the source topics were accepted before.
     admit: Callable[[int], Awaitable[None]] | None = None
+    # Returns when it is known which deliveries there were before of a partition of the deliveries topic.
+    recall: Callable[[int], Awaitable[None]] | None = None
     # Whether a version of a rule has not run here yet: other workers load changed rules at their own time.
     is_ahead: Callable[[str, int], bool] = lambda rule, version: False
     # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
@@ -273,6 +275,10 @@ class Pipeline:
         await self._persist(send, generation)
 
     async def _deliver(self, run: Run, generation: int) -> None:
+        if self._stages.recall is not None:
+            # One that was tried elsewhere goes on from there: begun anew, what becomes of it would look older than what
+            # is recorded, and it would stay pending for ever.
+            await self._stages.recall(run.partition)
         records = self._stages.deliver(_rows(run, NOTICES))
         await self._persist(lambda: self._stages.outbox.records(records), generation)
 

@@ -74,6 +74,11 @@ class ChildServer:
         """Its address, without a database."""
         return f"clickhouse://127.0.0.1:{self._port}"
 
+    @property
+    def running(self) -> bool:
+        """Whether its process lives, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Return once it takes connections. RuntimeError, with its last words, when it does not."""
         raise NotImplementedError
@@ -122,9 +127,11 @@ class ChildServer:
 class NativeServer(ChildServer):
     """`tests.native_server` as a child process, which ends with the process that started it."""
 
-    def __init__(self, folder: Path, *, delay_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, *, delay_s: float = 0.0, port: int = 0) -> None:
+        """`port` 0: one that is free when it starts first."""
         super().__init__(folder)
         self._delay_s = delay_s
+        self._port = port
 
     def start(self) -> None:
         """Return once it takes connections. RuntimeError, with its last words, when it does not."""

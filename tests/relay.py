@@ -32,9 +32,15 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
+    def port(self) -> int:
+        """Where clients connect."""
+        number: int = self._listener.getsockname()[1]
+        return number
+
+    @property
     def url(self) -> str:
         """The address for clients of a store."""
-        return f"clickhouse://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"clickhouse://127.0.0.1:{self.port}"
 
     def after(self, count: int, then: Callable[[], object]) -> None:
         """Call `then` once, when clients have sent `count` bytes from now on, before the last of them are passed on."""

@@ -88,6 +88,15 @@ async def _patiently(clock: Clock, what: str, attempt: Callable[[], Awaitable[An
             return
 
 
+async def connected(start: Callable[[], Awaitable[Any]]) -> None:
+    """Start a client of the brokers. They were there a moment ago: UnavailableError when they are not any more, so that
+    the process ends with a sentence and the code for that, to be started again."""
+    try:
+        await start()
+    except KafkaError as error:
+        raise UnavailableError(f"the broker went away while this process started: {error!r}") from error
+
+
 class Worker:
     """All stages, over the partitions that the group gives to this process."""
 
@@ -133,6 +142,7 @@ class Worker:
             oldest_replayed=self._watermark.reached,
             current=self._takeover.archive,
             admit=self._takeover.admit,
+            recall=self._takeover.recall,
         )
         self._takeover.begin(parts)
         self._app = create_app(faust_options(settings, embedded=False)(self._broker))
@@ -141,7 +151,7 @@ class Worker:
         if self._metrics_port:
             start_http_server(self._metrics_port, settings.host, self._metrics.registry)
         parts.pipeline.start()
-        await self._app.start()
+        await connected(self._app.start)
         watchdog = Watchdog(self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
         interval = settings.rules_reload / timedelta(seconds=1)
         changes = RuleChanges(parts.pipeline, parts.correlate, parts.restorer)
@@ -252,7 +262,7 @@ class _PlainProducer:
         return self
 
     async def start(self) -> None:
-        await self._kafka.start()
+        await connected(self._kafka.start)
 
     async def stop(self) -> None:
         await self._kafka.stop()

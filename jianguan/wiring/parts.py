@@ -79,6 +79,7 @@ def build_parts(
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None,
     current: Callable[[], Awaitable[Archive]] | None = None,
     admit: Callable[[int], Awaitable[None]] | None = None,
+    recall: Callable[[int], Awaitable[None]] | None = None,
 ) -> Parts:
     """Join the stages. Nothing is started; the store and the rule book are."""
     outbox = Outbox(settings.topic_prefix, partitions)
@@ -123,6 +124,7 @@ def build_parts(
         partitions=partitions,
         alone=alone,
         admit=admit,
+        recall=recall,
         is_ahead=rulebook.is_ahead,
         oldest_replayed=oldest_replayed,
         conditions=ConditionTimes(rulebook.matcher, clock.monotonic),

@@ -15,6 +15,7 @@ from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
+from jianguan.errors import UnavailableError
 from jianguan.ports import Archive
 from jianguan.wiring.tables import Tables
 from rules.engine import Engine
@@ -57,6 +58,7 @@ class Folded(NamedTuple):
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
 _BLOCK: Final = 10_000  # facts
+RETRY_PAUSE: Final = 1.0  # seconds
 
 
 class Restorer:
@@ -105,7 +107,8 @@ class Restorer:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
         async with self._lock:
             engine = self._windows.pop(partition, None)
-            if engine is None:
+            # One that was begun before the rules changed lacks those that are new, and nobody would tell it of them.
+            while engine is None or engine.fresh(self._rulebook.ruleset):
                 engine = await self._fill(partition)
         owed = []
         if self._current is None:
@@ -163,6 +166,12 @@ class Restorer:
         engine = engines.pop(partition)
         if epoch == self._epoch:
             self._windows.update(engines)
+        return engine
+
+    def filled(self, partition: int, rules: Sequence[Rule]) -> Engine:
+        """Windows of a partition for `rules` alone, as they begin. Blocking."""
+        engine = Engine(RuleSet(rules), self._clock.monotonic)
+        self.fold(engine, partition, rules)
         return engine
 
     def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
@@ -300,14 +309,24 @@ class RuleChanges:
         self._fresh: tuple[Rule, ...] = ()
 
     async def changed(self, ruleset: RuleSet) -> None:
-        """The windows of every partition, before the conditions are swapped."""
-        async with self._pipeline.exclusive:
-            for partition, state in self._correlate:
-                engine = state.engine
-                assert isinstance(engine, Engine)
-                self._fresh = engine.swap(ruleset)
-                if self._fresh:
-                    await asyncio.to_thread(self._restorer.fold, engine, partition, self._fresh)
+        """The windows of every partition, before the conditions are swapped. UnavailableError, and nothing has changed,
+        when the store does not tell what the new ones begin with."""
+        filled: dict[int, Engine] = {}
+        while True:
+            # Beside the windows that run: they go on meanwhile, and are as they were if the store goes away in between.
+            for partition, engine in self._engines():
+                fresh = engine.fresh(ruleset)
+                if fresh and partition not in filled:
+                    filled[partition] = await asyncio.to_thread(self._restorer.filled, partition, fresh)
+            async with self._pipeline.exclusive:
+                # One that was taken over meanwhile has the old rules as well.
+                if any(engine.fresh(ruleset) and partition not in filled for partition, engine in self._engines()):
+                    continue
+                for partition, engine in self._engines():
+                    self._fresh = engine.swap(ruleset)
+                    if partition in filled:
+                        engine.adopt(filled[partition])
+                return
 
     async def settled(self) -> None:
         """Fold again what came while the rules were swapped: judged by the old conditions, and stored since."""
@@ -315,8 +334,22 @@ class RuleChanges:
         if not fresh:
             return
         await asyncio.sleep(SETTLED_MS / 1_000)
-        async with self._pipeline.exclusive:
-            for partition, state in self._correlate:
-                assert isinstance(state.engine, Engine)
-                folded = await asyncio.to_thread(self._restorer.fold, state.engine, partition, fresh)
-                log.info("partition %d: %d new rules begin with %d facts", partition, len(fresh), folded.facts)
+        for partition, engine in self._engines():
+            while True:
+                try:
+                    async with self._pipeline.exclusive:
+                        folded = await asyncio.to_thread(self._restorer.fold, engine, partition, fresh)
+                except UnavailableError as error:
+                    log.warning("partition %d: new rules wait for what came while they began: %s", partition, error)
+                    await asyncio.sleep(RETRY_PAUSE)
+                else:
+                    log.info("partition %d: %d new rules begin with %d facts", partition, len(fresh), folded.facts)
+                    break
+
+    def _engines(self) -> list[tuple[int, Engine]]:
+        """Of the partitions that are here now."""
+        found = []
+        for partition, state in list(self._correlate):
+            assert isinstance(state.engine, Engine)
+            found.append((partition, state.engine))
+        return found

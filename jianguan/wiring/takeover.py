@@ -90,6 +90,10 @@ class Takeover:
         """Return when the events are known that were accepted from this partition of the source topics before."""
         await self._sources.get(partition)
 
+    async def recall(self, partition: int) -> None:
+        """Return when the deliveries of this partition are known that were begun before."""
+        await self._deliveries.get(partition)
+
     async def assigned(self, app: App, assigned: Iterable[Any], **_: Any) -> None:
         """The group has shared out the partitions anew. Nothing flows before this returns."""
         numbers = together(assigned, self.parts.settings.topic_prefix)

@@ -19,7 +19,7 @@ from jianguan.clock import Clock, from_millis, to_millis
 from jianguan.domain.delivery import Delivery, Notice
 from jianguan.domain.ids import make_id
 from jianguan.domain.trace import STAGES, Records, Step
-from jianguan.errors import InputError, JianguanError
+from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from sinks.webhooks.receivers import Receiver
 from sinks.webhooks.retry import Outcome, OutcomeKind
@@ -31,6 +31,7 @@ REDELIVER: Final = "redeliver"  # kind of a notice that asks for a known deliver
 PER_RECEIVER: Final = 8
 IN_FLIGHT: Final = 64
 FINISHED: Final = 10_000  # deliveries that can be told again once they are through
+RETRY_PAUSE: Final = 1.0  # seconds
 IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when nobody wakes the desk
 
 
@@ -228,7 +229,19 @@ class DeliveryDesk:
         self._change(transition.row, due.attempt, outcome, now_ms := to_millis(now), records)
         for held in transition.held:
             self._change(held, held.attempt, outcome, now_ms, records)
-        await self._emit(records)
+        await self._tell(records)
+
+    async def _tell(self, records: Records) -> None:
+        """Hand over what became of an attempt, however long that takes: it is not due again, so nobody would tell of it
+        later. Attempts that wait here are among those that are bounded."""
+        while True:
+            try:
+                await self._emit(records)
+            except UnavailableError as error:
+                log.warning("the outcome of a delivery cannot be recorded yet: %s", error)
+                await asyncio.sleep(RETRY_PAUSE)
+            else:
+                return
 
     def _change(self, row: DeliveryRow, attempt: int, outcome: Outcome, now: int, records: Records) -> None:
         before = self._open.get(row.delivery_id)

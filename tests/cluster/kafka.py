@@ -247,7 +247,7 @@ class KafkaCluster:
         Raises KafkaUnavailableError when Kafka is not here.
         """
         kafka = find()
-        ports = _free_ports(2 * nodes)
+        ports = free_ports(2 * nodes)
         self._settings = dict(settings or {})
         self.nodes = [
             KafkaNode(kafka, folder / f"node-{place + 1}", place + 1, ports[2 * place], ports[2 * place + 1], heap)
@@ -337,7 +337,7 @@ def _cluster_id() -> str:
             return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago, all different, and none that the system gives to connections: one of those
     could be taken while its node is down."""
     found: list[int] = []

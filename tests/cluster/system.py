@@ -43,7 +43,8 @@ from rules.facts import Matcher
 from rules.reference import Reference, deadlines
 from rules.ruleset import RuleSet
 from sinks.server import ServerStore
-from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, alive, environment, eventually, free_port
+from tests.cluster.kafka import free_ports
+from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, alive, environment, eventually
 from tests.streams.support import unique
 
 PARTITIONS: Final = 8
@@ -56,7 +57,7 @@ class Worker:
 
     def __init__(self, log: Path, settings: Mapping[str, str]) -> None:
         self.log = log
-        self.metrics = free_port()
+        (self.metrics,) = free_ports(1)
         self._settings = dict(settings)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -71,8 +72,19 @@ class Worker:
         assert self._process is not None, "start it first"
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs, or before it was started."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> Self:
         """Start the process and wait until its metrics answer: the group has it soon after."""
+        self.spawn()
+        eventually(self._answers, START, f"a worker: {self.tail()}")
+        return self
+
+    def spawn(self) -> Self:
+        """Start the process and do not wait: what it needs may not be there yet."""
         assert not self.running, "it runs already"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -80,7 +92,6 @@ class Worker:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(self._settings),
                 start_new_session=True,
             )  # fmt: skip
-        eventually(self._answers, START, f"a worker: {self.tail()}")
         return self
 
     def restored(self, times: int = 1, within: float = 60.0) -> Self:
@@ -100,6 +111,10 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"the worker did not stop within {within:g} s: {self.tail()}") from None
+
+    def terminate(self) -> None:
+        """SIGTERM, without waiting."""
+        self.signal(signal.SIGTERM)
 
     def wait(self, within: float) -> int:
         """Its exit code, when it ends by itself."""
@@ -145,7 +160,7 @@ class Dashboards(System):
     """`jianguan dashboards`, driven like a system on one machine. It has no broker and no journal of its own."""
 
     def __init__(self, folder: Path, log: Path, settings: Mapping[str, str]) -> None:
-        self._port = free_port()
+        (self._port,) = free_ports(1)
         super().__init__(folder, port=self._port)
         self._settings = dict(settings)
         self.log = log

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from jianguan.clock import SystemClock
-from sinks.webhooks.signing import Secret, generate_secret, verify
+from sinks.webhooks.signing import Secret, VerificationError, generate_secret, verify
 from tests.end_to_end.conftest import Make
 from tests.end_to_end.support import complaint, eventually
 
@@ -46,7 +46,7 @@ class Department:
                 status = department.answers.pop(0) if department.answers else 204
                 try:
                     identifier = verify(dict(self.headers), body, [department.secret], clock.now())
-                except ValueError as error:
+                except VerificationError as error:
                     department.wrong.append(str(error))
                     raise
                 department.got.append(Got(identifier, self.path, json.loads(body), status))

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.trace import Step
 from jianguan.domain.versions import Approval, Ledger, approved
-from jianguan.errors import JianguanError
+from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from rules.ruleset import RuleSet
 from streams.rulebook import RuleBook
@@ -138,3 +138,43 @@ def test_a_version_is_ahead_until_it_or_a_later_one_has_run_here(tmp_path: Path)
     name = rulebook.ruleset.rules[0].id
     assert [rulebook.is_ahead(name, version) for version in (1, 2, 3)] == [False, False, True]
     assert rulebook.is_ahead("never-heard-of", 1)
+
+
+async def test_rules_that_were_changed_while_the_record_was_away_run_when_it_is_back(tmp_path: Path) -> None:
+    write(tmp_path)
+    record = Memory()
+    watched = Watched(book(tmp_path, record))
+    asked = 0
+
+    def away() -> Ledger:
+        nonlocal asked
+        asked += 1
+        if asked <= 3:
+            raise UnavailableError("no store")
+        return Ledger(record.steps.values())
+
+    record.ledger = away  # type: ignore[method-assign]
+    write(tmp_path, version=2, severity="low")
+    await watched.until(2)
+    assert watched.told == [("changed", 2, 1), ("settled", 2, 2)]
+    assert watched.rulebook.error == ""
+
+
+async def test_windows_that_cannot_be_filled_now_leave_the_old_rules_and_are_asked_again(tmp_path: Path) -> None:
+    write(tmp_path)
+    rulebook = book(tmp_path, Memory())
+    watched, tries = Watched(rulebook), 0
+
+    async def changed(ruleset: RuleSet) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            assert watched.running() == 1
+            raise UnavailableError("no store")
+        await Watched.changed(watched, ruleset)
+
+    watched.changed = changed  # type: ignore[method-assign]
+    write(tmp_path, version=2, severity="low")
+    await watched.until(2)
+    assert tries == 4
+    assert watched.told == [("changed", 2, 1), ("settled", 2, 2)]

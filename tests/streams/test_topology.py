@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
 from aiokafka.errors import KafkaConnectionError
 
+from jianguan.domain.delivery import Notice
+from jianguan.domain.trace import Records
 from streams.lease import Lease
 from streams.topology import Pipeline, Stages
+from streams.transport_run import Run
 
 
 class Time:
@@ -101,3 +104,29 @@ async def test_a_rule_that_never_comes_is_waited_for_once_and_not_for_ever() -> 
     time.now += 31
     await asyncio.wait_for(waiting, 5)
     await asyncio.wait_for(made._wait_for_rules({("gone", 3)}), 5)
+
+
+async def test_a_notice_waits_until_the_deliveries_of_its_partition_are_known() -> None:
+    known, told, out = asyncio.Event(), [], Out()
+
+    async def recall(partition: int) -> None:
+        assert partition == 3
+        await known.wait()
+
+    async def records(_: Records) -> list[Awaitable[Any]]:
+        return []
+
+    def deliver(notices: Iterable[Notice]) -> Records:
+        told.append(list(notices))
+        return Records()
+
+    stages = SimpleNamespace(clock=SimpleNamespace(monotonic=Time()), outbox=out, recall=recall, deliver=deliver)
+    stages.outbox.records = records
+    made = Pipeline(cast(Stages, stages))
+    run = SimpleNamespace(partition=3, records=[])
+    delivering = asyncio.create_task(made._deliver(cast(Run, run), 0))
+    await asyncio.sleep(0)
+    assert told == []
+    known.set()
+    await asyncio.wait_for(delivering, 5)
+    assert told == [[]]

@@ -291,3 +291,23 @@ async def test_what_was_finished_and_is_sent_again_is_taken_over_as_pending() ->
     here.desk.restore([made._replace(revision=3)], [(made.id, "a")])
     async with here.running():
         await here.until(lambda: here.history() == [("delivered", 1, 4)])
+
+
+async def test_what_became_of_a_delivery_is_told_when_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.webhooks.desk.RETRY_PAUSE", 0.01)
+    world = World(receiver("a"))
+    refused = 3
+
+    async def emit(records: Records) -> None:
+        nonlocal refused
+        if refused:
+            refused -= 1
+            raise UnavailableError("no broker")
+        world.told.extend(records)
+
+    monkeypatch.setattr(world.desk, "_emit", emit)
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: len(world.told.deliveries) == 2)
+    assert world.sender.sent == [("a", world.told.deliveries[0].id)]
+    assert world.history()[-1] == ("delivered", 1, 2)

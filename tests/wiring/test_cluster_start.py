@@ -1,0 +1,31 @@
+"""A broker that goes away while a process of a cluster starts ends it with a sentence, not with a traceback."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from jianguan.errors import UnavailableError
+from jianguan.wiring.cluster import _PlainProducer, connected
+
+
+async def test_a_client_that_cannot_connect_is_an_unavailable_broker() -> None:
+    async def start() -> None:
+        raise KafkaConnectionError("Unable to bootstrap")
+
+    with pytest.raises(UnavailableError, match=r"broker went away while this process started.*Unable to bootstrap"):
+        await connected(start)
+
+
+@pytest.mark.network
+async def test_the_pages_say_so_when_nobody_answers_for_their_producer() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        producer = _PlainProducer(f"127.0.0.1:{nobody.getsockname()[1]}")
+        try:
+            with pytest.raises(UnavailableError, match="broker went away"):
+                await producer.start()
+        finally:
+            await producer.stop()
