@@ -138,7 +138,6 @@ class Scene:
     ended: list[str] = field(default_factory=list)  # processes that ended by themselves, and how
     done_to: dict[Action, Part] = field(default_factory=dict)  # what an action that lasts was done to
     rules_added: int = 0
-    rule_added_at: float = 0.0
 
     @classmethod
     def make(cls, folder: Path, *, workers: int, brokers: int, megabytes: int) -> Self:
@@ -326,7 +325,6 @@ class Scene:
     def _add_rule(self, action: Action, begins: bool) -> str:
         self.rules_added += 1
         rulebook.add(self.cluster.rules, self.rules_added)
-        self.rule_added_at = time.monotonic()
         return f"number {self.rules_added}"
 
     def _choose(self, action: Action) -> Part:
@@ -357,10 +355,19 @@ class Scene:
     def _restored(self, part: Part) -> bool:
         return not part.wanted or "of this worker are restored" in self._since_spawned(part)
 
-    def has_all_rules(self, part: Part) -> bool:
-        """Whether a worker runs the rule that was added last: it began later, or says so."""
+    def all_rules(self) -> Callable[[], bool]:
+        """Touch a rule; the answer to whether every worker has loaded all rules since."""
+        before = {part.name: len(self._log(part)) for part in self.workers}
+        rulebook.touch(self.cluster.rules, 0)
         wanted = f"{len(rulebook.RULES) + self.rules_added} rules were reloaded"
-        return not part.wanted or part.spawned > self.rule_added_at or wanted in self._since_spawned(part)
+        return lambda: all(
+            not part.wanted or wanted in self._log(part)[before[part.name] :] for part in self.workers
+        )  # fmt: skip
+
+    @staticmethod
+    def _log(part: Part) -> str:
+        assert isinstance(part.process, Worker)
+        return part.process.log.read_text("utf-8", "replace") if part.process.log.exists() else ""
 
     @staticmethod
     def _since_spawned(part: Part) -> str:

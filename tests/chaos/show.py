@@ -154,7 +154,7 @@ def _close_rules(scene: Scene, feed: Feed, options: Options) -> list[Feed]:
     """Records for the rules that were added: by now every worker must run them."""
     if not scene.rules_added:
         return []
-    eventually(lambda: all(map(scene.has_all_rules, scene.workers)), 30, "the added rules in every worker")
+    eventually(scene.all_rules(), 60, "the added rules in every worker")
     cluster = scene.cluster
     records = closing(scene.rules_added, SystemClock().now())
     last = Feed(records, cluster.dashboards.url, cluster.bootstrap, cluster.prefix, f"closing-{options.seed}")
