@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from jianguan.cli.running import ends_within, until_signal
+from jianguan.cli.running import ends_within, started, until_signal
 from jianguan.clock import SystemClock
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
@@ -34,9 +34,9 @@ async def _run(settings: Settings) -> None:
     process = DashboardsProcess(settings, SystemClock())
     stop = until_signal()
     try:
-        await process.start()
-        click.echo(process.url)
-        await stop.wait()
+        if await started(process.start(), stop):
+            click.echo(process.url)
+            await stop.wait()
     finally:
         with ends_within(STOP_WITHIN):
             await process.stop()

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from jianguan.cli.running import ends_within, until_signal
+from jianguan.cli.running import ends_within, started, until_signal
 from jianguan.clock import SystemClock
 from jianguan.errors import UnavailableError
 from jianguan.logging import configure_logging
@@ -43,11 +43,11 @@ async def _run(settings: Settings, metrics_port: int) -> None:
     worker = Worker(settings, SystemClock(), metrics_port)
     stop = until_signal()
     try:
-        await worker.start()
-        waits = {asyncio.create_task(stop.wait()), asyncio.create_task(worker.stuck.wait())}
-        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
+        if await started(worker.start(), stop):
+            waits = {asyncio.create_task(stop.wait()), asyncio.create_task(worker.stuck.wait())}
+            _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending:
+                task.cancel()
     finally:
         with ends_within(STOP_WITHIN):
             await worker.stop()

@@ -52,6 +52,8 @@ def test_a_worker_waits_for_a_store_that_is_not_there_yet(tmp_path: Path) -> Non
         store = ServerStore(f"{server.url}/jianguan")
         assert store.query("SELECT count() FROM migrations") != [(0,)]
         store.close()
+        worker.terminate()  # while it waits for the broker
+        assert worker.wait(20) == 0
     finally:
         worker.kill()
         worker.wait()
