@@ -97,18 +97,19 @@ class Recorder:
     async def _collect(self) -> list[_Waiting]:
         batch = [await self._queue.get()]
         size = len(batch[0])
-        began = self._clock.monotonic()
-        linger = self._linger
+        began = last = self._clock.monotonic()
         while size < self._rows:
+            # Under load it is worth waiting longer, but not once nothing more comes.
+            longest = began + self._linger * (BUSY_FACTOR if size >= BUSY_ROWS else 1)
+            until = min(longest, last + self._linger)
             try:
-                async with asyncio.timeout(max(0.0, began + linger - self._clock.monotonic())):
+                async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
                     waiting = await self._queue.get()
             except TimeoutError:
                 break
+            last = self._clock.monotonic()
             batch.append(waiting)
             size += len(waiting)
-            if size >= BUSY_ROWS:
-                linger = self._linger * BUSY_FACTOR
         return batch
 
     async def _write(self, batch: list[_Waiting]) -> None:

@@ -226,6 +226,20 @@ async def test_what_was_stored_is_shown_to_the_observer() -> None:
     assert ids(seen[0]) == ["st-1"]
 
 
+async def test_many_rows_are_waited_for_together_but_not_once_nothing_more_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BUSY_FACTOR", 10_000)  # two hours and a half: only the quiet can end it
+    monkeypatch.setattr(module, "BUSY_ROWS", 20)
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    async with recording(store, linger=1.0) as recorder:
+        for number in range(0, 100, 10):
+            await recorder.put(run_of(*range(number, number + 10), offset=number), lambda: done.append(1))
+            await asyncio.sleep(0)
+        await until(lambda: len(done) == 10)
+    assert len(store.rows.trace) == 100
+
+
 async def test_only_so_many_runs_wait_for_a_store_that_is_away() -> None:
     recorder = Recorder(
         FakeStore(),
