@@ -9,7 +9,6 @@ broker's client cost comes on top: compare with bench.whole_path.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from jianguan.clock import SystemClock
 from jianguan.columns import Columns
 from jianguan.metrics import Metrics
 from jianguan.settings import load_settings
+from jianguan.wiring.parts import collect_less
 from jianguan.wiring.tables import load_tables
 from rules.engine import Engine
 from sinks.embedded import EmbeddedStore
@@ -84,9 +84,7 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
         store = EmbeddedStore(Path(folder) / "store")
         store.start()
         incoming = runs(count, size)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        collect_less()
         waiting: list[Columns] = []
         facts = alerts = 0
         for run in incoming:

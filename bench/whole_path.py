@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import gc
 import json
 import os
 import resource
@@ -34,7 +33,7 @@ from jianguan.domain.trace import Records
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from jianguan.metrics import Metrics
 from jianguan.settings import load_settings
-from jianguan.wiring.parts import EMBEDDED_PARTITIONS, build_parts, faust_options
+from jianguan.wiring.parts import EMBEDDED_PARTITIONS, build_parts, collect_less, faust_options
 from jianguan.wiring.tables import load_tables
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
@@ -111,9 +110,7 @@ async def work(address: str, folder: Path, count: int, profile: Path | None) -> 
     await parts.handle.get(0)
     app = create_app(faust_options(settings, embedded=True)(address))
     parts.pipeline.attach(app)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    collect_less()
     parts.pipeline.start()
     started: list[float] = []
 
