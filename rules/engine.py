@@ -35,7 +35,7 @@ holds; `received_at` is when the fact that brought it about was received.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +49,7 @@ from rules.alerts import Found, alert_of
 from rules.decisions import LATE, NOTHING, UNKNOWN, Cost, Decision, RuleStats
 from rules.judged import Judged, Timer
 from rules.rule import Rule
+from rules.rule_windows import AGAIN, LIMITED, LOOK, TOO_LATE, RuleWindows
 from rules.windows import Sweep, Window
 
 
@@ -74,92 +75,6 @@ class Look:
 
 _AT_ONCE: Final = 10_000  # facts
 
-# What becomes of a fact that is put into its window; nothing at all is 0.
-_LOOK: Final = 1  # a trigger may hold because of it
-_LIMITED: Final = 2
-_AGAIN: Final = 4
-_TOO_LATE: Final = 8
-
-
-@dataclass(slots=True)
-class _State:
-    """What is known of one rule."""
-
-    rule: Rule
-    windows: dict[str, Window]
-    facts: int = 0
-    newest: int | None = None
-    late: int = 0
-    limited: int = 0
-    duplicates: int = 0
-    seconds: float = 0.0  # spent on runs of its facts
-    told: float = 0.0  # of them
-    taken: int = 0  # facts since `costs` was asked
-
-    def cost(self) -> Cost:
-        """The time and the facts since this was asked last."""
-        found = Cost(self.rule.id, self.seconds - self.told, self.taken, self.rule.micros_per_fact)
-        self.told, self.taken = self.seconds, 0
-        return found
-
-    def window(self, key: str) -> Window:
-        """The window of a key, made when there is none."""
-        window = self.windows.get(key)
-        if window is None:
-            window = self.windows[key] = Window(self.rule)
-        return window
-
-    def put(
-        self, window: Window, time: int, event: bytes, member: str | None, number: float | None, folding: bool = False
-    ) -> int:
-        """Put a fact into a window, and forget what the window needs no more; what became of it. `folding`: a fact
-        that is older than facts are kept is left out, and none is too late."""
-        rule, times = self.rule, window.times
-        window.touched = True
-        if not times or time > times[-1]:
-            window.append(time, event, member, number)
-            newest = time
-        else:
-            index, there = window.find(time, event)
-            if there:
-                if folding:
-                    return 0
-                self.duplicates += 1
-                return _AGAIN | _LOOK
-            newest = times[-1]
-            if time < newest - rule.size - rule.lateness if not folding else time <= newest - rule.retention:
-                self.late += not folding
-                return 0 if folding else _TOO_LATE
-            window.insert(index, time, event, member, number)
-        self.facts += 1
-        if self.newest is None or newest > self.newest:
-            self.newest = newest
-        size = len(times)
-        limited = False
-        if size > rule.facts_per_key or times[0] <= newest - rule.retention:
-            limited = self._trim(window, newest)
-            if limited and time < times[0]:
-                return _LIMITED
-            size = len(times)
-        if size < rule.least or (
-            # The usual case, decided without further ado: the newest fact, and too few in its window.
-            time == newest and rule.periods is None and size - bisect_right(times, time - rule.size) < rule.least
-        ):
-            return _LIMITED if limited else 0
-        return _LIMITED | _LOOK if limited else _LOOK
-
-    def _trim(self, window: Window, newest: int) -> bool:
-        """Forget facts that are older than facts are kept, and the oldest of too many; whether there were too many."""
-        rule, times = self.rule, window.times
-        old = bisect_left(times, newest - rule.retention + 1)
-        excess = len(times) - old - rule.facts_per_key
-        window.drop_oldest(old + max(0, excess))
-        self.facts -= old + max(0, excess)
-        if excess <= 0:
-            return False
-        self.limited += 1
-        return True
-
 
 class Engine:
     """Windows of all rules of a rule set. Not thread-safe: one owner."""
@@ -167,7 +82,7 @@ class Engine:
     def __init__(self, ruleset: RunningRules, timer: Timer | None = None) -> None:
         """`timer` tells seconds, for the time that each rule takes."""
         self._timer = timer
-        self._states = {rule.id: _State(rule, {}) for rule in ruleset.running if rule.judging is None}
+        self._states = {rule.id: RuleWindows(rule, {}) for rule in ruleset.running if rule.judging is None}
         self._judged = {rule.id: Judged(rule, timer) for rule in ruleset.running if rule.judging is not None}
         self._sweep: Iterator[tuple[str, list[str]]] = iter(())
 
@@ -197,7 +112,7 @@ class Engine:
         state.taken += len(facts)
         return found
 
-    def _added(self, state: _State, facts: FactRun, now_ms: int) -> list[tuple[int, Decision]]:
+    def _added(self, state: RuleWindows, facts: FactRun, now_ms: int) -> list[tuple[int, Decision]]:
         found: list[tuple[int, Decision]] = []
         windows, put, rule, events = state.windows, state.put, state.rule, facts.events
         members, numbers = facts.members or repeat(None), facts.numbers or repeat(None)
@@ -239,7 +154,7 @@ class Engine:
         at = 0
         for key, time, member, number in zip(facts.keys, facts.times, members, numbers):  # noqa: B905 - some are endless
             window = state.window(key)
-            if state.put(window, time, events[at : at + WIDTH], member, number, folding=True) & _LOOK:
+            if state.put(window, time, events[at : at + WIDTH], member, number, folding=True) & LOOK:
                 self._check(rule, window, time, partial(facts.row, at // WIDTH), 0, again=False)
             at += WIDTH
 
@@ -299,7 +214,7 @@ class Engine:
                 known.rule = rule
                 self._states[rule.id] = known
             else:
-                self._states[rule.id] = _State(rule, {})
+                self._states[rule.id] = RuleWindows(rule, {})
                 fresh.append(rule)
         self._sweep = iter(())
         return tuple(fresh)
@@ -333,7 +248,7 @@ class Engine:
             if identifier in self._judged:
                 dropped += self._judged[identifier].forget(keys)
             else:
-                dropped += self._forget_of(self._states[identifier], keys)
+                dropped += self._states[identifier].forget(keys)
         return dropped
 
     def __len__(self) -> int:
@@ -370,28 +285,18 @@ class Engine:
 
     def stats(self) -> dict[str, RuleStats]:
         """Figures by rule id."""
-        return {
-            identifier: RuleStats(
-                keys=len(state.windows),
-                facts=state.facts,
-                bytes=_bytes(state),
-                newest=state.newest,
-                late=state.late,
-                limited=state.limited,
-                duplicates=state.duplicates,
-                seconds=state.seconds,
-            )
-            for identifier, state in self._states.items()
-        } | {identifier: judged.stats() for identifier, judged in self._judged.items()}
+        return {identifier: state.stats() for identifier, state in self._states.items()} | {
+            identifier: judged.stats() for identifier, judged in self._judged.items()
+        }
 
     def _decided(
-        self, outcome: int, state: _State, window: Window, time: int, bringer: Callable[[], Fact], now_ms: int
+        self, outcome: int, state: RuleWindows, window: Window, time: int, bringer: Callable[[], Fact], now_ms: int
     ) -> Decision:
         """What follows from what became of a fact at `time`."""
-        if outcome & _TOO_LATE:
+        if outcome & TOO_LATE:
             return LATE
-        again, limited = bool(outcome & _AGAIN), bool(outcome & _LIMITED)
-        alerts = self._check(state.rule, window, time, bringer, now_ms, again) if outcome & _LOOK else ()
+        again, limited = bool(outcome & AGAIN), bool(outcome & LIMITED)
+        alerts = self._check(state.rule, window, time, bringer, now_ms, again) if outcome & LOOK else ()
         return Decision(alerts, limited=limited, duplicate=again) if alerts or limited or again else NOTHING
 
     def _check(
@@ -431,22 +336,6 @@ class Engine:
             while part := list(islice(keys, 1_000)):
                 yield identifier, part
 
-    @staticmethod
-    def _forget_of(state: _State, keys: list[str]) -> int:
-        dropped = 0
-        horizon = (state.newest or 0) - state.rule.retention
-        for key in keys:
-            window = state.windows.get(key)
-            if window is None:
-                continue
-            if window.touched:
-                window.touched = False
-            elif not window.times or window.times[-1] < horizon:
-                state.facts -= len(window)
-                del state.windows[key]
-                dropped += 1
-        return dropped
-
 
 def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, sweep: Sweep, now_ms: int) -> Alert:
     found = Found(
@@ -472,12 +361,3 @@ def _window_start(rule: Rule, time: int) -> int:
     if rule.periods is not None:
         return rule.periods.start(time) - 1
     return time - rule.size if rule.span is None else rule.span.start(time)
-
-
-def _bytes(state: _State) -> int:
-    """An estimate from the first hundred keys: their windows, keys, and the dictionary's own room."""
-    sample = list(islice(state.windows.items(), 100))
-    if not sample:
-        return 0
-    one = sum(window.size_in_bytes() + 49 + 2 * len(key) + 100 for key, window in sample) / len(sample)
-    return int(one * len(state.windows))
