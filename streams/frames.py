@@ -20,7 +20,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import FactRun
-from jianguan.domain.trace import TABLES, Records
+from jianguan.domain.trace import TABLES, Quarantined, Records
 from jianguan.errors import InputError
 
 VERSION: Final = b"\x01"
@@ -106,17 +106,15 @@ class RecordsCodec:
         """
         if len(records) < BULK_ROWS:
             return self.encode(replace(records, events=list(map(without_personal, records.events))))
-        # What was put aside may be large, and is little when it is not.
-        rest, quarantine = replace(records, quarantine=[]), records.quarantine
-        frames = self.encode_columns(Columns.of(rest))
-        return [*frames, *(self.encode(Records(quarantine=quarantine)) if quarantine else ())]
+        return self.encode_columns(Columns.of(replace(records, quarantine=[])), records.quarantine)
 
-    def encode_columns(self, columns: Columns) -> list[bytes]:
-        """Rows that are columns already."""
-        return [
+    def encode_columns(self, columns: Columns, quarantine: list[Quarantined]) -> list[bytes]:
+        """Rows that are columns already, and what was put aside: it may be large, and is little when it is not."""
+        frames = [
             COLUMNS_VERSION + self._encode({name: _to_ipc(table) for name, table in part.tables.items()})
             for part in columns.cut(MAX_COLUMNS)
         ]
+        return [*frames, *(self.encode(Records(quarantine=quarantine)) if quarantine else ())]
 
     def decode(self, frame: bytes | None) -> Records | Columns:
         """The records of a frame. InputError when it is not one."""

@@ -105,9 +105,7 @@ class Ingested:
             "facts": fields_of(self.runs),
             "trace": self._trace(),
         }
-        frames = RECORDS.encode_columns(Columns.of_fields(columns))
-        # What was put aside may be large, and is little when it is not.
-        return [*frames, *(RECORDS.encode(Records(quarantine=self.quarantine)) if self.quarantine else ())]
+        return RECORDS.encode_columns(Columns.of_fields(columns), self.quarantine)
 
     def _trace(self) -> list[Sequence[Any]]:
         """The steps, field by field, in the order of Step."""
