@@ -17,7 +17,7 @@ from operator import attrgetter, sub
 from typing import Any, Final, cast
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from jianguan.clock import to_millis
@@ -313,9 +313,3 @@ def _json_problem(value: bytes) -> tuple[str, str]:
             return "too-deep", "the record is nested too deeply"
         return "not-json", f"the record is not JSON: {error}"
     return "not-json", "the record is not JSON"
-
-
-def schema_of(kind: str) -> dict[str, Any]:
-    """JSON Schema of the events of `kind`."""
-    model: type[BaseModel] = MODELS[kind]
-    return model.model_json_schema()

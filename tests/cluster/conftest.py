@@ -8,10 +8,11 @@ from typing import Protocol
 
 import pytest
 
-from sinks.webhooks.signing import generate_secret
 from tests.cluster.system import Cluster
+from tests.department import department, receivers
 from tests.end_to_end.support import rule
-from tests.end_to_end.test_webhooks import Department
+
+__all__ = ["department", "make", "receivers", "rules"]  # fixtures of this folder
 
 
 class Make(Protocol):
@@ -28,34 +29,6 @@ def rules(tmp_path: Path) -> Path:
     (folder / "test-prepaid.yaml").write_text(rule(), "utf-8")
     (folder / "test-many.yaml").write_text(rule("test-many", at_least=15), "utf-8")
     return folder
-
-
-@pytest.fixture
-def department() -> Iterator[Department]:
-    """The lead department of these rules."""
-    made = Department(generate_secret(lambda size: bytes(range(size))))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def receivers(tmp_path: Path, department: Department) -> Path:
-    """The list of receivers: that department's."""
-    (tmp_path / "secret").write_text(department.secret.reveal() + "\n", "ascii")
-    path = tmp_path / "receivers.yaml"
-    path.write_text(
-        f"""\
-receivers:
-  - id: market
-    department: market-regulation
-    url: http://127.0.0.1:{department.port}/hooks
-    secret_file: secret
-    allow_private: true
-    allow_http: true
-""",
-        "utf-8",
-    )
-    return path
 
 
 @pytest.fixture

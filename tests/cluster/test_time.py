@@ -11,9 +11,9 @@ import pytest
 
 from jianguan.clock import SystemClock
 from tests.cluster.conftest import Make
+from tests.department import Department
 from tests.end_to_end.support import complaint, eventually
 from tests.end_to_end.test_clock import unanswered
-from tests.end_to_end.test_webhooks import Department
 
 pytestmark = [
     pytest.mark.kafka, pytest.mark.clickhouse, pytest.mark.store, pytest.mark.network, pytest.mark.slow,

@@ -15,8 +15,8 @@ import pytest
 from jianguan.clock import SystemClock, to_millis
 from tests.cluster.conftest import Make
 from tests.cluster.system import Cluster, expected
+from tests.department import Department
 from tests.end_to_end.support import complaint, eventually, rule
-from tests.end_to_end.test_webhooks import Department
 from tests.rules.support import reference
 
 pytestmark = [

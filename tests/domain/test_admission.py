@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jianguan.domain.admission import admit, decode, schema_of, without_personal
+from jianguan.domain.admission import admit, decode, without_personal
 from jianguan.domain.event import Event, Personal
 from jianguan.errors import InputError
 from tests.domain.support import DAY, NOW, USCC, encoded, reference, wire
@@ -385,7 +385,3 @@ def test_personal_fields_leave_the_event_but_for_the_text_that_conditions_see() 
 
 def test_a_demand_is_stored_without_the_numbers_in_it() -> None:
     assert "13900001111" not in (judge(encoded(demand="回电13900001111")).demand or "")
-
-
-def test_the_schema_of_each_kind_is_an_object() -> None:
-    assert schema_of("violation")["type"] == "object"

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.department import department, receivers
 from tests.end_to_end.support import System, rule
+
+__all__ = ["department", "make", "now", "receivers", "rules"]  # fixtures of this folder
 
 
 class Make(Protocol):
