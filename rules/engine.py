@@ -48,6 +48,7 @@ from jianguan.domain.ids import WIDTH, alert_id, packed
 from rules.alerts import Found, alert_of
 from rules.decisions import LATE, NOTHING, UNKNOWN, Cost, Decision, RuleStats
 from rules.judged import Judged, Timer
+from rules.key_states import AWAKE
 from rules.rule import Rule
 from rules.rule_windows import AGAIN, LIMITED, LOOK, TOO_LATE, RuleWindows
 from rules.windows import Sweep, Window
@@ -79,11 +80,13 @@ _AT_ONCE: Final = 10_000  # facts
 class Engine:
     """Windows of all rules of a rule set. Not thread-safe: one owner."""
 
-    def __init__(self, ruleset: RunningRules, timer: Timer | None = None) -> None:
-        """`timer` tells seconds, for the time that each rule takes."""
+    def __init__(self, ruleset: RunningRules, timer: Timer | None = None, awake: int = AWAKE) -> None:
+        """`timer` tells seconds, for the time that each rule takes. Of rules that are judged over whole facts, `awake`
+        keys are kept ready, and the others small."""
         self._timer = timer
+        self._awake = awake
         self._states = {rule.id: RuleWindows(rule, {}) for rule in ruleset.running if rule.judging is None}
-        self._judged = {rule.id: Judged(rule, timer) for rule in ruleset.running if rule.judging is not None}
+        self._judged = {rule.id: Judged(rule, timer, awake) for rule in ruleset.running if rule.judging is not None}
         self._sweep: Iterator[tuple[str, list[str]]] = iter(())
 
     def add(self, fact: Fact, now_ms: int) -> Decision:
@@ -206,7 +209,7 @@ class Engine:
                 if kept is not None and kept.rule.identity == rule.identity:
                     self._judged[rule.id] = kept
                 else:
-                    self._judged[rule.id] = Judged(rule, self._timer)
+                    self._judged[rule.id] = Judged(rule, self._timer, self._awake)
                     fresh.append(rule)
                 continue
             known = before.get(rule.id)

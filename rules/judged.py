@@ -23,14 +23,13 @@ from typing import Final, Protocol, TypeAlias
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact, FactRun
 from rules.decisions import LATE, NOTHING, Cost, Decision, RuleStats
+from rules.key_states import AWAKE, KeyStates
 from rules.keys import INHIBITS, Kept, KeyState, kept, kept_of
 from rules.pattern_judge import PatternJudge
 from rules.rule import Rule
 from rules.window_judge import WindowJudge
 
 _MOST_SILENT: Final = 1_000
-_FACT_BYTES: Final = 400  # roughly
-_KEY_BYTES: Final = 1_000
 
 
 Timer: TypeAlias = Callable[[], float]
@@ -50,15 +49,16 @@ class Judge(Protocol):
 class Judged:
     """The keys of one rule."""
 
-    def __init__(self, rule: Rule, timer: Timer | None = None) -> None:
-        """`timer` tells seconds, for the time that the rule takes; without it none is measured."""
+    def __init__(self, rule: Rule, timer: Timer | None = None, awake: int = AWAKE) -> None:
+        """`timer` tells seconds, for the time that the rule takes; without it none is measured. See KeyStates for
+        `awake`."""
         assert rule.judging is not None
         self._timer = timer
         self.seconds = 0.0  # spent on this rule
         self.taken = 0  # facts since `cost` was asked
         self._told = 0.0
         self.rule = rule
-        self.keys: dict[str, KeyState] = {}
+        self.keys = KeyStates(awake)
         self._judging = rule.judging
         self._judge: Judge = (
             WindowJudge(rule, rule.judging)
@@ -118,7 +118,7 @@ class Judged:
             self._late += 1
             return LATE
         if state is None:
-            state = self.keys[key] = KeyState(key)
+            state = self.keys.made(key)
         if not self._insert(state, entry):
             return Decision(limited=True)
         limited = self._limit(state)
@@ -139,9 +139,7 @@ class Judged:
         if entry.mask & INHIBITS:
             self._silence(key, entry)
             return
-        state = self.keys.get(key)
-        if state is None:
-            state = self.keys[key] = KeyState(key)
+        state = self.keys.made(key)
         if state.place(entry)[1] or (settled and self._is_late(entry, state)):
             return
         if not settled and state.facts and entry.time <= state.facts[-1].time - self.rule.retention:
@@ -160,9 +158,9 @@ class Judged:
         looked = 0
         while self._due and self._due[0][0] <= now_ms and looked < budget:
             due, key = heapq.heappop(self._due)
-            state = self.keys.get(key)
-            if state is None or state.due != due:
+            if self.keys.due(key) != due:
                 continue
+            state = self.keys.made(key)
             looked += 1
             state.due = None
             until = now_ms - self.rule.lateness - 1
@@ -185,8 +183,8 @@ class Judged:
 
     def forget_alerts(self) -> None:
         """Count every alert that was found so far as one that nobody was told of."""
-        for state in self.keys.values():
-            state.raised = {}
+        for key in list(self.keys):
+            self.keys.made(key).raised = {}
 
     def full(self) -> set[str]:
         """Keys whose patterns have begun more matches than the limit, since the last time that this was asked."""
@@ -202,20 +200,8 @@ class Judged:
 
     def forget(self, keys: list[str]) -> int:
         """Drop those of `keys` that can matter no more and were not touched since the last look; how many went."""
-        horizon = (self._newest or 0) - self.rule.retention
-        dropped = 0
-        for key in keys:
-            state = self.keys.get(key)
-            if state is None:
-                continue
-            if state.touched or state.due is not None:
-                state.touched = False
-            elif (
-                max([fact.time for fact in state.facts[-1:]] + [end for _, end, _ in state.silent], default=0) < horizon
-            ):
-                self._facts -= len(state.facts)
-                del self.keys[key]
-                dropped += 1
+        dropped, facts = self.keys.forget(keys, (self._newest or 0) - self.rule.retention)
+        self._facts -= facts
         return dropped
 
     def stats(self) -> RuleStats:
@@ -223,7 +209,7 @@ class Judged:
         return RuleStats(
             keys=len(self.keys),
             facts=self._facts,
-            bytes=self._facts * _FACT_BYTES + len(self.keys) * _KEY_BYTES,
+            bytes=self.keys.size_in_bytes(),
             newest=self._newest,
             late=self._late,
             limited=self._limited,
@@ -258,9 +244,7 @@ class Judged:
 
     def _silence(self, key: str, entry: Kept) -> None:
         """An alert of a rule that inhibits this one. What was raised before it came stands."""
-        state = self.keys.get(key)
-        if state is None:
-            state = self.keys[key] = KeyState(key)
+        state = self.keys.made(key)
         state.touched = True
         (end,) = entry.values
         silence = (entry.time, int(end or 0), entry.event)

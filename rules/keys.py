@@ -83,6 +83,30 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(list[Any]).decode
 
 
+_NOTHING_FED: Final = (-(2**62), "")
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A match of a pattern that has begun."""
+
+    deadline: int
+    facts: list[Kept] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # the step that took each fact
+    bound: dict[str, Value] = field(default_factory=dict)  # fields of the facts taken, as `a.amount_fen`
+    stage: int = 0
+    taken: int = 0  # by that stage
+    closed: bool = False  # that stage takes no more
+
+
+@dataclass(slots=True)
+class Run:
+    """The attempts that began in one episode, in that order."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    fed: tuple[int, str] = _NOTHING_FED  # time and id of the newest fact that they were given
+
+
 @dataclass(slots=True)
 class KeyState:
     """One key. Moments are ms of event time."""
@@ -92,7 +116,7 @@ class KeyState:
     decided: int = BEGINNING  # every moment up to here has been decided with the facts that are here
     raised: dict[str, int] = field(default_factory=dict)  # alert id -> its moment
     held: list[int] = field(default_factory=list)  # moments at which the trigger held, for cooldown
-    runs: dict[int, Any] = field(default_factory=dict)  # a pattern's runs by the episode in which they begin
+    runs: dict[int, Run] = field(default_factory=dict)  # a pattern's, by the episode in which they begin
     history_from: int | None = None  # oldest historical fact that has not been decided
     history_until: int = 0  # until then more of history may come
     silent: list[tuple[int, int, str]] = field(default_factory=list)  # (from, to, alert) of rules that inhibit this one

@@ -12,39 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Final
 
 from jianguan.domain.alert import MAX_EVENTS, Alert
 from jianguan.domain.ids import alert_id, make_id
 from rules.alerts import Found, alert_of
 from rules.judging import Judging
-from rules.keys import Kept, KeyState, Value
+from rules.keys import Attempt, Kept, KeyState, Run, Value
 from rules.pattern_plan import PatternPlan, Stage, Test
 from rules.rule import Rule
-
-_NOTHING_FED: Final = (-(2**62), "")
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A match that has begun."""
-
-    deadline: int
-    facts: list[Kept] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # the step that took each fact
-    bound: dict[str, Value] = field(default_factory=dict)  # fields of the facts taken, as `a.amount_fen`
-    stage: int = 0
-    taken: int = 0  # by that stage
-    closed: bool = False  # that stage takes no more
-
-
-@dataclass(slots=True)
-class Run:
-    """The attempts that began in one episode, in that order."""
-
-    attempts: list[Attempt] = field(default_factory=list)
-    fed: tuple[int, str] = _NOTHING_FED
 
 
 class PatternJudge:

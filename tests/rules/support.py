@@ -10,6 +10,7 @@ from typing import Any
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import event_id, fact_id
+from rules.engine import Engine
 from rules.model import RuleFile
 from rules.reference import Reference
 from rules.rule import Rule, build
@@ -29,6 +30,11 @@ class Running:
     """Rules without files."""
 
     running: tuple[Rule, ...]
+
+
+def small_engine(a_rule: Rule) -> Engine:
+    """An engine of one rule in which every key but one sleeps, where keys do."""
+    return Engine(Running((a_rule,)), awake=1)
 
 
 def rule_file(**changes: Any) -> dict[str, Any]:

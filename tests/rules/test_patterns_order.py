@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import alert_id, event_id, make_id
-from rules.engine import Engine
 from rules.keys import FIRST_BIT, carry
 from rules.rule import Rule
-from tests.rules.support import HOUR, NOW, Running, fact, ids
+from tests.rules.support import HOUR, NOW, fact, ids, small_engine
 from tests.rules.test_facts import loaded
 
 MINUTE = 60_000
@@ -263,7 +262,7 @@ def test_matches_are_those_of_the_definition_in_any_order_of_arrival(
 ) -> None:
     some = fresh(some)
     arriving = sorted(data.draw(st.permutations(facts_of(setting, some))), key=lambda each: each.received_at)
-    engine = Engine(Running((setting.rule,)))
+    engine = small_engine(setting.rule)
     seen: set[str] = set()
     now = NOW
     for number, each in enumerate(arriving):
@@ -274,7 +273,7 @@ def test_matches_are_those_of_the_definition_in_any_order_of_arrival(
         if action == "tick":
             seen |= ids(engine.elapse(now))
         elif action == "kill":
-            engine = Engine(Running((setting.rule,)))
+            engine = small_engine(setting.rule)
             engine.fold(data.draw(st.permutations(arriving[: number + 1])))
     seen |= ids(engine.elapse(now + HOUR))
     assert engine.due() is None
@@ -290,7 +289,7 @@ def test_what_comes_after_its_moment_was_decided_adds_what_it_brings(
     some = fresh([row._replace(delay=0) for row in some])
     assert setting.rule.judging is not None
     kept = setting.rule.lateness + setting.rule.judging.back  # what is older than this has been forgotten
-    engine = Engine(Running((setting.rule,)))
+    engine = small_engine(setting.rule)
     seen: set[str] = set()
     for each in data.draw(st.permutations(facts_of(setting, some))):
         engine.add(each, NOW)
@@ -329,7 +328,7 @@ def test_a_key_with_too_many_begun_matches_begins_no_further_one_and_says_so() -
         True,
         False,
     )
-    engine = Engine(Running((setting.rule,)))
+    engine = small_engine(setting.rule)
     some = [Row(NOW + index, 0, letter, 1, "k") for index, letter in enumerate("aaaaab")]
     for each in facts_of(setting, some):
         engine.add(each, NOW)
@@ -342,7 +341,7 @@ def test_a_key_with_too_many_begun_matches_begins_no_further_one_and_says_so() -
 def test_an_alert_of_an_absence_says_when_the_time_was_up_and_who_was_waited_for() -> None:
     steps = PATTERNS[8]
     rule = rule_of(json.dumps({"pattern": {"steps": [step.text for step in steps], "within": "8m", "lateness": "10m"}}))
-    engine = Engine(Running((rule,)))
+    engine = small_engine(rule)
     (made,) = facts_of(Setting(rule, steps, False, True), [Row(NOW, 0, "a", 1, "k")])
     engine.add(made, NOW)
     assert engine.due() == NOW + LATENESS + 1

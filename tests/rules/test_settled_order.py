@@ -18,10 +18,9 @@ from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import alert_id, make_id
 from rules.cel.functions import distance_m
 from rules.decisions import NOTHING
-from rules.engine import Engine
 from rules.keys import FIRST_BIT, HISTORICAL, KeyState, carry
 from rules.rule import Rule
-from tests.rules.support import NOW, Running, fact, ids
+from tests.rules.support import NOW, fact, ids, small_engine
 from tests.rules.test_facts import loaded
 
 MINUTE = 60_000
@@ -252,7 +251,7 @@ def test_alerts_are_those_of_the_definition_in_any_order_of_arrival(
         if setting.trigger.growing
         else sorted(data.draw(st.permutations(made)), key=lambda each: each.received_at)
     )
-    engine = Engine(Running((setting.rule,)))
+    engine = small_engine(setting.rule)
     seen: set[str] = set()
     now = NOW
     for number, each in enumerate(arriving):
@@ -264,7 +263,7 @@ def test_alerts_are_those_of_the_definition_in_any_order_of_arrival(
             seen |= ids(engine.elapse(now))
         elif action == "kill":
             committed = data.draw(st.integers(0, number + 1))
-            engine = Engine(Running((setting.rule,)))
+            engine = small_engine(setting.rule)
             if setting.trigger.growing:
                 engine.fold(data.draw(st.permutations(arriving[:committed])))
                 for again in arriving[committed : number + 1]:
@@ -282,7 +281,7 @@ def test_facts_that_come_together_are_judged_as_one_by_one(
     setting: Setting, some: list[Row], data: st.DataObject
 ) -> None:
     arriving = data.draw(st.permutations(facts_of(setting.rule, some)))
-    single, together = Engine(Running((setting.rule,))), Engine(Running((setting.rule,)))
+    single, together = small_engine(setting.rule), small_engine(setting.rule)
     now = NOW
     while arriving:
         size = data.draw(st.integers(1, 5))
@@ -308,7 +307,7 @@ def test_history_gives_the_same_alerts_in_any_order(setting: Setting, some: list
         mask, values = (each.carried or "").split(",", 1) if "," in (each.carried or "") else (each.carried or "", "]")
         number = int(mask.strip("[]")) | HISTORICAL
         made.append(each._replace(carried=f"[{number}" + ("," + values if values != "]" else "]")))
-    engine = Engine(Running((setting.rule,)))
+    engine = small_engine(setting.rule)
     seen: set[str] = set()
     for number, each in enumerate(data.draw(st.permutations(made))):
         now = received + number * MINUTE
@@ -329,7 +328,7 @@ def test_a_fact_exactly_at_the_start_of_a_past_window_is_in_the_one_before() -> 
         )
     )
     for first, expected in ((NOW - 2 * SIZE, 1), (NOW - 2 * SIZE + 1, 0)):
-        engine = Engine(Running((a_rule,)))
+        engine = small_engine(a_rule)
         # Two facts now, one in the window before, and two at the end of the one before that, or in the same.
         some = [Row(time, 0, None, None, False, "k", 0) for time in (first, first, NOW - SIZE, NOW - 1, NOW)]
         for each in facts_of(a_rule, some):
@@ -351,7 +350,7 @@ def test_a_session_that_a_slow_transport_makes_longer_is_decided_again_with_its_
     )
     some = [Row(time, 0, None, None, False, "k", 0) for time in (NOW, NOW + 90_000)]
     first, second = facts_of(a_rule, some)
-    engine = Engine(Running((a_rule,)))
+    engine = small_engine(a_rule)
     engine.add(first, NOW)
     assert [alert.time for alert in engine.elapse(NOW + 2 * LATENESS)] == [NOW]
     engine.add(second, NOW + 2 * LATENESS)
@@ -374,7 +373,7 @@ def test_one_more_fact_costs_as_little_in_a_group_that_has_many(kind: str, monke
 
     monkeypatch.setattr(KeyState, "after", counting(KeyState.after))
     monkeypatch.setattr(KeyState, "at", counting(KeyState.at))
-    engine = Engine(Running((a_rule,)))
+    engine = small_engine(a_rule)
     for each in facts_of(a_rule, [Row(NOW + number * 1_000, 0, None, None, False, "k", 0) for number in range(300)]):
         looked = 0
         engine.add(each, each.received_at)
@@ -385,7 +384,7 @@ def test_a_session_is_decided_when_it_is_over_however_often_the_clock_was_looked
     window = {"kind": "session", "size": "1h", "gap": "2m", "lateness": "10m"}
     a_rule = rule_of(json.dumps({"trigger": {"all": [{"count": {"at_least": 3}}, {"not": {"count": {"at_least": 4}}}]},
                                  "window": window}))  # fmt: skip
-    engine = Engine(Running((a_rule,)))
+    engine = small_engine(a_rule)
     some = [Row(NOW + number * 90_000, 0, None, None, False, "k", 0) for number in range(3)]
     for each in facts_of(a_rule, some):
         engine.add(each, each.received_at)
