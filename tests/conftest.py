@@ -15,7 +15,7 @@ from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from sinks.server import OLDEST
 from tests.clickhouse import debian_server, native_server, version
-from tests.cluster.kafka import KafkaCluster
+from tests.cluster.kafka import KafkaCluster, leads_groups
 from tests.requirements import clickhouse
 from tests.requirements import kafka as kafka_of_machine
 
@@ -44,7 +44,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield urlsplit(found).netloc
         return
     with KafkaCluster(tmp_path_factory.mktemp("kafka")) as cluster:
-        yield cluster.start().bootstrap
+        cluster.start()
+        asyncio.run(leads_groups(cluster.bootstrap))
+        yield cluster.bootstrap
         if not cluster.nodes[0].running:
             pytest.fail(f"the Kafka of the tests died on its way: {cluster.nodes[0].tail()}")
 

@@ -17,6 +17,7 @@ The jars are those of pom.xml beside this, copied from Maven Central once into a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import random
@@ -30,10 +31,14 @@ import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CoordinatorLoadInProgressError, GroupCoordinatorNotAvailableError, NotCoordinatorError
 
 from jianguan.embedded import die_with_parent
 
@@ -234,6 +239,22 @@ class KafkaNode:
             "-Dorg.slf4j.simpleLogger.showDateTime=true",
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
         ]
+
+
+async def leads_groups(bootstrap: str, within: float = 60.0) -> None:
+    """Wait until groups are led here: a new broker serves before it has made the topic of their offsets.
+    TimeoutError."""
+    async with asyncio.timeout(within):
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            while True:
+                with suppress(GroupCoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+                    await admin.list_consumer_group_offsets("any")
+                    return
+                await asyncio.sleep(0.1)
+        finally:
+            await admin.close()
 
 
 class KafkaCluster:
