@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 REDELIVER: Final = "redeliver"  # kind of a notice that asks for a known delivery, which is its body as JSON
 PER_RECEIVER: Final = 8
-IN_FLIGHT: Final = 64
+IN_FLIGHT: Final = 256  # so many that thirty receivers that take their time hold up nobody else
 FINISHED: Final = 10_000  # deliveries that can be told again once they are through
 RETRY_PAUSE: Final = 1.0  # seconds
 IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when nobody wakes the desk

@@ -41,7 +41,7 @@ class SendLimits:
     """Times in seconds. `connect` covers name, TCP and TLS; `total` everything up to the answer's headers and body."""
 
     connect: float = 5.0
-    total: float = 15.0
+    total: float = 35.0  # some receivers work for half a minute before they answer
     # A body is read only so that the connection can serve again; one that does not end soon is cut off.
     drain: float = 1.0
     response_bytes: int = 64 * 1024

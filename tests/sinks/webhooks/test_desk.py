@@ -114,6 +114,28 @@ async def test_a_notice_is_sent_to_every_receiver_of_its_department_and_recorded
     assert len(world.desk) == 0
 
 
+async def test_thirty_receivers_that_take_their_time_delay_nobody_else() -> None:
+    slow_ones = [receiver(f"slow-{number}") for number in range(30)]
+    world = World(*slow_ones, receiver("quick", "health"))
+    answer = asyncio.Event()
+    quick = world.sender.send
+
+    async def send(receiver: Receiver, delivery_id: str, body: bytes) -> Outcome:
+        if receiver.id != "quick":
+            await answer.wait()
+        return await quick(receiver, delivery_id, body)
+
+    world.sender.send = send  # type: ignore[method-assign]
+    world.accept(*[notice(number) for number in range(20)])
+    async with world.running():
+        world.accept(*[notice(number, "health") for number in range(100, 120)])
+        await world.until(lambda: len(world.sender.sent) == 20)
+        assert {name for name, _ in world.sender.sent} == {"quick"}
+        answer.set()
+        await world.until(lambda: len(world.desk) == 0)
+    assert len(world.sender.sent) == 20 * 31
+
+
 async def test_a_department_without_receiver_leaves_a_step() -> None:
     world = World(receiver("a"))
     world.accept(notice(department="nobody"))
