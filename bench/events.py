@@ -58,16 +58,17 @@ def events(
     until: datetime | None = None,
     period: timedelta = PERIOD,
     shares: Sequence[int] = SHARES,
+    enterprises: int = ENTERPRISES,
 ) -> Iterator[Wire]:
     """`count` events whose times are spread over the `period` before `until` (now, unless given).
 
-    `shares` are the weights of complaints, violations and consumer-rights events.
+    `shares` are the weights of complaints, violations and consumer-rights events; `enterprises` is how many there are.
     """
     source = Random(seed)
-    enterprises = _enterprises(Random(seed))
+    parties = _enterprises(Random(seed))[:enterprises]
     start = (until or SystemClock().now()) - period
     for number in range(count):
-        event = _event(number, source, enterprises, start + period * (number / count), shares)
+        event = _event(number, source, parties, start + period * (number / count), shares)
         value = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         yield Wire(TOPIC_OF_KIND[event["kind"]], event["id"].encode(), value)
 

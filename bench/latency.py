@@ -1,10 +1,11 @@
 """How long it takes from an event that was accepted to the webhook that it caused, under a steady load.
 
-    python -m bench.latency [--rate 200] [--seconds 30]
+    python -m bench.latency [--rate 200] [--seconds 30] [--beside 30]
 
 Starts `jianguan up --no-demo` as a process of its own, posts single events to its HTTP intake at an even rate over a
 few kept-alive connections, and takes the webhooks in a receiver of its own. Most events are those of bench.events; one
 in twenty is the second complaint about expired food in one enterprise, for which a shipped rule raises an alert.
+With `--beside` another receiver of the same department answers so many seconds late: it must make no difference.
 Prints one JSON object, milliseconds: from the HTTP answer to the webhook's arrival, and from the sending of the event.
 """
 
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
@@ -44,9 +45,11 @@ START: Final = 60.0
 class Receiver:
     """Takes webhooks and notes when the one about each enterprise came."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: float) -> None:
         self.arrived: dict[str, float] = {}
         self.requests = 0
+        self.late_requests = 0  # to the other address, which answers `late` seconds after
+        self._late = late
         self._missing: set[str] = set()
         self._complete = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -55,10 +58,11 @@ class Receiver:
         """Listen; the address."""
         app = web.Application()
         app.router.add_post("/hook", self._take)
+        app.router.add_post("/late", self._take_late)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook"
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def wait_for(self, subjects: Collection[str], seconds: float) -> None:
         """Until a webhook about each of `subjects` has come, or the time is over."""
@@ -82,6 +86,11 @@ class Receiver:
             self._missing.discard(subject)
             if not self._missing:
                 self._complete.set()
+        return web.Response(status=204)
+
+    async def _take_late(self, request: web.Request) -> web.Response:
+        self.late_requests += 1
+        await asyncio.sleep(self._late)
         return web.Response(status=204)
 
 
@@ -149,24 +158,30 @@ def _expired(number: int, turn: int) -> bytes:
     return json.dumps(event, ensure_ascii=False).encode()
 
 
-async def measure(rate: float, seconds: float) -> dict[str, Any]:
+async def measure(rate: float, seconds: float, late: float) -> dict[str, Any]:
     """Start everything, send, wait for the webhooks, stop everything."""
-    receiver = Receiver()
-    hook = await receiver.start()
+    receiver = Receiver(late)
+    hooks = await receiver.start()
+    names = ("hook", "late") if late else ("hook",)
     try:
         with tempfile.TemporaryDirectory(prefix="jianguan-bench-") as folder:
-            return await _measure(Path(folder), receiver, hook, rate, seconds)
+            result = await _measure(Path(folder), receiver, [f"{hooks}/{name}" for name in names], rate, seconds)
+            return {**result, "requests_to_the_late_receiver": receiver.late_requests} if late else result
     finally:
         await receiver.stop()
 
 
-async def _measure(folder: Path, receiver: Receiver, hook: str, rate: float, seconds: float) -> dict[str, Any]:
+async def _measure(
+    folder: Path, receiver: Receiver, hooks: Sequence[str], rate: float, seconds: float
+) -> dict[str, Any]:
     listed = folder / "receivers.yaml"
     secret = generate_secret(random.Random(1).randbytes).reveal()
-    listed.write_text(
-        f"receivers:\n  - id: bench\n    department: market-regulation\n    url: {hook}\n"
+    lines = "".join(
+        f"  - id: bench-{number}\n    department: market-regulation\n    url: {hook}\n"
         f"    secret: {secret}\n    allow_private: true\n    allow_http: true\n"
+        for number, hook in enumerate(hooks)
     )
+    listed.write_text(f"receivers:\n{lines}")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JIANGUAN_")}
     program = str(Path(sys.executable).with_name("jianguan"))
     command = [program, "up", "--no-demo", "--data", str(folder / "data"), "--port", "0"]
@@ -249,8 +264,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--beside", type=float, default=0.0, help="seconds that another receiver takes to answer")
     arguments = parser.parse_args()
-    sys.stdout.write(json.dumps(uvloop.run(measure(arguments.rate, arguments.seconds))) + "\n")
+    result = uvloop.run(measure(arguments.rate, arguments.seconds, arguments.beside))
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,27 +18,17 @@ import resource
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaProducer
-from prometheus_client import CollectorRegistry
 
 from bench.events import SEED, events
+from bench.worker import Worker
 from jianguan.clock import SystemClock
-from jianguan.columns import Columns
-from jianguan.domain.trace import Records
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
-from jianguan.metrics import Metrics
-from jianguan.settings import load_settings
-from jianguan.wiring.parts import EMBEDDED_PARTITIONS, build_parts, collect_less, faust_options
-from jianguan.wiring.tables import load_tables
-from sinks.archive import SqlArchive
-from sinks.embedded import EmbeddedStore
-from streams.app import create_app
-from streams.rulebook import RuleBook
+from jianguan.wiring.parts import EMBEDDED_PARTITIONS
 from streams.topics import all_topics, ensure_topics
 
 
@@ -81,64 +71,30 @@ async def run(count: int, seed: int, profile: Path | None) -> dict[str, Any]:
 
 async def work(address: str, folder: Path, count: int, profile: Path | None) -> dict[str, Any]:
     """The worker: until the store has an outcome for each of `count` events."""
-    clock = SystemClock()
-    settings = load_settings(data=folder / "data")
-    metrics = Metrics(CollectorRegistry())
-    tables = load_tables(settings, clock)
-    rulebook = RuleBook(tables.folders, tables.rules, clock, metrics)
-    rulebook.load()
-    store = EmbeddedStore(settings.data / "store")
-    store.start()
-    outcomes: Counter[str] = Counter()
-    stored = asyncio.Event()
-    rows: Counter[str] = Counter()
-
-    def observe(records: Records | Columns) -> None:
-        if isinstance(records, Columns):
-            whats = zip(*(records.tables["trace"].column(each).to_pylist() for each in ("what", "stage")), strict=True)
-            outcomes.update(what for what, stage in whats if stage == 1)
-            rows.update(facts=records.count("facts"))
-        else:
-            outcomes.update(step.what for step in records.trace if step.stage == 1)
-            rows.update(facts=len(records.facts), alerts=len(records.alerts))
-        if sum(outcomes.values()) >= count:
-            stored.set()
-
-    archive = SqlArchive(store, clock)
-    parts = build_parts(settings, clock, metrics, tables, rulebook, store, archive, (), EMBEDDED_PARTITIONS, observe)
-    await parts.correlate.get(0)
-    await parts.handle.get(0)
-    app = create_app(faust_options(settings, embedded=True)(address))
-    parts.pipeline.attach(app)
-    collect_less()
-    parts.pipeline.start()
+    worker = await Worker(folder).opened()
+    began = worker.metrics.run_size.labels("complaints")._sum.get
     started: list[float] = []
 
     async def first() -> None:
-        while not metrics.run_size.labels("complaints")._sum.get():  # noqa: ASYNC110 - a counter says nothing by itself
+        while not began():  # noqa: ASYNC110 - a counter says nothing by itself
             await asyncio.sleep(0.001)
-        started[:] = [
-            time.perf_counter(),
-            time.process_time(),
-            metrics.run_size.labels("complaints")._sum.get(),
-            time.thread_time(),
-        ]
+        started[:] = [time.perf_counter(), time.process_time(), began(), time.thread_time()]
 
     watching = asyncio.create_task(first())
     profiler = cProfile.Profile() if profile else None
-    await app.start()
+    await worker.start(address)
     if profiler:
         profiler.enable()
-    await stored.wait()
+    while worker.stored < count:
+        worker.grown.clear()
+        await worker.grown.wait()
     if profiler and profile:
         profiler.disable()
         profiler.dump_stats(profile)
     wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
     loop_cpu = time.thread_time() - started[3]
     await watching
-    await app.stop()
-    await parts.pipeline.stop()
-    store.close()
+    await worker.stop()
     measured = count - started[2]
     return {
         "variant": "whole-path",
@@ -147,9 +103,9 @@ async def work(address: str, folder: Path, count: int, profile: Path | None) -> 
         "cpu_seconds_per_100k": round(cpu / measured * 100_000, 3),
         "of_that_in_the_event_loop": round(loop_cpu / measured * 100_000, 3),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "facts": rows["facts"],
-        "alerts": rows["alerts"],
-        "outcomes": dict(outcomes),
+        "facts": worker.rows["facts"],
+        "alerts": worker.rows["alerts"],
+        "outcomes": dict(worker.outcomes),
     }
 
 

@@ -70,6 +70,11 @@ class Recorder:
         self._refused = 0  # rows since the last batch of which none was
         self.failure = ""  # why the store does not take records now; empty when it does
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait to be collected; `bound` at most."""
+        return self._queue.qsize()
+
     async def put(self, run: Run, done: Callable[[], Any]) -> None:
         """Take a run of frames; `done` is called when the store has all of it."""
         waiting = _Waiting(Records(), [], f"{run.topic}-{run.partition}-{run.first_offset}-{run.last_offset}", done)

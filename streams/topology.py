@@ -135,6 +135,11 @@ class Pipeline:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
+    @property
+    def waiting(self) -> int:
+        """How many runs of records wait for the store: a bounded number, whatever the store does."""
+        return self._stages.recorder.waiting
+
     def failures(self) -> list[str]:
         """What keeps this worker from working, in sentences; empty when nothing does."""
         found = [*self.poisoned.values()]
