@@ -129,3 +129,13 @@ def test_a_worker_that_slept_through_a_rebalance_does_no_harm(make: Make, rules:
     for worker in (first, second):
         assert worker.running, worker.tail()
         assert worker.stop() == 0
+
+
+def test_a_worker_whose_metrics_port_is_taken_says_so_and_what_to_do(make: Make) -> None:
+    cluster = make(partitions=2)
+    first, second = cluster.worker().start(), cluster.worker()
+    second.metrics = first.metrics
+    assert second.spawn().wait(60) == 3
+    said = second.tail().strip().splitlines()[-1]
+    assert said.startswith(f"error: 127.0.0.1:{first.metrics} cannot be used for metrics")
+    assert "--metrics-port" in said
