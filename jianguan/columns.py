@@ -138,6 +138,25 @@ def table_of_fields(name: str, fields: Sequence[Sequence[Any]], made: dict[int, 
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def fitted(name: str, table: Any) -> Any:
+    """A table of another version with the columns of this one: unknown ones are dropped, missing ones have the default
+    of their field. pyarrow.ArrowInvalid when one that has no default is missing, or when one has another type."""
+    schema = SCHEMAS[name]
+    if table.schema == schema:
+        return table
+    defaults = ROWS[name]._field_defaults
+    columns = []
+    for field in schema:
+        place = table.schema.get_field_index(field.name)
+        if place >= 0 and table.schema.field(place).type == field.type:
+            columns.append(table.column(place))
+        elif place < 0 and field.name in defaults:
+            columns.append(_array(name, field, Constant(defaults[field.name], table.num_rows)))
+        else:
+            raise pa.ArrowInvalid(f"these are other columns than those of {name}: {field.name}")
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def rows_of(name: str, table: Any) -> list[Any]:
     """The rows of a table that `table_of` made. An event comes back with `text` None."""
     columns = [values_of(column) for column in table.columns]

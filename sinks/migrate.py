@@ -1,11 +1,16 @@
 """Brings a store's schema up to date: numbered files, each applied once, in order, and never changed afterwards.
 
 Statements must be repeatable (IF NOT EXISTS), because ClickHouse has no transaction around a file: a start that was
-cut off in the middle of one runs it again.
+cut off in the middle of one runs it again, and several processes that start at once may all run it.
+
+During a rolling upgrade, and after going back, an older version works on a newer store. So a migration adds, and what
+it adds to a table has a default. One that older versions cannot bear has the line `-- Older versions stop here.`, and
+the ledger remembers it: they then refuse to start.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -14,20 +19,26 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from jianguan.errors import ConfigurationError
 
+log = logging.getLogger(__name__)
+
 _FILE: Final = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 # Whatever may hold a semicolon that ends nothing: texts, quoted names, comments. Then the semicolon itself.
 _TOKEN: Final = re.compile(
     r"'(?:\\.|''|[^'\\])*'|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"|--[^\n]*|/\*.*?\*/|;", re.DOTALL
 )
+_BREAKING: Final = re.compile(r"^-- Older versions stop here\.$", re.MULTILINE)
 
-_LEDGER: Final = """
+_LEDGER: Final = (
+    """
 CREATE TABLE IF NOT EXISTS migrations (
     number UInt32,
     name String,
     checksum String,
     applied_at DateTime64(3, 'UTC') DEFAULT now64(3)
 ) ENGINE = ReplacingMergeTree ORDER BY number
-"""
+""",
+    "ALTER TABLE migrations ADD COLUMN IF NOT EXISTS breaking UInt8 DEFAULT 0",
+)
 
 
 class Migration(NamedTuple):
@@ -40,7 +51,16 @@ class Migration(NamedTuple):
     @property
     def checksum(self) -> str:
         """Of the text, with line ends made alike."""
-        return sha256(self.text.replace("\r\n", "\n").encode()).hexdigest()
+        return sha256(self._lines.encode()).hexdigest()
+
+    @property
+    def breaking(self) -> bool:
+        """Whether versions that do not know it must not work on the store any more."""
+        return _BREAKING.search(self._lines) is not None
+
+    @property
+    def _lines(self) -> str:
+        return self.text.replace("\r\n", "\n")
 
 
 class Statements(Protocol):
@@ -87,23 +107,17 @@ def apply(
     migrations: Sequence[Migration] | None = None,
     announce: Callable[[Migration], None] | None = None,
 ) -> list[int]:
-    """Run what is missing and return its numbers.
+    """Run what is missing and return its numbers. A store that is newer than this version is taken, with a warning.
 
-    ConfigurationError when an applied migration differs from the file, or when the store is newer than this version.
+    ConfigurationError when an applied migration differs from the file, or when a newer one breaks older versions.
     """
     known = load() if migrations is None else list(migrations)
-    store.command(_LEDGER)
-    rows = store.query("SELECT number, argMax(checksum, applied_at) FROM migrations GROUP BY number ORDER BY number")
-    applied = {int(number): str(checksum) for number, checksum in rows}
-    newer = sorted(set(applied) - {each.number for each in known})
-    if newer:
-        raise ConfigurationError(
-            f"the store has migration {newer[-1]:04d}, which this version does not know: use the version that made it"
-        )
+    applied = _applied(store)
+    _check_newer(applied, known)
     done: list[int] = []
     for each in known:
         if each.number in applied:
-            if applied[each.number] != each.checksum:
+            if applied[each.number].checksum != each.checksum:
                 raise ConfigurationError(
                     f"migration {each.number:04d}_{each.name}.sql was changed after it was applied to this store: "
                     "restore the file, and put the change into a new migration"
@@ -112,10 +126,47 @@ def apply(
         for statement in split(each.text):
             store.command(statement)
         store.command(
-            "INSERT INTO migrations (number, name, checksum) SELECT {number:UInt32}, {name:String}, {checksum:String}",
-            {"number": each.number, "name": each.name, "checksum": each.checksum},
+            "INSERT INTO migrations (number, name, checksum, breaking)"
+            " SELECT {number:UInt32}, {name:String}, {checksum:String}, {breaking:UInt8}",
+            {"number": each.number, "name": each.name, "checksum": each.checksum, "breaking": int(each.breaking)},
         )
         done.append(each.number)
         if announce is not None:
             announce(each)
     return done
+
+
+class _Applied(NamedTuple):
+    number: int
+    name: str
+    checksum: str
+    breaking: bool
+
+    def __str__(self) -> str:
+        return f"{self.number:04d}_{self.name}"
+
+
+def _applied(store: Statements) -> dict[int, _Applied]:
+    for statement in _LEDGER:
+        store.command(statement)
+    rows = store.query(
+        "SELECT number, argMax(name, applied_at), argMax(checksum, applied_at), max(breaking) FROM migrations"
+        " GROUP BY number ORDER BY number"
+    )
+    return {number: _Applied(number, name, checksum, bool(breaking)) for number, name, checksum, breaking in rows}
+
+
+def _check_newer(applied: Mapping[int, _Applied], known: Sequence[Migration]) -> None:
+    numbers = {each.number for each in known}
+    newer = [each for each in applied.values() if each.number not in numbers]
+    for each in newer:
+        if each.breaking:
+            raise ConfigurationError(
+                f"the store has migration {each}, with which this older version cannot work: start the version that"
+                " brought it, or a newer one; to go back, restore the backup from before the upgrade"
+            )
+    if newer:
+        log.warning(
+            "the store has migration %s of a newer version; this one goes on, and leaves empty what it does not know",
+            newer[-1],
+        )

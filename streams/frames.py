@@ -3,6 +3,11 @@
 One record on an internal topic is a frame: a version byte, then the rows. Rows are the NamedTuples of the domain, so
 a frame is decoded and validated in one pass. What a large run leaves for the store travels as columns, Arrow's IPC
 streams by table. Knows nothing of brokers.
+
+While workers are restarted one by one, versions read each other's frames, and after it a new one reads what an old one
+left behind. So a field is added at the end of its row and has a default. An older version drops the fields, columns and
+tables that it does not know; a newer one takes the default for those that are missing. Any other change needs another
+version byte, and a decoder that still reads the old one. `tests/streams/golden` has a frame of every format that was.
 """
 
 from __future__ import annotations
@@ -14,12 +19,12 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 import pyarrow as pa
 
-from jianguan.columns import SCHEMAS, Columns
+from jianguan.columns import ROWS, Columns, fitted
 from jianguan.domain.admission import without_personal
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
-from jianguan.domain.fact import FactRun
+from jianguan.domain.fact import Fact, FactRun, runs_of
 from jianguan.domain.trace import TABLES, Quarantined, Records
 from jianguan.errors import InputError
 
@@ -30,6 +35,9 @@ MAX_COLUMNS: Final = 3_000_000  # bytes of the columns in a frame, before compre
 MAX_FRAME: Final = 900_000  # of several rows; a single row may be larger, our topics take 4 MiB
 
 _COMPRESSED: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+_RAW_ROWS: Final = msgspec.msgpack.Decoder(list[list[msgspec.Raw]]).decode
+_RAW_TABLES: Final = msgspec.msgpack.Decoder(dict[str, list[list[msgspec.Raw]]]).decode
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
 Row = TypeVar("Row")
 
 
@@ -39,6 +47,7 @@ class Codec(Generic[Row]):
     def __init__(self, row: Any) -> None:
         self._encode = msgspec.msgpack.Encoder(enc_hook=list).encode  # columns that are no lists
         self._decode = msgspec.msgpack.Decoder(list[row]).decode
+        self._width = len(row.__annotations__)
 
     def encode(self, rows: Sequence[Row]) -> list[bytes]:
         """`rows` in one frame, or in several if one would be too large for the broker."""
@@ -47,9 +56,18 @@ class Codec(Generic[Row]):
     def decode(self, frame: bytes | None) -> list[Row]:
         """The rows of a frame. InputError when it is not one."""
         try:
-            rows: list[Row] = self._decode(_body(frame))
+            body = _body(frame)
+            try:
+                rows: list[Row] = self._decode(body)
+            except msgspec.ValidationError:
+                rows = self._decode_other(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError("bad-frame", f"not a frame of such rows: {error}") from None
+        return rows
+
+    def _decode_other(self, body: memoryview) -> list[Row]:
+        """The rows of a newer version, without the fields that it added."""
+        rows: list[Row] = self._decode(_ENCODE(_narrowed(_RAW_ROWS(body), self._width)))
         return rows
 
     def _frames(self, rows: Sequence[Row]) -> Iterator[bytes]:
@@ -72,6 +90,14 @@ class FactsCodec(Codec[FactRun]):
 
     def __init__(self) -> None:
         super().__init__(FactRun)
+        self._decode_facts = msgspec.msgpack.Decoder(list[Fact]).decode
+
+    def _decode_other(self, body: memoryview) -> list[FactRun]:
+        """The runs of facts that travelled one by one. Of a run, the fields that a newer version added never matter."""
+        try:
+            return runs_of(self._decode_facts(body))
+        except InputError as error:
+            raise msgspec.ValidationError(str(error)) from None
 
     def _halves(self, rows: Sequence[FactRun]) -> tuple[Sequence[FactRun], Sequence[FactRun]] | None:
         if len(rows) != 1:
@@ -122,7 +148,14 @@ class RecordsCodec:
             if frame is not None and frame[:1] == COLUMNS_VERSION:
                 tables = self._decode_tables(memoryview(frame)[1:])
                 return Columns({name: _from_ipc(name, data) for name, data in tables.items() if name in TABLES})
-            return self._decode(_body(frame))
+            body = _body(frame)
+            try:
+                return self._decode(body)
+            except msgspec.ValidationError:  # a newer version's, perhaps, with fields that it added
+                rows = _RAW_TABLES(body)
+                return self._decode(
+                    _ENCODE({name: _narrowed(rows[name], len(ROWS[name]._fields)) for name in TABLES if name in rows})
+                )
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, pa.ArrowInvalid, OSError) as error:
             raise InputError("bad-frame", f"not a frame of records: {error}") from None
 
@@ -136,10 +169,11 @@ def _to_ipc(table: Any) -> bytes:
 
 
 def _from_ipc(name: str, data: bytes) -> Any:
-    table = pa.ipc.open_stream(data).read_all()
-    if table.schema != SCHEMAS[name]:
-        raise pa.ArrowInvalid(f"these are other columns than those of {name}")
-    return table
+    return fitted(name, pa.ipc.open_stream(data).read_all())
+
+
+def _narrowed(rows: list[list[msgspec.Raw]], width: int) -> list[list[msgspec.Raw]]:
+    return [row[:width] for row in rows]
 
 
 def _body(frame: bytes | None) -> memoryview:

@@ -1,9 +1,9 @@
 """The record stage: collects records and writes them to the store in large batches, then acknowledges them.
 
 While one batch is being written the next is collected. A store that is away is asked again until it is back; meanwhile
-at most `bound` frames are held and the broker keeps the rest. A row that the store refuses for good goes to quarantine
-(`store-refused`) and the others are stored; when many are refused it is the store that is at fault, and it is asked
-again. It does not know SQL.
+a bounded number of rows is held, of all partitions together, and the broker keeps the rest. A row that the store
+refuses for good goes to quarantine (`store-refused`) and the others are stored; when many are refused it is the store
+that is at fault, and it is asked again. It does not know SQL.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ LONGEST_PAUSE: Final = 10.0
 # What an insert costs depends little on how many rows it has: under load fewer and larger ones are worth a second.
 BUSY_ROWS: Final = 2_000
 BUSY_FACTOR: Final = 8
+BATCHES_HELD: Final = 2  # one that is being written and one that is being collected
 MAX_REFUSED: Final = 20  # rows of one batch; more, and the store or its schema is at fault
 MAX_REFUSED_RUNNING: Final = 100  # rows since the last batch of which none was refused
 
@@ -47,7 +48,10 @@ class _Waiting:
 
 
 class Recorder:
-    """Writes records. `put` from the agent, `run` in a task of its own."""
+    """Writes records. `put` from the agent, `run` in a task of its own.
+
+    Holds at most `bound` runs and about twice `rows` rows that the store has not taken yet.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,8 @@ class Recorder:
         self._rows = rows
         self._linger = linger
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(bound)
+        self._room = asyncio.Event()
+        self.held = 0  # rows that were taken and are not stored yet
         self._observe = observe
         self._refused = 0  # rows since the last batch of which none was
         self.failure = ""  # why the store does not take records now; empty when it does
@@ -76,7 +82,22 @@ class Recorder:
         return self._queue.qsize()
 
     async def put(self, run: Run, done: Callable[[], Any]) -> None:
-        """Take a run of frames; `done` is called when the store has all of it."""
+        """Take a run of frames, once there is room; `done` is called when the store has all of it.
+
+        The last run may go beyond the room there is. A run that waits is not decoded yet: it is much smaller so.
+        """
+        while self.held >= BATCHES_HELD * self._rows:
+            self._room.clear()
+            await self._room.wait()
+        waiting = self._decoded(run, done)
+        self.held += len(waiting)
+        try:
+            await self._queue.put(waiting)
+        except BaseException:  # the app ends: the run comes again
+            self._release(waiting)
+            raise
+
+    def _decoded(self, run: Run, done: Callable[[], Any]) -> _Waiting:
         waiting = _Waiting(Records(), [], f"{run.topic}-{run.partition}-{run.first_offset}-{run.last_offset}", done)
         for record in run.records:
             try:
@@ -91,7 +112,11 @@ class Recorder:
                     waiting.bulk.append(found)
                 else:
                     waiting.records.extend(found)
-        await self._queue.put(waiting)
+        return waiting
+
+    def _release(self, waiting: _Waiting) -> None:
+        self.held -= len(waiting)
+        self._room.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -140,6 +165,7 @@ class Recorder:
             self._metrics.store_seconds.observe(self._clock.monotonic() - started)
             break
         for waiting in batch:
+            self._release(waiting)
             try:
                 waiting.done()
             except Exception:  # its app may have ended meanwhile: the run comes again, and its rows have the same ids

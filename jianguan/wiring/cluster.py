@@ -148,8 +148,7 @@ class Worker:
         self._app = create_app(faust_options(settings, embedded=False)(self._broker))
         parts.pipeline.attach(self._app)
         self._app.on_partitions_assigned.connect(self._takeover.assigned)
-        if self._metrics_port:
-            start_http_server(self._metrics_port, settings.host, self._metrics.registry)
+        self._serve_metrics()
         parts.pipeline.start()
         await connected(self._app.start)
         watchdog = Watchdog(self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
@@ -178,6 +177,17 @@ class Worker:
             await self._parts.pipeline.stop()
             await self._parts.sender.close()
         await asyncio.to_thread(self._store.close)
+
+    def _serve_metrics(self) -> None:
+        if not self._metrics_port:
+            return
+        try:
+            start_http_server(self._metrics_port, self._settings.host, self._metrics.registry)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._settings.host}:{self._metrics_port} cannot be used for metrics: {error.strerror}; give each"
+                " worker of a machine a port of its own with --metrics-port, or 0 for none"
+            ) from error
 
     async def _read_tail(self) -> Tail:
         return await read_tail(self._broker, self._settings.topic_prefix, self._positions)

@@ -26,17 +26,19 @@ pytestmark = [
 ENTERPRISES = 120
 
 
-def stream(count: int, seed: int = 7) -> tuple[list[dict[str, Any]], Counter[str]]:
+def stream(count: int, seed: int = 7, fresh: int = 0) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Complaints about many enterprises, some twice, some changed, some bad; and how many come to which end.
 
-    A repeat follows its original at some distance, and both have the same key.
+    A repeat follows its original at some distance, and both have the same key. After every `fresh` complaints others
+    are complained about, so that there are new alerts all the time; 0 for never.
     """
     chance, now = Random(seed), SystemClock().now()
     events: list[dict[str, Any]] = []
     ends: Counter[str] = Counter()
     for number in range(count):
         occurred = now - timedelta(seconds=chance.randrange(3_600))
-        event: dict[str, Any] = complaint(number, occurred.isoformat(), enterprise=chance.randrange(ENTERPRISES))
+        enterprise = chance.randrange(ENTERPRISES) + (number // fresh * ENTERPRISES if fresh else 0)
+        event: dict[str, Any] = complaint(number, occurred.isoformat(), enterprise=enterprise)
         end = "accepted"
         if number % 50 == 10:
             event["region"], end = "999999", "quarantined"
@@ -127,3 +129,13 @@ def test_a_worker_that_slept_through_a_rebalance_does_no_harm(make: Make, rules:
     for worker in (first, second):
         assert worker.running, worker.tail()
         assert worker.stop() == 0
+
+
+def test_a_worker_whose_metrics_port_is_taken_says_so_and_what_to_do(make: Make) -> None:
+    cluster = make(partitions=2)
+    first, second = cluster.worker().start(), cluster.worker()
+    second.metrics = first.metrics
+    assert second.spawn().wait(60) == 3
+    said = second.tail().strip().splitlines()[-1]
+    assert said.startswith(f"error: 127.0.0.1:{first.metrics} cannot be used for metrics")
+    assert "--metrics-port" in said

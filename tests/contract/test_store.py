@@ -238,13 +238,40 @@ def test_a_changed_migration_is_refused(store: BlockStore) -> None:
         migrate.apply(store, [changed, *others])
 
 
-def test_a_new_migration_is_applied_and_an_older_version_then_refuses(opener: Opener) -> None:
+ADDED = "ALTER TABLE quarantine ADD COLUMN IF NOT EXISTS note String DEFAULT 'none';\nSELECT ';'"
+
+
+def test_a_new_migration_is_applied_and_an_older_version_goes_on_writing_and_reading(opener: Opener) -> None:
+    store = opener()
+    store.start()
+    before, after = quarantined(1, b"before"), quarantined(2, b"after")
+    store.write(Records(quarantine=[before]), "run-1")
+    known = migrate.load()
+    added = migrate.Migration(len(known) + 1, "added", ADDED)
+    assert migrate.apply(store, [*known, added]) == [added.number]
+    assert migrate.apply(store, known) == []
+    store.write(Records(quarantine=[after]), "run-2")
+    assert sorted(final(store, "quarantine")) == sorted([before, after])
+    assert store.query("SELECT DISTINCT note FROM quarantine") == [("none",)]
+    assert migrate.apply(store, [*known, added]) == []
+    store.close()
+
+
+def test_an_older_version_refuses_a_store_with_a_migration_that_says_so(opener: Opener) -> None:
     store = opener()
     store.start()
     known = migrate.load()
-    added = migrate.Migration(len(known) + 1, "later", "CREATE TABLE later (a UInt8) ENGINE = Memory; SELECT ';'")
+    added = migrate.Migration(len(known) + 1, "split", f"-- Older versions stop here.\n{ADDED}")
     assert migrate.apply(store, [*known, added]) == [added.number]
-    assert store.query("SELECT count() FROM later") == [(0,)]
-    with pytest.raises(ConfigurationError, match="does not know"):
+    with pytest.raises(ConfigurationError, match="cannot work"):
         migrate.apply(store, known)
+    assert migrate.apply(store, [*known, added]) == []
+    store.close()
+
+
+def test_a_ledger_that_does_not_tell_breaking_migrations_yet_is_taken(opener: Opener) -> None:
+    store = opener()
+    store.start()
+    store.command("ALTER TABLE migrations DROP COLUMN breaking")
+    assert migrate.apply(store) == []
     store.close()

@@ -254,3 +254,54 @@ async def test_only_so_many_runs_wait_for_a_store_that_is_away() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await recorder.put(run_of(3), lambda: None)
+
+
+async def test_what_waits_for_a_store_that_is_away_is_bounded_in_rows_however_long_the_outage() -> None:
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    away = asyncio.Event()
+    store.refuse = lambda records: None if away.is_set() else _raise(UnavailableError("away"))
+    taken = 0
+
+    async def offer(recorder: Recorder) -> None:
+        nonlocal taken
+        for number in range(0, 2_000, 10):
+            await recorder.put(run_of(*range(number, number + 10), offset=number), partial(done.append, number))
+            taken += 10
+
+    async with recording(store, rows=100) as recorder:
+        offering = asyncio.create_task(offer(recorder))
+        await until(lambda: taken == 200)
+        tries = store.writes
+        await until(lambda: store.writes > tries + 5)
+        assert (taken, recorder.held, done) == (200, 200, [])
+        away.set()
+        await until(lambda: len(done) == 200)
+        await offering
+        assert recorder.held == 0
+    assert done == list(range(0, 2_000, 10))
+    assert ids(store.rows) == [f"st-{number}" for number in range(2_000)]
+
+
+async def test_a_run_that_is_larger_than_the_room_is_taken_when_there_is_some() -> None:
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    async with recording(store, rows=3) as recorder:
+        for number in range(0, 100, 50):
+            await recorder.put(run_of(*range(number, number + 50), offset=number), partial(done.append, number))
+        await until(lambda: done == [0, 50])
+    assert len(store.rows.trace) == 100
+
+
+async def test_a_run_that_was_given_up_while_it_waited_takes_no_room() -> None:
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    recorder = Recorder(FakeStore(), clock, Metrics(CollectorRegistry()), rows=100, linger=0.0, bound=1)
+    await recorder.put(run_of(1), lambda: None)
+    for number in range(2, 300):
+        putting = asyncio.create_task(recorder.put(run_of(number), lambda: None))
+        await asyncio.sleep(0)
+        putting.cancel()
+        await asyncio.gather(putting, return_exceptions=True)
+    assert recorder.held == 1
+
+
+def _raise(error: Exception) -> None:
+    raise error
