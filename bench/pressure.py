@@ -36,8 +36,8 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 
 from bench.events import ENTERPRISES, SEED, Wire, events
+from bench.one_worker import Worker
 from bench.transport import pin, start_beside
-from bench.worker import Worker
 from jianguan.clock import SystemClock, to_millis
 from jianguan.columns import Columns
 from jianguan.domain.admission import Reference as Codes

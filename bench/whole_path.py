@@ -25,7 +25,7 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 
 from bench.events import SEED, events
-from bench.worker import Worker
+from bench.one_worker import Worker
 from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from jianguan.wiring.parts import EMBEDDED_PARTITIONS
