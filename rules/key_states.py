@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from rules.keys import Kept, KeyState, Run
+from jianguan.domain.ids import WIDTH, Prefix, packed, unpacked
+from jianguan.errors import InputError
+from rules.keys import Kept, KeyState, Run, Value
 
 AWAKE: Final = 4_096  # keys
 MOST_ASLEEP: Final = 64  # facts of a key: to wake one with more would hold up the fact that woke it
@@ -28,10 +30,24 @@ _HEAD: Final = Struct("<qqI?")  # due, newest, number of facts, touched
 _NEVER: Final = -(2**63)
 
 
-class _Body(NamedTuple):
-    """The fields of a state that only a decision asks for."""
+class _Row(NamedTuple):
+    """A fact without its ids."""
 
-    facts: list[Kept]
+    time: int
+    delay: int  # from then to its receipt
+    mask: int
+    values: tuple[Value, ...]
+    about: int  # place in `abouts`
+
+
+class _Body(NamedTuple):
+    """The fields of a state that only a decision asks for. What facts have in common is there once."""
+
+    facts: list[_Row]
+    ids: bytes  # the bits of theirs, and of their events'
+    events: bytes
+    kinds: list[Prefix]  # of what they are about; a single one stands for all
+    abouts: list[tuple[str | None, str | None, str | None, str]]  # from a name to a category, as in Kept
     decided: int
     raised: dict[str, int]
     held: list[int]
@@ -132,17 +148,26 @@ class KeyStates:
 
 
 def asleep(state: KeyState) -> bytes | None:
-    """`state` as bytes, without its key; None for one that stays awake: it is large, or has a text that is none."""
+    """`state` as bytes, without its key; None for one that stays awake: it is large, or has a text or
+    an id that is none."""
     if len(state.facts) > MOST_ASLEEP:
         return None
+    facts = state.facts
+    abouts: dict[Any, int] = {}
+    rows = [
+        _Row(fact.time, fact.received_at - fact.time, fact.mask, fact.values, abouts.setdefault(fact[6:], len(abouts)))
+        for fact in facts
+    ]
+    kinds = [fact.event[:2] for fact in facts]
     try:
+        ids, events = packed([fact.id for fact in facts]), packed([fact.event for fact in facts])
         body = _encode(
-            _Body(
-                state.facts, state.decided, state.raised, state.held, state.runs, state.history_from,
-                state.history_until, state.silent,
+            (
+                rows, ids, events, kinds[:1] if len(set(kinds)) == 1 else kinds, list(abouts), state.decided,
+                state.raised, state.held, state.runs, state.history_from, state.history_until, state.silent,
             )
         )  # fmt: skip
-    except (UnicodeEncodeError, OverflowError):
+    except (InputError, UnicodeEncodeError, OverflowError):
         return None
     return _HEAD.pack(*_head(state)) + body
 
@@ -151,7 +176,21 @@ def woken(key: str, sleeping: bytes) -> KeyState:
     """The state that `asleep` made bytes of."""
     due, _, _, touched = _HEAD.unpack_from(sleeping)
     body = _decode(memoryview(sleeping)[_HEAD.size :])
-    return KeyState(key, *body, due=None if due == _NEVER else due, touched=touched)
+    rows, abouts = body.facts, body.abouts
+    kinds = body.kinds if len(body.kinds) == len(rows) else body.kinds * len(rows)
+    facts = [
+        Kept(row.time, name, f"{kind}-{bits}", row.time + row.delay, row.mask, row.values, *abouts[row.about])
+        for row, name, kind, bits in zip(rows, unpacked("ft", body.ids), kinds, _texts(body.events), strict=True)
+    ]
+    return KeyState(
+        key, facts, body.decided, body.raised, body.held, body.runs, body.history_from, body.history_until,
+        body.silent, None if due == _NEVER else due, touched,
+    )  # fmt: skip
+
+
+def _texts(bits: bytes) -> list[str]:
+    text = bits.hex()
+    return [text[at : at + 2 * WIDTH] for at in range(0, len(text), 2 * WIDTH)]
 
 
 def _head(state: KeyState) -> tuple[int, int, int, bool]:

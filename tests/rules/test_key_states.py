@@ -17,17 +17,20 @@ from rules.rule import Rule
 from tests.rules.support import DAY, NOW, Running, fact
 from tests.rules.test_facts import loaded
 
+FACT, EVENT = f"ft-{0:024x}", f"ev-{0:024x}"
 MOST_BYTES = 800  # of a key with three facts: a million take at most 800 MB
 
 whole = st.integers(-(2**63) + 1, 2**63 - 1)
+small = st.integers(-(2**61), 2**61)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+hexes = st.binary(min_size=12, max_size=12).map(bytes.hex)
 values = st.none() | texts | whole | st.floats(allow_nan=False)
 kept = st.builds(
     Kept,
-    time=whole,
-    id=texts,
-    event=texts,
-    received_at=whole,
+    time=small,
+    id=hexes.map("ft-{}".format),
+    event=st.builds("{}-{}".format, st.sampled_from(["ev", "al"]), hexes),
+    received_at=small,
     mask=st.integers(0, 2**40),
     values=st.lists(values, max_size=3).map(tuple),
     enterprise_name=st.none() | texts,
@@ -73,7 +76,10 @@ def settled() -> Rule:
 
 
 def fact_of(number: int, key: str, time: int) -> Fact:
-    return fact(number, time, key=key, carried=carry(0, [500]), category="food-safety", region="CN-510104")
+    return fact(
+        number, time, key=key, carried=carry(0, [500]), enterprise_name=f"{key}餐饮管理有限公司", region="cn:510104",
+        industry="gbt4754:5611", category="food-safety",
+    )  # fmt: skip
 
 
 @given(state=states)
@@ -89,11 +95,13 @@ def test_a_key_of_many_facts_stays_awake(settled: Rule) -> None:
     others = [fact_of(1_000 + number, f"other-{number}", NOW) for number in range(10)]
     engine.fold([*many, *others])
     assert engine.stats()[settled.id].facts == len(many) + len(others)
-    assert asleep(KeyState("many", [Kept(1, "", "", 1, 0, (), None, None, None, "")] * len(many))) is None
+    assert asleep(KeyState("many", [Kept(1, FACT, EVENT, 1, 0, (), None, None, None, "")] * len(many))) is None
 
 
-def test_a_key_with_half_of_a_surrogate_pair_stays_awake() -> None:
-    assert asleep(KeyState("key", [Kept(1, "ft", "ev", 1, 0, ("\ud800",), None, None, None, "")])) is None
+@pytest.mark.parametrize(("name", "value"), [(FACT, "\ud800"), ("ft-7", "any")])
+def test_a_key_with_half_of_a_surrogate_pair_or_with_ids_of_another_kind_stays_awake(name: str, value: str) -> None:
+    assert asleep(KeyState("key", [Kept(1, name, EVENT, 1, 0, (value,), None, None, None, "")])) is None
+    assert asleep(KeyState("key", [Kept(1, FACT, EVENT, 1, 0, ("any",), None, None, None, "")])) is not None
 
 
 def test_only_so_many_keys_are_awake_beside_the_large_ones() -> None:
@@ -101,7 +109,7 @@ def test_only_so_many_keys_are_awake_beside_the_large_ones() -> None:
     large = {f"large-{number}" for number in range(4)}
     for key in chain(sorted(large), (f"key-{number}" for number in range(100))):
         state = states.made(key)
-        state.facts += repeat(Kept(1, "", "", 1, 0, (), None, None, None, ""), 100 if key in large else 1)
+        state.facts += repeat(Kept(1, FACT, EVENT, 1, 0, (), None, None, None, ""), 100 if key in large else 1)
     awake = [key for key in states if isinstance(states._all[key], KeyState)]
     assert large <= set(awake)
     assert len(awake) <= 3 + 2 * len(large)
