@@ -84,7 +84,7 @@ class DeliveryDesk:
                     delivery.id,
                     delivery.receiver,
                     from_millis(delivery.due_at),
-                    delivery.body.encode(),
+                    delivery.body,
                     delivery.attempt,
                 )
         self._wake.set()
@@ -147,9 +147,9 @@ class DeliveryDesk:
             return
         self._schedule.enable(known.receiver)
         if known.id in self._schedule:
-            self._schedule.redeliver(known.id, from_millis(now), known.body.encode())
+            self._schedule.redeliver(known.id, from_millis(now), known.body)
         else:
-            self._schedule.add(known.id, known.receiver, from_millis(now), known.body.encode())
+            self._schedule.add(known.id, known.receiver, from_millis(now), known.body)
         # What the store has may be older than what is known here.
         newest = self._open.get(known.id) or self._finished.pop(known.id, known)
         revision = max(known.revision, newest.revision) + 1
@@ -161,7 +161,7 @@ class DeliveryDesk:
 
     def _accept(self, notice: Notice, receiver: Receiver, now: int, records: Records) -> None:
         identifier = make_id("dl", notice.id, receiver.id)
-        if not self._schedule.add(identifier, receiver.id, from_millis(now), notice.body.encode()):
+        if not self._schedule.add(identifier, receiver.id, from_millis(now), notice.body):
             known = self._open.get(identifier) or self._finished.get(identifier)
             if known is not None:  # told again, since the first telling may not have been stored
                 records.deliveries.append(known)
@@ -202,7 +202,7 @@ class DeliveryDesk:
     async def _attempt(self, due: DueDelivery) -> None:
         receiver = self._receivers[due.receiver_id]
         try:
-            outcome = await self._sender.send(receiver, due.delivery_id, due.body)
+            outcome = await self._sender.send(receiver, due.delivery_id, due.body.encode())
         except asyncio.CancelledError:
             self._schedule.release(due.delivery_id)
             raise

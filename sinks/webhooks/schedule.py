@@ -56,7 +56,7 @@ class DueDelivery:
     delivery_id: str
     receiver_id: str
     attempt: int
-    body: bytes = field(repr=False)
+    body: str = field(repr=False)
 
 
 class TransitionKind(StrEnum):
@@ -84,7 +84,7 @@ class _Delivery:
     receiver_id: str
     due_ms: int
     attempt: int
-    body: bytes | None
+    body: str | None
     order: int = 0  # of the entry in the lane's heap that counts; others are stale
     state: _State = _State.PENDING
     last_status: int = 0
@@ -141,7 +141,7 @@ class DeliverySchedule:
         """How many are being sent, by receiver; only receivers that have any."""
         return {lane.receiver_id: lane.in_flight for lane in self._lanes.values() if lane.in_flight}
 
-    def add(self, delivery_id: str, receiver_id: str, due_at: datetime, body: bytes, attempt: int = 0) -> bool:
+    def add(self, delivery_id: str, receiver_id: str, due_at: datetime, body: str, attempt: int = 0) -> bool:
         """Takes a delivery; `attempt` is how many were made before. True if it is new.
 
         An id that is known keeps its state; if its body is missing, as after `restore`, the body is filled in.
@@ -263,7 +263,7 @@ class DeliverySchedule:
             self._wait(delivery)
         return self._row(delivery)
 
-    def redeliver(self, delivery_id: str, now: datetime, body: bytes | None = None) -> DeliveryRow:
+    def redeliver(self, delivery_id: str, now: datetime, body: str | None = None) -> DeliveryRow:
         """Makes it due now; a finished one starts its attempts anew. In flight: unchanged.
 
         The body of a delivered one, or of a dead one after a restart, is no longer here: pass it, else it is due

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -333,3 +334,16 @@ async def test_what_became_of_a_delivery_is_told_when_the_broker_is_back(monkeyp
         await world.until(lambda: len(world.told.deliveries) == 2)
     assert world.sender.sent == [("a", world.told.deliveries[0].id)]
     assert world.history()[-1] == ("delivered", 1, 2)
+
+
+def test_a_body_that_waits_for_its_receiver_is_in_memory_once() -> None:
+    world = World(receiver("fire-1"))
+    body = '{"text":"' + "投诉处理" * 25_000 + '"}'
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        world.accept(notice()._replace(body=body))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < len(body) / 2

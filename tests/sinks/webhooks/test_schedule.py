@@ -30,11 +30,11 @@ def ids(pending: DeliverySchedule, now: datetime = NOW, per: int = 2, limit: int
 
 def test_a_delivery_is_due_at_its_time_and_taken_once() -> None:
     pending = schedule()
-    assert pending.add("d1", "r", NOW + SECOND, b"body")
+    assert pending.add("d1", "r", NOW + SECOND, "body")
     assert pending.next_due(2) == NOW + SECOND
     assert ids(pending) == []
     (item,) = pending.due(NOW + SECOND, 2)
-    assert (item.delivery_id, item.receiver_id, item.attempt, item.body) == ("d1", "r", 1, b"body")
+    assert (item.delivery_id, item.receiver_id, item.attempt, item.body) == ("d1", "r", 1, "body")
     assert ids(pending, NOW + SECOND) == []
     assert pending.next_due(2) is None
     assert pending.in_flight() == {"r": 1}
@@ -43,27 +43,27 @@ def test_a_delivery_is_due_at_its_time_and_taken_once() -> None:
 
 def test_adding_a_known_id_changes_nothing() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"one")
-    assert not pending.add("d1", "r", NOW - SECOND, b"two")
+    pending.add("d1", "r", NOW, "one")
+    assert not pending.add("d1", "r", NOW - SECOND, "two")
     (item,) = pending.due(NOW, 2)
-    assert item.body == b"one"
-    assert not pending.add("d1", "r", NOW, b"one")
+    assert item.body == "one"
+    assert not pending.add("d1", "r", NOW, "one")
     pending.record("d1", OK, NOW)
-    assert not pending.add("d1", "r", NOW, b"one")
+    assert not pending.add("d1", "r", NOW, "one")
     assert ids(pending) == []
     assert len(pending) == 0
 
 
 def test_an_id_cannot_move_to_another_receiver() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     with pytest.raises(InputError, match="another receiver"):
-        pending.add("d1", "other", NOW, b"")
+        pending.add("d1", "other", NOW, "")
 
 
 def test_success_ends_a_delivery() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     ids(pending)
     done = pending.record("d1", OK, NOW)
     assert done.kind is TransitionKind.DELIVERED
@@ -73,7 +73,7 @@ def test_success_ends_a_delivery() -> None:
 
 def test_failures_follow_the_policy_until_the_letter_is_dead() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     now = NOW
     for attempt, delay in ((1, 10), (2, 20)):
         assert [item.attempt for item in pending.due(now, 2)] == [attempt]
@@ -91,7 +91,7 @@ def test_failures_follow_the_policy_until_the_letter_is_dead() -> None:
 
 def test_an_outcome_that_is_reported_twice_counts_once() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     ids(pending)
     pending.record("d1", FAIL, NOW)
     assert pending.record("d1", FAIL, NOW).kind is TransitionKind.UNCHANGED
@@ -107,7 +107,7 @@ def test_an_outcome_for_nobody_is_an_error() -> None:
 def test_a_receiver_has_at_most_its_number_in_flight() -> None:
     pending = schedule()
     for name in ("d1", "d2", "d3"):
-        pending.add(name, "r", NOW, b"")
+        pending.add(name, "r", NOW, "")
     assert ids(pending) == ["d1", "d2"]
     assert ids(pending) == []
     assert pending.next_due(2) is None
@@ -119,11 +119,11 @@ def test_a_receiver_has_at_most_its_number_in_flight() -> None:
 def test_receivers_take_turns_whatever_the_length_of_their_queues() -> None:
     pending = schedule()
     for number in range(100):
-        pending.add(f"a{number:02}", "a", NOW - SECOND, b"")
-    pending.add("b0", "b", NOW, b"")
-    pending.add("c0", "c", NOW, b"")
+        pending.add(f"a{number:02}", "a", NOW - SECOND, "")
+    pending.add("b0", "b", NOW, "")
+    pending.add("c0", "c", NOW, "")
     assert ids(pending, per=50, limit=4) == ["a00", "b0", "c0", "a01"]
-    pending.add("b1", "b", NOW, b"")
+    pending.add("b1", "b", NOW, "")
     assert ids(pending, per=50, limit=1) == ["b1"]
     assert ids(pending, per=50, limit=1) == ["a02"]
 
@@ -131,7 +131,7 @@ def test_receivers_take_turns_whatever_the_length_of_their_queues() -> None:
 def test_a_receiver_that_fails_and_fails_is_probed_one_at_a_time_until_it_answers() -> None:
     pending = schedule(100, 1, 1, 1)
     for number in range(12):
-        pending.add(f"d{number:02}", "r", NOW, b"")
+        pending.add(f"d{number:02}", "r", NOW, "")
     for name in ids(pending, per=5):
         pending.record(name, FAIL, NOW)
     assert len(ids(pending, per=5)) == 1
@@ -143,7 +143,7 @@ def test_a_receiver_that_fails_and_fails_is_probed_one_at_a_time_until_it_answer
 def test_retry_after_holds_the_whole_receiver_and_nobody_else() -> None:
     pending = schedule()
     for name, receiver in (("d1", "r"), ("d2", "r"), ("e1", "s")):
-        pending.add(name, receiver, NOW, b"")
+        pending.add(name, receiver, NOW, "")
     assert ids(pending, limit=1) == ["d1"]
     asked = Outcome(OutcomeKind.RETRY, 429, retry_after=timedelta(seconds=60))
     pending.record("d1", asked, NOW)
@@ -155,14 +155,14 @@ def test_retry_after_holds_the_whole_receiver_and_nobody_else() -> None:
 def test_gone_disables_the_receiver_and_loses_nothing() -> None:
     pending = schedule()
     for name, receiver in (("d1", "r"), ("d2", "r"), ("e1", "s")):
-        pending.add(name, receiver, NOW, b"")
+        pending.add(name, receiver, NOW, "")
     assert ids(pending, limit=1) == ["d1"]
     gone = pending.record("d1", GONE, NOW)
     assert gone.kind is TransitionKind.RECEIVER_DISABLED
     assert (gone.row.state, gone.row.last_status) == ("disabled", 410)
     assert [(row.delivery_id, row.state) for row in gone.held] == [("d2", "disabled")]
     assert pending.is_disabled("r")
-    pending.add("d3", "r", NOW, b"")
+    pending.add("d3", "r", NOW, "")
     assert pending.row("d3").state == "disabled"
     assert ids(pending) == ["e1"]
     assert pending.next_due(2) is None
@@ -172,7 +172,7 @@ def test_gone_disables_the_receiver_and_loses_nothing() -> None:
 
 def test_a_delivery_in_flight_when_its_receiver_is_disabled_still_ends() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     ids(pending)
     pending.disable("r")
     assert pending.record("d1", OK, NOW).row.state == "delivered"
@@ -180,7 +180,7 @@ def test_a_delivery_in_flight_when_its_receiver_is_disabled_still_ends() -> None
 
 def test_what_was_taken_but_not_tried_is_given_back_without_counting() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     ids(pending)
     assert pending.release("d1").attempt == 0
     assert pending.in_flight() == {}
@@ -189,7 +189,7 @@ def test_what_was_taken_but_not_tried_is_given_back_without_counting() -> None:
 
 def test_a_dead_letter_can_be_sent_again_with_all_its_attempts() -> None:
     pending = schedule(100, 10)
-    pending.add("d1", "r", NOW, b"body")
+    pending.add("d1", "r", NOW, "body")
     for moment in (NOW, NOW + 10 * SECOND):
         ids(pending, moment)
         pending.record("d1", FAIL, moment)
@@ -197,26 +197,26 @@ def test_a_dead_letter_can_be_sent_again_with_all_its_attempts() -> None:
     later = NOW + 60 * SECOND
     assert pending.redeliver("d1", later).attempt == 0
     (item,) = pending.due(later, 2)
-    assert (item.attempt, item.body) == (1, b"body")
+    assert (item.attempt, item.body) == (1, "body")
 
 
 def test_a_delivered_one_is_sent_again_once_its_body_is_back() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"body")
+    pending.add("d1", "r", NOW, "body")
     ids(pending)
     pending.record("d1", OK, NOW)
     pending.redeliver("d1", NOW)
     assert ids(pending) == []
-    pending.add("d1", "r", NOW, b"body")
+    pending.add("d1", "r", NOW, "body")
     assert ids(pending) == ["d1"]
     pending.record("d1", OK, NOW)
-    pending.redeliver("d1", NOW, b"body")
+    pending.redeliver("d1", NOW, "body")
     assert ids(pending) == ["d1"]
 
 
 def test_redelivering_brings_a_waiting_one_forward_and_leaves_one_in_flight_alone() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW + 60 * SECOND, b"")
+    pending.add("d1", "r", NOW + 60 * SECOND, "")
     pending.redeliver("d1", NOW)
     pending.redeliver("d1", NOW)
     assert ids(pending) == ["d1"]
@@ -228,7 +228,7 @@ def test_redelivering_brings_a_waiting_one_forward_and_leaves_one_in_flight_alon
 
 def test_the_time_that_a_redelivery_replaced_counts_no_more() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW + 5 * SECOND, b"")
+    pending.add("d1", "r", NOW + 5 * SECOND, "")
     pending.redeliver("d1", NOW)
     ids(pending, per=1)
     pending.record("d1", FAIL, NOW)
@@ -239,16 +239,16 @@ def test_the_time_that_a_redelivery_replaced_counts_no_more() -> None:
 
 def test_redelivering_an_overdue_one_keeps_its_place() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW - SECOND, b"old")
-    assert pending.redeliver("d1", NOW, b"new").due_at_ms == to_millis(NOW - SECOND)
+    pending.add("d1", "r", NOW - SECOND, "old")
+    assert pending.redeliver("d1", NOW, "new").due_at_ms == to_millis(NOW - SECOND)
     (item,) = pending.due(NOW, 2)
-    assert item.body == b"new"
+    assert item.body == "new"
 
 
 def test_finished_deliveries_are_forgotten_beyond_the_bound_oldest_first() -> None:
     pending = schedule(2)
     for number in range(3):
-        pending.add(f"d{number}", "r", NOW, b"")
+        pending.add(f"d{number}", "r", NOW, "")
         ids(pending)
         pending.record(f"d{number}", OK, NOW)
     assert "d0" not in pending
@@ -269,7 +269,7 @@ def test_after_a_restart_rows_and_bodies_together_give_the_same_schedule() -> No
     pending.restore(rows, disabled=["s"])
     assert ids(pending, NOW + 60 * SECOND) == []
     for row in rows:
-        assert not pending.add(row.delivery_id, row.receiver_id, NOW, b"body")
+        assert not pending.add(row.delivery_id, row.receiver_id, NOW, "body")
     assert ids(pending) == ["t1"]
     (item,) = pending.due(NOW + 10 * SECOND, 2)
     assert (item.delivery_id, item.attempt) == ("d1", 2)
@@ -281,20 +281,20 @@ def test_after_a_restart_rows_and_bodies_together_give_the_same_schedule() -> No
 def test_a_body_that_comes_twice_after_a_restart_is_sent_once() -> None:
     pending = schedule()
     pending.restore([DeliveryRow("d1", "r", "pending", 0, to_millis(NOW))])
-    pending.add("d1", "r", NOW, b"")
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
+    pending.add("d1", "r", NOW, "")
     assert ids(pending) == ["d1"]
     assert ids(pending) == []
 
 
 def test_only_an_empty_schedule_is_restored() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"")
+    pending.add("d1", "r", NOW, "")
     with pytest.raises(ValueError, match="before anything"):
         pending.restore([])
 
 
 def test_a_body_is_not_in_a_repr() -> None:
     pending = schedule()
-    pending.add("d1", "r", NOW, b"personal")
+    pending.add("d1", "r", NOW, "personal")
     assert "personal" not in repr(pending.due(NOW, 1))

@@ -29,7 +29,7 @@ class Naive:
     attempt: int = 0
     state: str = "pending"
     flying: bool = False
-    body: bytes | None = b""
+    body: str | None = ""
 
 
 class ScheduleMachine(RuleBasedStateMachine):
@@ -59,12 +59,12 @@ class ScheduleMachine(RuleBasedStateMachine):
     def add(self, number: int, receiver: str, delay: int) -> None:
         name = f"{receiver}{number}"
         due = self.now + timedelta(seconds=delay)
-        fresh = self.schedule.add(name, receiver, due, name.encode())
+        fresh = self.schedule.add(name, receiver, due, name)
         assert fresh == (name not in self.naive)
         if fresh:
-            self.naive[name] = Naive(receiver, to_millis(due), body=name.encode())
+            self.naive[name] = Naive(receiver, to_millis(due), body=name)
         elif self.naive[name].state == "pending" and self.naive[name].body is None:
-            self.naive[name].body = name.encode()
+            self.naive[name].body = name
 
     @rule(seconds=st.integers(0, 30))
     def advance(self, seconds: int) -> None:
@@ -94,7 +94,7 @@ class ScheduleMachine(RuleBasedStateMachine):
             known = self.naive[item.delivery_id]
             assert not known.flying
             assert item.attempt == known.attempt + 1
-            assert item.body == item.delivery_id.encode()
+            assert item.body == item.delivery_id
             known.flying = True
 
     @precondition(lambda self: any(item.flying for item in self.naive.values()))
@@ -184,7 +184,7 @@ class ScheduleMachine(RuleBasedStateMachine):
         for name in [n for n, item in self.naive.items() if item.flying]:
             self.schedule.release(name)
         for name, item in self.naive.items():
-            self.schedule.add(name, item.receiver, self.now, name.encode())
+            self.schedule.add(name, item.receiver, self.now, name)
         while (moment := self.schedule.next_due(2)) is not None:
             self.now = max(self.now, moment)
             for taken in self.schedule.due(self.now, 2):
