@@ -37,7 +37,7 @@ class Worker:
         self.metrics = Metrics(CollectorRegistry())
         self.store = EmbeddedStore(self._settings.data / "store")
         self.outcomes: Counter[str] = Counter()  # of events that the store has
-        self.by_partition: Counter[str] = Counter()  # the same, by the partition of the source topic
+        self.by_partition: Counter[str] = Counter()  # the same, by the partition of the source topic, of several
         self.rows: Counter[str] = Counter()
         self.grown = asyncio.Event()  # set whenever the store got something
 
@@ -103,7 +103,8 @@ class Worker:
             self.rows.update({name: len(getattr(records, name)) for name in ("facts", "alerts")})
             found = [(step.what, step.receipt) for step in records.trace if step.stage == 1]
         self.outcomes.update([what for what, _ in found])
-        self.by_partition.update([receipt.split("/")[1] for _, receipt in found])
+        if self._partitions > 1:  # of a single one it would say nothing, and cost what is measured
+            self.by_partition.update([receipt.split("/")[1] for _, receipt in found])
         self.grown.set()
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from jianguan.domain.ids import WIDTH, Prefix, packed, unpacked
+from jianguan.domain.ids import Prefix, packed, unpacked
 from jianguan.errors import InputError
 from rules.keys import Kept, KeyState, Run, Value
 
@@ -179,18 +179,15 @@ def woken(key: str, sleeping: bytes) -> KeyState:
     rows, abouts = body.facts, body.abouts
     kinds = body.kinds if len(body.kinds) == len(rows) else body.kinds * len(rows)
     facts = [
-        Kept(row.time, name, f"{kind}-{bits}", row.time + row.delay, row.mask, row.values, *abouts[row.about])
-        for row, name, kind, bits in zip(rows, unpacked("ft", body.ids), kinds, _texts(body.events), strict=True)
+        Kept(row.time, name, f"{kind}{event[2:]}", row.time + row.delay, row.mask, row.values, *abouts[row.about])
+        for row, name, kind, event in zip(
+            rows, unpacked("ft", body.ids), kinds, unpacked("ev", body.events), strict=True
+        )
     ]
     return KeyState(
         key, facts, body.decided, body.raised, body.held, body.runs, body.history_from, body.history_until,
         body.silent, None if due == _NEVER else due, touched,
     )  # fmt: skip
-
-
-def _texts(bits: bytes) -> list[str]:
-    text = bits.hex()
-    return [text[at : at + 2 * WIDTH] for at in range(0, len(text), 2 * WIDTH)]
 
 
 def _head(state: KeyState) -> tuple[int, int, int, bool]:
