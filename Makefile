@@ -2,7 +2,7 @@
 #
 #   make up                       start it on this machine; Ctrl-C stops it
 #   make up PORT=8700 DATA=/srv/jianguan DEMO=no
-#   make test ARGS="-k webhooks" JOBS=0       JOBS: processes that share the tests, 2 by default; 0: none but this one
+#   make test ARGS="-k webhooks" JOBS=2       JOBS: processes that share the tests; by default this one alone
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -29,7 +29,7 @@ up: install ## Start broker, store, stages and pages here, with a simulated feed
 	@exec $(BIN)/jianguan up $(UP)
 
 test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickhouse,go,kafka,promtool makes absence a failure.
-	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(or $(JOBS),0) --dist loadfile $(ARGS)
 
 kafka: dev ## Fetch the Apache Kafka that tests run on (43 MB, once). Needs Java 17 and Maven.
 	@$(BIN)/python -m tests.cluster.kafka
