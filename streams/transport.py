@@ -16,7 +16,8 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 - tables are restored up to the real end of their changelog;
 - whoever sends can ask whether the partitions are still this worker's (see lease);
 - a stop or a rebalance waits a bounded time for runs in progress, and a commit for its broker;
-- the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set.
+- the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set, and a fetch of what is there has
+  more time (see transport_wait).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from streams.lease import Lease
 from streams.transport_ends import end_offsets
 from streams.transport_ledger import RunLedger
 from streams.transport_run import Record, Run, cut, size_in_bytes
+from streams.transport_wait import give_time
 
 # Faust has no types of its own that mypy could follow here.
 App: TypeAlias = Any
@@ -156,8 +158,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         return consumer
 
     async def on_start(self) -> None:
-        """Start the client, and note each heartbeat that the group answers."""
+        """Start the client, give its fetches time, and note each heartbeat that the group answers."""
         await super().on_start()
+        give_time(self._consumer._fetcher)
         coordinator, lease = self._consumer._coordinator, self.transport.lease
         beat = coordinator._do_heartbeat
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.streams import Stream
 from faust.tables.manager import TableManager
@@ -53,6 +54,7 @@ PINNED: dict[str, tuple[Callable[..., Any], str]] = {
     "AIOKafkaConsumerThread._commit": (AIOKafkaConsumerThread._commit, "932852ce7a23f658"),
     "AIOKafkaConsumerThread.on_thread_stop": (AIOKafkaConsumerThread.on_thread_stop, "8dfc004e258b6c25"),
     "AIOKafkaConsumer.stop": (aiokafka.AIOKafkaConsumer.stop, "bc5da9c98595299a"),
+    "Fetcher._get_actions_per_node": (Fetcher._get_actions_per_node, "1dab2cf937d165d0"),
     "GroupCoordinator._do_heartbeat": (GroupCoordinator._do_heartbeat, "dc1d6632aaa68e96"),
     "GroupCoordinator._heartbeat_routine": (GroupCoordinator._heartbeat_routine, "61d01028952239d0"),
     "TableManager.on_start": (TableManager.on_start, "365dd25fbc0e0684"),

@@ -72,6 +72,30 @@ async def test_each_partition_keeps_its_order_in_runs_of_limited_size_and_is_com
     assert await committed(broker, app_id, topic) == {0: 1_000, 1: 1_000, 2: 1_000}
 
 
+async def test_a_backlog_arrives_though_reading_it_takes_the_broker_longer_than_a_fetch_may_wait(
+    broker: str, tmp_path: Path
+) -> None:
+    topic, full = await make_topic(broker), [b"%d" % number * 500 for number in range(4_000)]
+    app = make_app(broker, tmp_path, unique("app"), BatchOptions(fetch_max_wait_ms=1))
+    arrived: list[Run] = []
+
+    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
+    async def agent(stream: object) -> None:
+        async for run in each_run(stream):
+            arrived.append(run)
+
+    # Each record a batch of its own, as a stage sends them: it is the batches that take the embedded broker time.
+    producer = AIOKafkaProducer(bootstrap_servers=broker, max_batch_size=1)
+    await producer.start()
+    for start in range(0, len(full), 500):
+        sent = [await producer.send(topic, value, partition=0) for value in full[start : start + 500]]
+        await asyncio.gather(*sent)
+    await producer.stop()
+    async with running(app):
+        await until(lambda: len(values(arrived)) == len(full))
+    assert values(arrived) == full
+
+
 async def test_a_record_waits_for_no_batch(broker: str, tmp_path: Path) -> None:
     topic = await make_topic(broker)
     app = make_app(broker, tmp_path, unique("app"), BatchOptions(fetch_max_wait_ms=10))
