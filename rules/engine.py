@@ -36,10 +36,10 @@ holds; `received_at` is when the fact that brought it about was received.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, repeat
+from itertools import groupby, islice, repeat
 from typing import Final, Protocol
 
 from jianguan.domain.alert import MAX_EVENTS, Alert
@@ -152,14 +152,31 @@ class Engine:
             if judged is not None and judged.rule.version == facts.version:
                 judged.fold(facts)
             return
-        events, rule = facts.events, state.rule
-        members, numbers = facts.members or repeat(None), facts.numbers or repeat(None)
-        at = 0
-        for key, time, member, number in zip(facts.keys, facts.times, members, numbers):  # noqa: B905 - some are endless
+        rule, first = state.rule, 0
+        for key, group in groupby(facts.keys):
+            end = first + len(list(group))
             window = state.window(key)
-            if state.put(window, time, events[at : at + WIDTH], member, number, folding=True) & LOOK:
-                self._check(rule, window, time, partial(facts.row, at // WIDTH), 0, again=False)
-            at += WIDTH
+            place = None
+            if end - first > 1:
+                place = state.extend(
+                    window, facts.times[first:end], facts.events[first * WIDTH : end * WIDTH],
+                    facts.members and facts.members[first:end], facts.numbers and facts.numbers[first:end],
+                )  # fmt: skip
+            if place is None:
+                self._fold_one_by_one(state, window, facts, range(first, end))
+            else:
+                _mark(rule, window, place)
+                state.trim(window)
+            first = end
+
+    def _fold_one_by_one(self, state: RuleWindows, window: Window, facts: FactRun, places: Iterable[int]) -> None:
+        members, numbers = facts.members, facts.numbers
+        for place in places:
+            time, event = facts.times[place], facts.events[place * WIDTH : (place + 1) * WIDTH]
+            member = None if members is None else members[place]
+            number = None if numbers is None else numbers[place]
+            if state.put(window, time, event, member, number, folding=True) & LOOK:
+                self._check(state.rule, window, time, partial(facts.row, place), 0, again=False)
 
     def elapse(self, now_ms: int, budget: int = 5_000) -> tuple[Alert, ...]:
         """Decide what the clock settles by `now_ms`, of up to `budget` keys, the longest due first: nothing that
@@ -313,22 +330,12 @@ class Engine:
         index = size - 1 if time == times[-1] else bisect_left(times, time)
         end_time = time + rule.size if rule.periods is None else rule.periods.start(time) + rule.size
         end = size if times[-1] < end_time else bisect_left(times, end_time, index)
-        sweep = Sweep.of(rule, window)
         alerts: list[Alert] = []
-        found = () if again else window.alerted
-        while index < end:
-            time = times[index]
-            episode = rule.episodes.start(time)
-            if episode in found:
-                index = bisect_left(times, episode + rule.episodes.size, index, end)
-            elif sweep.holds(time):
-                found = (*found, episode)
-                alerts.append(_alert(rule, window, bringer(), time, episode, sweep, now_ms))
-            else:
-                index = sweep.high
-        if alerts:
-            horizon = times[-1] - rule.size - rule.lateness - rule.episodes.size
-            window.alerted = tuple({each for each in (*window.alerted, *found) if each >= horizon})
+        found: list[int] = []
+        for moment, episode, sweep in _episodes(rule, window, index, end, () if again else window.alerted):
+            found.append(episode)
+            alerts.append(_alert(rule, window, bringer(), moment, episode, sweep, now_ms))
+        _remember(rule, window, found)
         return tuple(alerts)
 
     def _parts(self) -> Iterator[tuple[str, list[str]]]:
@@ -338,6 +345,39 @@ class Engine:
             keys = iter(list(state.windows if state is not None else self._judged[identifier].keys))
             while part := list(islice(keys, 1_000)):
                 yield identifier, part
+
+
+def _episodes(
+    rule: Rule, window: Window, index: int, end: int, known: Sequence[int]
+) -> Iterator[tuple[int, int, Sweep]]:
+    """The episodes that are not `known` and in which the trigger holds at one of the facts [index, end): the time of
+    the first such fact, the episode, and the window there."""
+    times, found = window.times, set(known)
+    sweep = Sweep.of(rule, window)
+    while index < end:
+        time = times[index]
+        episode = rule.episodes.start(time)
+        if episode in found:
+            index = bisect_left(times, episode + rule.episodes.size, index, end)
+        elif sweep.holds(time):
+            found.add(episode)
+            yield time, episode, sweep
+        else:
+            index = sweep.high
+
+
+def _remember(rule: Rule, window: Window, found: Sequence[int]) -> None:
+    """Episodes that have an alert now; those that no fact can change any more are forgotten."""
+    if found:
+        horizon = window.times[-1] - rule.size - rule.lateness - rule.episodes.size
+        window.alerted = tuple({each for each in (*window.alerted, *found) if each >= horizon})
+
+
+def _mark(rule: Rule, window: Window, index: int) -> None:
+    """Count the episodes in which the trigger holds from a fact on as alerted."""
+    size = len(window.times)
+    if size >= rule.least:
+        _remember(rule, window, [episode for _, episode, _ in _episodes(rule, window, index, size, window.alerted)])
 
 
 def _alert(rule: Rule, window: Window, fact: Fact, time: int, episode: int, sweep: Sweep, now_ms: int) -> Alert:

@@ -131,26 +131,35 @@ class Judged:
 
     def fold(self, facts: FactRun) -> None:
         """Take facts in without a word. Of a rule that decides at once, it marks what they bring about as raised."""
+        by_key: dict[str, list[Kept]] = {}  # so that a key that sleeps wakes once
         for key, entry in zip(facts.keys, kept_of(facts, len(self._judging.carried)), strict=True):
-            self._fold(key, entry)
+            by_key.setdefault(key, []).append(entry)
+        for key, entries in by_key.items():
+            self._fold(key, entries)
 
-    def _fold(self, key: str, entry: Kept) -> None:
-        settled = self._judging.settled
-        if entry.mask & INHIBITS:
-            self._silence(key, entry)
-            return
-        state = self.keys.made(key)
-        if state.place(entry)[1] or (settled and self._is_late(entry, state)):
-            return
-        if not settled and state.facts and entry.time <= state.facts[-1].time - self.rule.retention:
-            return
-        if self._insert(state, entry):
-            self._limit(state)
-            if settled:
-                self._schedule(state)
-            else:
-                self._judge.at_once(state, entry.time, 0, again=False)
-                self._prune(state)
+    def _fold(self, key: str, entries: list[Kept]) -> None:
+        settled, inserted = self._judging.settled, False
+        state: KeyState | None = None
+        for entry in entries:
+            if entry.mask & INHIBITS:
+                self._silence(key, entry)
+                continue
+            if state is None:
+                state = self.keys.made(key)
+            newest = state.facts[-1] if state.facts else None
+            # By time and id: told from history, the same fact knows less of its subject.
+            if newest is not None and entry[:2] <= newest[:2] and state.place(entry)[1]:
+                continue
+            if self._is_late(entry, state) if settled else newest and entry.time <= newest.time - self.rule.retention:
+                continue
+            if self._insert(state, entry):
+                self._limit(state)
+                inserted = True
+                if not settled:
+                    self._judge.at_once(state, entry.time, 0, again=False)
+                    self._prune(state)
+        if settled and inserted and state is not None:
+            self._schedule(state)
 
     def elapse(self, now_ms: int, budget: int, found: list[Alert]) -> int:
         """Put into `found` what up to `budget` keys are decided to have by now; how many keys were looked at."""

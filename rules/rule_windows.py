@@ -6,10 +6,13 @@ It must not know alerts or when they are raised; see `engine.py` for what late, 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
+from operator import le
 from typing import Final
 
+from jianguan.domain.ids import WIDTH
 from rules.decisions import Cost, RuleStats
 from rules.rule import Rule
 from rules.windows import Window
@@ -88,6 +91,36 @@ class RuleWindows:
             return LIMITED if limited else 0
         return LIMITED | LOOK if limited else LOOK
 
+    def extend(
+        self,
+        window: Window,
+        times: Sequence[int],
+        events: bytes,
+        members: Sequence[str | None] | None,
+        numbers: Sequence[float | None] | None,
+    ) -> int | None:
+        """`put` with `folding` for many facts, but for what becomes of them: they must be in order, behind those that
+        are there, and not too many. The place of the first of them while all are there; `trim` then. None: they are
+        not so, and nothing was done."""
+        known, rule = window.times, self.rule
+        first = len(known)
+        if first + len(times) > rule.facts_per_key or (known and times[0] <= known[-1]):
+            return None
+        if not all(map(le, times, times[1:])) or (len(set(times)) < len(times) and not _ascending(times, events)):
+            return None
+        window.touched = True
+        window.extend(times, events, members, numbers)
+        self.facts += len(times)
+        if self.newest is None or times[-1] > self.newest:
+            self.newest = times[-1]
+        return first
+
+    def trim(self, window: Window) -> None:
+        """Forget facts of a window that are older than facts are kept."""
+        newest = window.times[-1]
+        if window.times[0] <= newest - self.rule.retention:
+            self._trim(window, newest)
+
     def _trim(self, window: Window, newest: int) -> bool:
         """Forget facts that are older than facts are kept, and the oldest of too many; whether there were too many."""
         rule, times = self.rule, window.times
@@ -136,3 +169,10 @@ class RuleWindows:
             return 0
         one = sum(window.size_in_bytes() + 49 + 2 * len(key) + 100 for key, window in sample) / len(sample)
         return int(one * len(self.windows))
+
+
+def _ascending(times: Sequence[int], events: bytes) -> bool:
+    """Whether facts are in the order of (time, event), and none is there twice."""
+    ids = [events[at : at + WIDTH] for at in range(0, len(events), WIDTH)]
+    order = list(zip(times, ids, strict=True))
+    return all(one < other for one, other in pairwise(order))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 from jianguan.domain.ids import WIDTH, unpacked
@@ -61,6 +63,21 @@ class Window:
             self.members.append(member_digest(member))
         if self.numbers is not None:
             self.numbers.append(whole(number))
+
+    def extend(
+        self,
+        times: Sequence[int],
+        events: bytes,
+        members: Sequence[str | None] | None,
+        numbers: Sequence[float | None] | None,
+    ) -> None:
+        """`append` for many facts, in order."""
+        self.ids += events
+        self.times.extend(times)
+        if self.members is not None:
+            self.members.extend(map(member_digest, members or repeat(None, len(times))))
+        if self.numbers is not None:
+            self.numbers.extend(map(whole, numbers or repeat(None, len(times))))
 
     def insert(self, index: int, time: int, event: bytes, member: str | None, number: float | None) -> None:
         """Put a new fact at the place that `find` gave."""

@@ -8,13 +8,16 @@ from typing import Final
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, FactRun, counted_run, runs_of_version
 from sinks.rows import SHAPES, records_of
 from sinks.select import at, by_ids, chunks
 from sinks.store import BlockStore
 
 _PAGE: Final = 1_000
 _NEVER: Final = 4_102_444_800_000  # 2100-01-01
+_SORTED_IN_MEMORY: Final = 268_435_456  # bytes
+# In the order of `counted_run`.
+_COUNTED: Final = "key, toUnixTimestamp64Milli(facts.time), event, toUnixTimestamp64Milli(received_at), number, member"
 
 
 class Restart:
@@ -38,18 +41,26 @@ class Restart:
         for block in self._store.blocks(sql, {"most": limit}):
             yield from block
 
-    def facts_to_fold(self, rule: str, version: int, retention: int) -> Iterator[Fact]:
-        """Facts of one rule version, none more than `retention` ms older than the newest of its key, in blocks."""
+    def facts_to_fold(self, rule: str, version: int, retention: int, *, whole: bool = True) -> Iterator[FactRun]:
+        """Facts of one rule version, none more than `retention` ms older than the newest of its key: in blocks, key by
+        key, in each by (time, event). Without `whole` only what rules that count need of them."""
+        select = SHAPES["facts"].select_list() if whole else _COUNTED
         sql = (
-            f"SELECT {SHAPES['facts'].select_list()} FROM facts FINAL"  # noqa: S608
+            f"SELECT {select} FROM facts FINAL"  # noqa: S608
             " INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts"
             " WHERE rule = {rule:String} AND version = {version:Int64} GROUP BY key) AS latest"
             " ON key = latest.of_key WHERE rule = {rule:String} AND version = {version:Int64}"
             " AND toUnixTimestamp64Milli(time) >= toUnixTimestamp64Milli(latest.newest) - {retention:Int64}"
+            # By key, so that each window is filled at once; `event` as text is in the order of its bits.
+            f" ORDER BY key, facts.time, event SETTINGS max_bytes_before_external_sort = {_SORTED_IN_MEMORY}"
         )
         for block in self._store.blocks(sql, {"rule": rule, "version": version, "retention": retention}):
-            for row in block:
-                yield Fact(*row)
+            if not block:
+                continue
+            if whole:
+                yield from runs_of_version(block)
+            else:
+                yield counted_run(rule, version, *zip(*block, strict=True))
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows that got a fact received at `received` (ms) or later: a window's facts together, in

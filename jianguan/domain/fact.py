@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ class Fact(NamedTuple):
     industry: str | None
     category: str
     carried: str | None = None  # what the rule asks of whole facts: a JSON array, see rules/keys.py
+
+
+_EVENT: Final = Fact._fields.index("event")
 
 
 class FactRun(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -130,13 +133,42 @@ def runs_of(facts: Iterable[Fact]) -> list[FactRun]:
     return [_run(group) for group in groups.values()]
 
 
-def _run(facts: list[Fact]) -> FactRun:
+def runs_of_version(rows: Sequence[tuple[Any, ...]]) -> list[FactRun]:
+    """`runs_of` facts of one rule version, at least one, as plain tuples."""
+    if len({row[_EVENT][:2] for row in rows}) > 1:
+        return runs_of(map(Fact._make, rows))
+    return [_run(rows)]
+
+
+def counted_run(
+    rule: str,
+    version: int,
+    keys: Sequence[str],
+    times: Sequence[int],
+    events: Sequence[str],
+    received: Sequence[int],
+    numbers: Sequence[float | None],
+    members: Sequence[str | None],
+) -> FactRun:
+    """Facts of one rule version that say nothing of their subjects: all that a rule which counts needs to fold them.
+    InputError when an event's id is none."""
+    return FactRun(
+        rule, version, _kind(events), packed(events), keys, times, received, _or_nothing(numbers),
+        _or_nothing(members), None, None, None, None, None, Constant("", len(keys)),
+    )  # fmt: skip
+
+
+def _run(facts: Sequence[tuple[Any, ...]]) -> FactRun:
     _, rules, versions, keys, times, events, received, *optional, categories, carried = zip(*facts, strict=True)
     numbers, members, enterprises, names, regions, industries = (_or_nothing(each) for each in optional)
     return FactRun(
-        rules[0], versions[0], "al" if events[0].startswith("al") else "ev", packed(events), keys, times, received,
+        rules[0], versions[0], _kind(events), packed(events), keys, times, received,
         numbers, members, _or_nothing(carried), enterprises, names, regions, industries, categories,
     )  # fmt: skip
+
+
+def _kind(events: Sequence[str]) -> Prefix:
+    return "al" if events[0].startswith("al") else "ev"
 
 
 def _or_nothing(values: Sequence[T | None]) -> Sequence[T | None] | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
-from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.errors import UnavailableError
@@ -26,6 +24,7 @@ from rules.rule import Rule
 from rules.ruleset import RuleSet
 from streams.correlate import Correlate
 from streams.handle import Handle
+from streams.ingest import spread
 from streams.owned import Owned
 from streams.rulebook import RuleBook
 from streams.topology import SETTLE_AFTER_MS, Pipeline, settled_until
@@ -57,7 +56,6 @@ class Folded(NamedTuple):
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
-_BLOCK: Final = 10_000  # facts
 RETRY_PAUSE: Final = 1.0  # seconds
 
 
@@ -186,17 +184,13 @@ class Restorer:
             for partition, engine in engines.items()
         }
         for rule in rules:
-            facts = archive.facts_to_fold(rule.id, rule.version, rule.retention)
-            while block := list(islice(facts, _BLOCK)):
-                parts: dict[int, list[Fact]] = {}
-                for fact in block:
-                    parts.setdefault(partition_of(fact.rule + fact.key, self._partitions), []).append(fact)
-                for partition, part in parts.items():
+            whole = rule.judging is not None
+            for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, whole=whole):
+                for partition, part in spread(facts, self._partitions).items():
                     if partition in engines:
-                        engines[partition].fold(part)
+                        engines[partition].fold_run(part)
                         count, newest = found[partition]
-                        newest = max(newest, max([fact.received_at for fact in part]))
-                        found[partition] = Folded(count + len(part), newest)
+                        found[partition] = Folded(count + len(part), max(newest, max(part.received)))
         for rule in rules:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None:

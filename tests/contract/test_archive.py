@@ -332,8 +332,8 @@ def test_a_restarting_stage_gets_its_state_back(store: BlockStore, archive: SqlA
     assert list(archive.seen_events(1)) == [(told.events[1].id, "hash-2", "complaints/0/2")]
     assert list(archive.seen_events(0)) == []
     assert list(archive.facts_to_fold("rule-a", 2, MINUTE)) == []
-    assert list(archive.facts_to_fold("rule-a", 1, MINUTE - 1)) == [told.facts[1]]
-    assert sorted(archive.facts_to_fold("rule-a", 1, MINUTE)) == sorted(told.facts)
+    assert [run.rows() for run in archive.facts_to_fold("rule-a", 1, MINUTE - 1)] == [[told.facts[1]]]
+    assert [sorted(run.rows()) for run in archive.facts_to_fold("rule-a", 1, MINUTE)] == [sorted(told.facts)]
     assert list(archive.open_cases()) == [(told.cases[0], told.tasks)]
     assert list(archive.alert_ids_of([told.cases[0].id])) == [(told.alerts[0].id, told.cases[0].id)]
     assert list(archive.alert_ids_of([])) == []

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
+from jianguan.domain.fact import Fact, FactRun
 from jianguan.domain.trace import Records, Step
 from sinks.archive import SqlArchive
 from sinks.store import BlockStore
 from tests.contract.samples import MINUTE, NOW, SECRETS, alert, case, delivery, event, fact, personal, step, task
+
+
+def rows(runs: Iterable[FactRun]) -> list[Fact]:
+    """The facts of runs, one by one."""
+    return [fact for run in runs for fact in run.rows()]
 
 
 def twice(store: BlockStore, records: Records) -> None:
@@ -39,8 +47,26 @@ def test_facts_to_fold_reach_back_from_the_newest_of_their_own_key(store: BlockS
     ]
     late = [fact(event(number, enterprise="uscc:late", occurred_at=NOW - number * MINUTE)) for number in (0, 1, 2)]
     twice(store, Records(facts=[*early, *late, fact(event(5), "rule-b"), fact(event(6), version=2)]))
-    assert sorted(archive.facts_to_fold("rule-a", 1, MINUTE)) == sorted([*early[:2], *late[:2]])
-    assert sorted(archive.facts_to_fold("rule-a", 1, 0)) == sorted([early[0], late[0]])
+    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE))) == sorted([*early[:2], *late[:2]])
+    assert sorted(rows(archive.facts_to_fold("rule-a", 1, 0))) == sorted([early[0], late[0]])
+
+
+def test_facts_to_fold_come_key_by_key_and_in_each_by_time(store: BlockStore, archive: SqlArchive) -> None:
+    facts = [
+        fact(event(number, enterprise=f"uscc:{number % 3}", occurred_at=NOW - number // 4)) for number in range(24)
+    ]
+    twice(store, Records(facts=facts))
+    found = rows(archive.facts_to_fold("rule-a", 1, MINUTE))
+    assert found == sorted(facts, key=lambda each: (each.key, each.time, each.event))
+
+
+def test_a_rule_that_counts_is_told_only_what_it_needs_of_its_facts(store: BlockStore, archive: SqlArchive) -> None:
+    facts = [fact(event(number))._replace(number=number / 2, member=f"m{number}") for number in range(3)]
+    twice(store, Records(facts=facts))
+    (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, whole=False)
+    bare = [each._replace(enterprise=None, enterprise_name=None, region=None, industry=None) for each in facts]
+    assert sorted(told.rows()) == sorted(each._replace(category="", carried=None) for each in bare)
+    assert list(archive.facts_to_fold("rule-b", 1, MINUTE, whole=False)) == []
 
 
 def test_alerts_since_a_moment_include_that_moment(store: BlockStore, archive: SqlArchive) -> None:

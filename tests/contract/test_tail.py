@@ -72,7 +72,7 @@ def answers(archive: SqlArchive) -> dict[str, Any]:
         seen.setdefault(name, (content, receipt))
     return {
         "seen": seen,
-        "facts": set(archive.facts_to_fold("rule-a", 1, 60 * MINUTE)),
+        "facts": {fact for run in archive.facts_to_fold("rule-a", 1, 60 * MINUTE) for fact in run.rows()},
         "alerts": archive.known_alerts(alerts),
         "open": {each.id for each, _ in archive.open_cases()},
         "cases": cases,

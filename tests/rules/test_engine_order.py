@@ -144,6 +144,44 @@ def test_alerts_are_the_same_whenever_the_engine_is_killed_and_folded_again(
     assert seen == naive(a_rule, some)
 
 
+@given(rules(), facts, st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=FIXTURE)
+def test_facts_that_come_key_by_key_and_in_order_leave_what_they_leave_one_by_one(
+    a_rule: Rule, some: list[Fact], data: st.DataObject
+) -> None:
+    """As the store tells them at a restart: a block may end within a key, and some may be there already. Facts of a key
+    that come together, but in no order or twice, are folded as well."""
+    early = [each._replace(time=each.time - a_rule.retention * data.draw(st.integers(0, 1))) for each in some]
+    before = data.draw(st.lists(st.sampled_from(early), max_size=3)) if some else []
+    ordered = sorted(early, key=lambda each: (each.key, each.time, each.event))
+    if data.draw(st.booleans()):
+        ordered = data.draw(st.permutations([*ordered, *ordered[:2]]))
+        ordered.sort(key=lambda each: (each.key, each.time))
+    single, together = Engine(Running((a_rule,))), Engine(Running((a_rule,)))
+    for engine in (single, together):
+        engine.fold(before)
+    for each in ordered:
+        single.fold([each])
+    cut = data.draw(st.integers(0, len(ordered)))
+    for part in (ordered[:cut], ordered[cut:]):
+        for run in runs_of(part):
+            together.fold_run(run)
+    assert _left(together, a_rule) == _left(single, a_rule)
+    assert together.stats() == single.stats()
+
+
+def _left(engine: Engine, a_rule: Rule) -> dict[str, Any]:
+    """The windows, with the episodes that still matter."""
+    reach = a_rule.size + a_rule.lateness + a_rule.episodes.size
+    return {
+        key: (
+            window.times, window.ids, window.members, window.numbers,
+            {each for each in window.alerted if each >= window.times[-1] - reach},
+        )
+        for key, window in engine._states[a_rule.id].windows.items()
+    }  # fmt: skip
+
+
 def test_a_fact_that_the_store_tells_twice_is_folded_once() -> None:
     counting = rule(trigger={"count": {"at_least": 3}})
     engine = Engine(Running((counting,)))

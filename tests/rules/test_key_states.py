@@ -89,6 +89,16 @@ def test_a_key_wakes_as_it_fell_asleep(state: KeyState) -> None:
     assert woken(state.key, sleeping) == state
 
 
+@pytest.mark.parametrize("told_first", ["history", "facts"])
+def test_a_fact_that_history_tells_without_its_subject_is_folded_once(settled: Rule, told_first: str) -> None:
+    whole = [fact_of(number, "key", NOW) for number in range(3)]
+    bare = [each._replace(enterprise_name=None, region=None, industry=None) for each in whole]
+    engine = Engine(Running((settled,)))
+    for some in (bare, whole) if told_first == "history" else (whole, bare):
+        engine.fold(some)
+    assert engine.stats()[settled.id].facts == len(whole)
+
+
 def test_a_key_of_many_facts_stays_awake(settled: Rule) -> None:
     engine = Engine(Running((settled,)), awake=1)
     many = [fact_of(number, "many", NOW + number) for number in range(MOST_ASLEEP + 1)]

@@ -100,7 +100,7 @@ async def test_a_partition_that_is_taken_over_while_rules_change_has_the_new_one
         reads += 1
         return SimpleNamespace(facts_to_fold=facts_to_fold)
 
-    def facts_to_fold(*_: object) -> Any:
+    def facts_to_fold(*_: object, **__: object) -> Any:
         rulebook.ruleset = RuleSet([OLD, NEW])  # somebody changes the rules while this partition is read
         return iter(())
 
