@@ -110,12 +110,19 @@ class EmbeddedSystem:
 
     async def _begin(self, *, lost: bool) -> None:
         """Start the app on an empty broker. `lost`: not everything in the last one had reached the store."""
-        if lost:
-            await self._rebuild()
-        await ensure_topics(self._broker.address, all_topics(self._prefix, self._partitions))
-        self._app = create_app(self._options(self._broker.address))
-        self._pipeline.attach(self._app)
-        await self._app.start()
+        # Joining the group takes seconds of waiting, in which the state can be folded: the broker is empty until then.
+        rebuilding = asyncio.create_task(self._rebuild(), name="rebuild") if lost else None
+        try:
+            await ensure_topics(self._broker.address, all_topics(self._prefix, self._partitions))
+            self._app = create_app(self._options(self._broker.address))
+            self._pipeline.attach(self._app)
+            await self._app.start()
+            if rebuilding is not None:
+                await rebuilding
+        finally:
+            if rebuilding is not None:
+                rebuilding.cancel()
+                await asyncio.gather(rebuilding, return_exceptions=True)
         watchdog = Watchdog(self._app, self._clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
         self._watchdog = asyncio.create_task(watchdog.run(), name="watchdog")
         await self._replay()

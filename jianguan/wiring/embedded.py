@@ -70,6 +70,7 @@ class EmbeddedApplication:
         self._parts: Parts | None = None
         self._tools: StoredRuleTools | None = None
         self._system: EmbeddedSystem | None = None
+        self._restoring: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -136,7 +137,8 @@ class EmbeddedApplication:
             resume=lambda: self._resume(parts),
         )
         await self._serve(tables, gateway, parts, system, tools)
-        await self._restore(parts)
+        collect_less()
+        self._restoring = asyncio.create_task(self._restore(parts), name="restore")
         parts.pipeline.start()
         await system.start()
         self._spawn(parts.desk.run(), "deliveries")
@@ -157,6 +159,8 @@ class EmbeddedApplication:
         if self._tools is not None:
             self._tools.stop()
         tasks, self._tasks = self._tasks, []
+        if self._restoring is not None:
+            tasks.append(self._restoring)
         for task in tasks:
             task.cancel()
         steps: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
@@ -215,6 +219,8 @@ class EmbeddedApplication:
     async def _rebuild(self, parts: Parts) -> None:
         """All windows and cases from the store, and what a crash may have cut off. Nothing flows meanwhile."""
         parts.pipeline.keep_only(set())
+        assert self._restoring is not None
+        await self._restoring
         oldest = await asyncio.to_thread(self._journal.oldest)
         self._recovered = Recovered([], [])
         self._replayed = None
