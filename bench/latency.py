@@ -196,10 +196,10 @@ async def _measure(
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=32)) as client:
             address = await _address(folder / "data" / "server.json", process, client)
             sender = Sender(address, client, rate, seconds)
-            before = _cpu(process.pid)
+            before = cpu_seconds(process.pid)
             await sender.run()
             await receiver.wait_for(sender.accepted.keys(), PATIENCE)
-            used = _cpu(process.pid) - before
+            used = cpu_seconds(process.pid) - before
     finally:
         if process.returncode is None:
             process.terminate()
@@ -222,13 +222,13 @@ async def _measure(
     }
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Seconds of processor time of one process, without its children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _url(file: Path) -> str | None:
+def url_in(file: Path) -> str | None:
     try:
         return str(json.loads(file.read_text())["url"])
     except (FileNotFoundError, ValueError):
@@ -241,7 +241,7 @@ async def _address(file: Path, process: asyncio.subprocess.Process, client: aioh
         if process.returncode is not None:
             raise SystemExit(f"jianguan up ended with {process.returncode}")
         await asyncio.sleep(0.2)
-        address = await asyncio.to_thread(_url, file)
+        address = await asyncio.to_thread(url_in, file)
         if address is None:
             continue
         async with client.get(address + "/readyz") as response:
