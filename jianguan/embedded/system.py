@@ -111,7 +111,7 @@ class EmbeddedSystem:
     async def _begin(self, *, lost: bool) -> None:
         """Start the app on an empty broker. `lost`: not everything in the last one had reached the store."""
         # Joining the group takes seconds of waiting, in which the state can be folded: the broker is empty until then.
-        rebuilding = asyncio.create_task(self._rebuild(), name="rebuild") if lost else None
+        rebuilding = asyncio.ensure_future(self._rebuild()) if lost else None
         try:
             await ensure_topics(self._broker.address, all_topics(self._prefix, self._partitions))
             self._app = create_app(self._options(self._broker.address))
