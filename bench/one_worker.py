@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from jianguan.clock import SystemClock
@@ -21,6 +22,8 @@ from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from streams.app import create_app
 from streams.rulebook import RuleBook
+from streams.transport import acknowledged_positions, transport_of
+from streams.transport_ends import end_offsets
 
 
 class Worker:
@@ -59,6 +62,7 @@ class Worker:
 
     async def start(self, broker: str) -> None:
         """Begin to take records."""
+        self._broker = broker
         self._app = create_app(faust_options(self._settings, embedded=True)(broker))
         self._parts.pipeline.attach(self._app)
         collect_less()
@@ -70,6 +74,20 @@ class Worker:
         await self._app.stop()
         await self._parts.pipeline.stop()
         self.store.close()
+
+    async def through(self) -> None:
+        """Until every stage has done all that is on its topic: what was stored may still lead to alerts."""
+        while True:
+            if await self._is_through():
+                return
+            await asyncio.sleep(0.5)
+
+    async def _is_through(self) -> bool:
+        topics = sorted(transport_of(self._app).batch_topics)
+        places = [TopicPartition(topic, number) for topic in topics for number in range(self._partitions)]
+        ends = await end_offsets(places, bootstrap_servers=self._broker)
+        acknowledged = acknowledged_positions(self._app)
+        return all(acknowledged.get((place.topic, place.partition), 0) >= end for place, end in ends.items())
 
     @property
     def stored(self) -> int:

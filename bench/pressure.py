@@ -8,7 +8,8 @@ The broker and the sender run on one core, a worker with all stages and the embe
 - `outage`: events at an even rate; after `--calm` the store takes nothing for `--minutes`, then it does again.
 - `burst`: `--burst` events at once.
 - `hot-key`: 100,000 events a minute about a single enterprise, for two minutes.
-- `hot-partition`: eight partitions, and nine of ten events of a quick stream in one of them.
+- `hot-partition`: eight partitions, and nine of ten events in one of them: all that came in within ten days, each with
+  the time at which it did.
 
 A receiver that answers late: `python -m bench.latency --beside 30`.
 
@@ -35,7 +36,7 @@ from typing import Any, Final
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.events import ENTERPRISES, SEED, Wire, events
+from bench.events import ENTERPRISES, PERIOD, SEED, Wire, events
 from bench.one_worker import Worker
 from bench.transport import pin, start_beside
 from jianguan.clock import SystemClock, to_millis
@@ -77,6 +78,10 @@ class Scenario:
     def partition(self, number: int) -> int:
         """Where the event of this number goes."""
         return number // HOT_SHARE % self.partitions if self.partitions > 1 and number % HOT_SHARE == 0 else 0
+
+    def received(self, number: int, until: datetime) -> int | None:
+        """When the event of this number came in (ms), None for the time at which it is sent."""
+        return to_millis(until - PERIOD + PERIOD * (number / self.count)) if self.partitions > 1 else None
 
 
 def scenarios(minutes: float, rate: float, calm: float, burst: int, hot_minutes: float) -> dict[str, Scenario]:
@@ -135,6 +140,7 @@ async def work(broker: str, folder: Path, scenario: Scenario) -> None:
         hot = worker.by_partition["0"]
         say(stored=worker.stored, hot=hot, mb=resident(os.getpid()), away=store.away, waiting=worker.waiting)
         await asyncio.sleep(0 if stop else TICK)
+    await worker.through()
     ids = worker.store.query("SELECT count(), uniqExact(id) FROM events")[0]
     alerts = [name for (name,) in worker.store.query("SELECT DISTINCT id FROM alerts")]
     say(
@@ -204,7 +210,8 @@ async def send(broker: str, scenario: Scenario, watch: Watch) -> None:
         pending: list[Any] = []
         for number, (topic, key, value) in enumerate(scenario.events(watch.until)):
             partition = scenario.partition(number)
-            pending.append(await producer.send(topic, value, key, partition=partition))
+            at = scenario.received(number, watch.until)
+            pending.append(await producer.send(topic, value, key, partition=partition, timestamp_ms=at))
             watch.sent_hot += partition == 0
             if len(pending) == 500:
                 await asyncio.gather(*pending)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,6 +22,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
+from streams.alignment import Alignment
 from streams.correlate import Correlate, Correlated, Spent
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
@@ -31,7 +33,7 @@ from streams.owned import Owned
 from streams.poison import PoisonGuard
 from streams.record import Recorder
 from streams.topics import SOURCES, TopicName
-from streams.transport import App, batch_topic, each_run, transport_of
+from streams.transport import App, batch_topic, each_run, each_unacknowledged, transport_of
 from streams.transport_run import Run
 
 log = logging.getLogger(__name__)
@@ -101,8 +103,10 @@ class Pipeline:
 
     def attach(self, app: App) -> None:
         """Declare the agents of every stage on `app`, which is not started yet."""
+        sources = {self._name(source) for source in SOURCES}
+        together = Alignment(self._stages.clock, lambda: app.consumer.unread(sources), self._generation)
         for source in SOURCES:
-            self._agent(app, source, self._ingest)
+            self._agent(app, source, self._ingest, together)
         self._agent(app, TopicName.FACTS, self._correlate)
         self._agent(app, TopicName.ALERTS, self._alerts)
         self._agent(app, TopicName.COMMANDS, self._commands)
@@ -110,8 +114,8 @@ class Pipeline:
         topic = batch_topic(app, self._name(TopicName.RECORDS), partitions=self._stages.partitions)
 
         async def record(stream: Any) -> None:
-            async for event in stream.noack().events():
-                await self._stages.recorder.put(event.value, event.ack)
+            async for run, acknowledge in each_unacknowledged(stream):
+                await self._stages.recorder.put(run, acknowledge)
 
         app.agent(topic, name="record")(record)
         self._lease = transport_of(app).lease
@@ -158,17 +162,33 @@ class Pipeline:
     def _name(self, topic: TopicName) -> str:
         return topic.under(self._stages.prefix)
 
-    def _agent(self, app: App, topic: TopicName, work: Callable[[Run, int], Awaitable[None]]) -> None:
+    def _agent(
+        self,
+        app: App,
+        topic: TopicName,
+        work: Callable[[Run, int], Awaitable[None]],
+        together: Alignment | None = None,
+    ) -> None:
         stage = topic.value
+
+        async def timed(run: Run, generation: int) -> None:
+            started = self._stages.clock.monotonic()
+            await work(run, generation)
+            self._stages.metrics.run_size.labels(stage).observe(len(run))
+            self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
 
         async def agent(stream: AsyncIterable[Any]) -> None:
             async for run in each_run(stream):
-                started = self._stages.clock.monotonic()
-                await work(run, self._generation())
-                self._stages.metrics.run_size.labels(stage).observe(len(run))
-                self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
+                await timed(run, self._generation())
 
-        app.agent(batch_topic(app, self._name(topic), partitions=self._stages.partitions), name=stage)(agent)
+        async def aligned(stream: AsyncIterable[Any]) -> None:
+            assert together is not None
+            async with aclosing(together.in_turn(each_unacknowledged(stream))) as parts:
+                async for part, generation in parts:
+                    await timed(part, generation)
+
+        declared = batch_topic(app, self._name(topic), partitions=self._stages.partitions)
+        app.agent(declared, name=stage)(agent if together is None else aligned)
 
     def _generation(self) -> int:
         return 0 if self._lease is None else self._lease.generation

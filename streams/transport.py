@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -313,6 +313,25 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             async with asyncio.timeout(IDLE_WAIT):
                 await self._room.wait()
 
+    def unread(self, topics: Collection[str]) -> dict[tuple[str, int], bool]:
+        """Whether the assigned partitions of these topics have anything that is to come, or that is not acknowledged;
+        also while that is not known, as in a rebalance."""
+        client = self._thread._consumer
+        subscription = None if client is None else client._subscription.subscription
+        assignment = None if subscription is None else subscription.assignment
+        return {
+            (tp.topic, tp.partition): self._is_unread(tp, assignment) for tp in self.assignment() if tp.topic in topics
+        }
+
+    def _is_unread(self, tp: Partition, assignment: Any) -> bool:
+        ledger = self._ledgers.get(tp)
+        if (ledger is not None and ledger.in_flight_records) or assignment is None or tp not in assignment.tps:
+            return True
+        state = assignment.state_value(tp)
+        if state is None or not state.has_valid_position or state.highwater is None:
+            return True
+        return bool(state.position < state.highwater)
+
     # -- positions out -------------------------------------------------------------------------------------
 
     def run_finished(self) -> None:
@@ -421,6 +440,12 @@ async def each_run(stream: Stream) -> AsyncIterator[Run]:
         event.ack()
 
 
+async def each_unacknowledged(stream: Stream) -> AsyncIterator[tuple[Run, Callable[[], Any]]]:
+    """The runs of a batch topic, each with what acknowledges it: for an agent that works several at a time."""
+    async for event in stream.noack().events():
+        yield event.value, event.ack
+
+
 def acknowledged_positions(app: App) -> dict[tuple[str, int], int]:
     """By topic and partition, the position that the next commit will reach, for metrics and the watchdog."""
     ledgers: Iterable[tuple[Any, RunLedger]] = getattr(app.consumer, "_ledgers", {}).items()
@@ -440,5 +465,6 @@ __all__ = [
     "acknowledged_positions",
     "batch_topic",
     "each_run",
+    "each_unacknowledged",
     "transport_of",
 ]

@@ -1,0 +1,196 @@
+"""Keeps the source partitions of one worker together while it is behind.
+
+Windows go by the events' own time, and what is much older than the newest of its group is late. So a worker that
+catches up must not read one partition to its end before it begins with the next: what came in at about the same time
+is taken at about the same time. A partition that has nothing to read holds up nobody, and one that does not move for a
+while, because its topic is poisoned or its leader away, is left behind until it moves.
+
+Goes by the time at which a record was written, which for what the doors let in is the time of its receipt. It must not
+know what is in a record. Workers do not wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+from jianguan.clock import Clock, to_millis
+from streams.transport_run import Record, Run
+
+NEAR_MS: Final = 60_000  # so far before the slowest a partition may be
+FEW: Final = 200  # records, that a partition may take at once although they are further ahead
+FAR_MS: Final = 600_000  # but not further than this
+PATIENCE: Final = 30.0  # seconds that are waited for a record that should come, or is not worked
+POLL: Final = 0.05  # seconds
+
+Place: TypeAlias = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Taken(NamedTuple):
+    """A run that came out of the log, and what says that it is worked."""
+
+    run: Run
+    generation: int  # of the assignment under which it came
+    ack: Callable[[], None]
+
+
+class _Reached(NamedTuple):
+    time: int  # ms: of the next record if it is in hand, else of the one before
+    in_hand: bool
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The runs of a partition that wait for their turn."""
+
+    runs: deque[Taken] = field(default_factory=deque)
+    start: int = 0  # so many records of the first one are worked
+
+    @property
+    def head(self) -> Record:
+        return self.runs[0].run.records[self.start]
+
+
+_Queues: TypeAlias = dict[Place, _Queue]
+
+
+class Alignment:
+    """The turns of one worker's source partitions. For one event loop."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        unread: Callable[[], Mapping[Place, bool]],
+        generation: Callable[[], int],
+    ) -> None:
+        """`unread` tells of the source partitions that are this worker's now whether something is to come, or is here
+        and not acknowledged; `generation` is the assignment's, and what came under an older one is dropped: it is read
+        again here, or elsewhere."""
+        self._clock = clock
+        self._unread = unread
+        self._generation = generation
+        self._reached: dict[Place, _Reached] = {}
+        self._since: dict[Place, float] = {}  # when it moved, or got something to read
+        self._changed = asyncio.Event()
+
+    async def in_turn(
+        self, source: AsyncIterator[tuple[Run, Callable[[], None]]]
+    ) -> AsyncGenerator[tuple[Run, int], None]:
+        """The runs of `source`, each with what acknowledges it, in parts: each at its turn, and with its generation.
+
+        A part counts as worked when the next is asked for, and a run is acknowledged when all its parts are. How many
+        runs wait here is bounded by what the transport hands out without an acknowledgement. Close it (`aclosing`) when
+        the loop over it may end before it does.
+        """
+        queues: _Queues = {}
+        reading = asyncio.create_task(self._read(source, queues), name="alignment")
+        try:
+            while (turn := await self._turn(queues, reading)) is not None:
+                place, count = turn
+                queue = queues[place]
+                taken = queue.runs[0]
+                run, end = taken.run, queue.start + count
+                part = run if count == len(run) else Run(*place, run.records[queue.start : end])
+                yield part, taken.generation
+                if end < len(run):
+                    queue.start = end
+                else:
+                    queue.runs.popleft()
+                    queue.start = 0
+                    taken.ack()
+                self._stand(place, queue, part)
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    async def _read(self, source: AsyncIterator[tuple[Run, Callable[[], None]]], queues: _Queues) -> None:
+        try:
+            async for run, ack in source:
+                place = (run.topic, run.partition)
+                queue = queues.setdefault(place, _Queue())
+                queue.runs.append(Taken(run, self._generation(), ack))
+                if len(queue.runs) == 1:
+                    self._stand(place, queue, run)
+        finally:
+            self._changed.set()
+
+    async def _turn(self, queues: _Queues, reading: asyncio.Task[None]) -> tuple[Place, int] | None:
+        """The partition whose turn it is, and how many of its records; None at the end of the source."""
+        while True:
+            self._changed.clear()
+            self._drop_stale(queues)
+            if reading.done():
+                reading.result()
+            heads = {place: queue.head.timestamp for place, queue in queues.items() if queue.runs}
+            if heads:
+                place = min(heads, key=heads.__getitem__)
+                queue = queues[place]
+                records, now = queue.runs[0].run.records, to_millis(self._clock.now())
+                count = allowed(records, queue.start, self._behind(place), now)
+                if count:
+                    return place, count
+            elif reading.done():
+                return None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL if heads else None):
+                    await self._changed.wait()
+
+    def _drop_stale(self, queues: _Queues) -> None:
+        generation = self._generation()
+        for place, queue in queues.items():
+            while queue.runs and queue.runs[0].generation != generation:
+                queue.runs.popleft().ack()  # which the transport does not count any more
+                queue.start = 0
+                self._reached.pop(place, None)
+            if queue.runs and place not in self._reached:
+                self._stand(place, queue, queue.runs[0].run)
+
+    def _behind(self, place: Place) -> list[int | None]:
+        """How far (ms) the other partitions are that have something to read; None for one of which nothing was seen."""
+        now, unread = self._clock.monotonic(), self._unread()
+        for gone in self._reached.keys() - unread.keys():
+            del self._reached[gone]
+        found: list[int | None] = []
+        for other, more in unread.items():
+            reached = self._reached.get(other)
+            if not more and (reached is None or not reached.in_hand):
+                self._since[other] = now
+            elif other != place and now - self._since.setdefault(other, now) < PATIENCE:
+                found.append(None if reached is None else reached.time)
+        return found
+
+    def _stand(self, place: Place, queue: _Queue, worked: Run) -> None:
+        """Note how far a partition is."""
+        if queue.runs:
+            self._reached[place] = _Reached(queue.head.timestamp, in_hand=True)
+        else:
+            self._reached[place] = _Reached(worked.records[-1].timestamp, in_hand=False)
+        self._since[place] = self._clock.monotonic()
+        self._changed.set()
+
+
+def allowed(records: Sequence[Record], start: int, others: Sequence[int | None], now: int) -> int:
+    """How many records from `start` on may be taken while other partitions have reached the times `others` (ms) and go
+    on; None for one that may begin anywhere. A time after `now` is a wrong clock's, and counts as now."""
+    left = len(records) - start
+    if not others:
+        return left
+    known = [each for each in others if each is not None]
+    if len(known) < len(others):
+        return 0
+    slowest = min(known)
+    near = left if now <= slowest + NEAR_MS else bisect_right(records, slowest + NEAR_MS, start, key=_time) - start
+    if near >= FEW:
+        return near
+    far = left if now <= slowest + FAR_MS else bisect_right(records, slowest + FAR_MS, start, key=_time) - start
+    return max(near, min(FEW, far))
+
+
+def _time(record: Record) -> int:
+    return record.timestamp
