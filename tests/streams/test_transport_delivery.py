@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from jianguan.errors import ConfigurationError
 from streams.app import FaustOptions, create_app
-from streams.transport import BatchOptions, Run, batch_topic, each_run, transport_of
+from streams.transport import BatchOptions, Run, batch_topic, each_run, each_unacknowledged, transport_of
 from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_topic, running, send, unique, until, values
 
 pytestmark = pytest.mark.broker
@@ -70,6 +71,33 @@ async def test_each_partition_keeps_its_order_in_runs_of_limited_size_and_is_com
         for before, after in zip(arrived[partition], arrived[partition][1:], strict=False):
             assert after.first_offset == before.last_offset + 1
     assert await committed(broker, app_id, topic) == {0: 1_000, 1: 1_000, 2: 1_000}
+
+
+async def test_a_partition_is_unread_until_all_of_it_is_acknowledged(broker: str, tmp_path: Path) -> None:
+    topic, other = await make_topic(broker, 2), await make_topic(broker)
+    app = make_app(broker, tmp_path, unique("app"))
+    waiting: list[Callable[[], object]] = []
+
+    @app.agent(batch_topic(app, topic, partitions=2))  # type: ignore[untyped-decorator]
+    async def agent(stream: object) -> None:
+        async for _, acknowledge in each_unacknowledged(stream):
+            waiting.append(acknowledge)
+
+    @app.agent(batch_topic(app, other, partitions=1))  # type: ignore[untyped-decorator]
+    async def another(stream: object) -> None:
+        async for _ in each_run(stream):
+            pass
+
+    await send(broker, topic, [b"1", b"2"], partition=1)
+    async with running(app):
+        await until(lambda: app.consumer.unread({topic}) == {(topic, 0): False, (topic, 1): True} and len(waiting) == 1)
+        waiting.pop()()
+        assert app.consumer.unread({topic}) == {(topic, 0): False, (topic, 1): False}
+        await send(broker, topic, [b"3"], partition=0)
+        await until(lambda: bool(waiting))
+        assert app.consumer.unread({topic}) == {(topic, 0): True, (topic, 1): False}
+        waiting.pop()()
+        assert not any(app.consumer.unread({topic, other}).values())
 
 
 async def test_a_backlog_arrives_though_reading_it_takes_the_broker_longer_than_a_fetch_may_wait(
