@@ -22,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,12 +32,14 @@ from prometheus_client import CollectorRegistry
 from bench.events import PERIOD, events
 from bench.latency import cpu_seconds, url_in
 from bench.stages import DAY_MS
-from jianguan.clock import SystemClock, to_millis
+from jianguan.clock import SystemClock, VirtualClock, to_millis
 from jianguan.columns import Columns
 from jianguan.metrics import Metrics
 from jianguan.settings import load_settings
 from jianguan.wiring.parts import collect_less
+from jianguan.wiring.rule_tools import StoredRuleRecord
 from jianguan.wiring.tables import load_tables
+from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from streams.frames import RECORDS
 from streams.ingest import Ingest
@@ -57,14 +60,17 @@ def fill(data: Path, facts: int) -> dict[str, int]:
     clock = SystemClock()
     settings = load_settings(data=data)
     tables = load_tables(settings, clock)
-    rulebook = RuleBook(tables.folders, tables.rules, clock, Metrics(CollectorRegistry()))
+    store = EmbeddedStore(data / "store")
+    store.start()
+    until = clock.now()
+    # Before the first event: a rule that begins later has its windows filled from history.
+    early = VirtualClock(until - PERIOD - timedelta(hours=1))
+    record = StoredRuleRecord(store, SqlArchive(store, clock))
+    rulebook = RuleBook(tables.folders, tables.rules, early, Metrics(CollectorRegistry()), record)
     rulebook.load()
     count = round(facts / FACTS_PER_EVENT)
     ingest = Ingest(tables.codes, rulebook.matcher, SeenEvents(count), clock, partitions=1, max_age_ms=90 * DAY_MS)
-    store = EmbeddedStore(data / "store")
-    store.start()
     collect_less()
-    until = clock.now()
     first, period = to_millis(until - PERIOD) + DELAY_MS, to_millis(until) - to_millis(until - PERIOD)
     rows: list[Columns] = []
     found = offset = 0

@@ -78,6 +78,7 @@ class Alignment:
         self._reached: dict[Place, _Reached] = {}
         self._since: dict[Place, float] = {}  # when it moved, or got something to read
         self._changed = asyncio.Event()
+        self.held: set[Place] = set()  # have something here that waits for its turn: they do not stand still
 
     async def in_turn(
         self, source: AsyncIterator[tuple[Run, Callable[[], None]]]
@@ -106,6 +107,7 @@ class Alignment:
                     taken.ack()
                 self._stand(place, queue, part)
         finally:
+            self.held.difference_update(queues)
             reading.cancel()
             await asyncio.wait([reading])
 
@@ -133,7 +135,9 @@ class Alignment:
                 queue = queues[place]
                 records, now = queue.runs[0].run.records, to_millis(self._clock.now())
                 count = allowed(records, queue.start, self._behind(place), now)
+                self.held.update(heads)
                 if count:
+                    self.held.discard(place)
                     return place, count
             elif reading.done():
                 return None
@@ -148,6 +152,7 @@ class Alignment:
                 queue.runs.popleft().ack()  # which the transport does not count any more
                 queue.start = 0
                 self._reached.pop(place, None)
+                self.held.discard(place)
             if queue.runs and place not in self._reached:
                 self._stand(place, queue, queue.runs[0].run)
 
@@ -171,6 +176,7 @@ class Alignment:
             self._reached[place] = _Reached(queue.head.timestamp, in_hand=True)
         else:
             self._reached[place] = _Reached(worked.records[-1].timestamp, in_hand=False)
+            self.held.discard(place)
         self._since[place] = self._clock.monotonic()
         self._changed.set()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -99,12 +99,15 @@ class Pipeline:
         self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
         self._lease: Lease | None = None  # of the app that is attached
+        self._together: Alignment | None = None  # of its source partitions
         self._unheard: set[tuple[str, int]] = set()  # versions of rules that were waited for in vain
 
     def attach(self, app: App) -> None:
         """Declare the agents of every stage on `app`, which is not started yet."""
         sources = {self._name(source) for source in SOURCES}
-        together = Alignment(self._stages.clock, lambda: app.consumer.unread(sources), self._generation)
+        together = self._together = Alignment(
+            self._stages.clock, lambda: app.consumer.unread(sources), self._generation
+        )
         for source in SOURCES:
             self._agent(app, source, self._ingest, together)
         self._agent(app, TopicName.FACTS, self._correlate)
@@ -143,6 +146,10 @@ class Pipeline:
     def waiting(self) -> int:
         """How many runs of records wait for the store: a bounded number, whatever the store does."""
         return self._stages.recorder.waiting
+
+    def held(self) -> Collection[tuple[str, int]]:
+        """The source partitions (topic, partition) that have something here for which it is not their turn."""
+        return () if self._together is None else self._together.held
 
     def failures(self) -> list[str]:
         """What keeps this worker from working, in sentences; empty when nothing does."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -115,7 +115,8 @@ class Watchdog:
     """Samples an app every `interval` seconds and reports each standstill once.
 
     `on_stuck` is called in the event loop with the partitions that have become stuck since the last sample.
-    `stuck` counts them by label `topic`; `lag` holds the records that wait, by label `topic`.
+    `stuck` counts them by label `topic`; `lag` holds the records that wait, by label `topic`. Partitions that are
+    `held`, because it is not their turn, do not stand still.
     """
 
     def __init__(
@@ -127,8 +128,10 @@ class Watchdog:
         lag: Gauge,
         patience: float = 60.0,
         interval: float = 5.0,
+        held: Callable[[], Collection[tuple[str, int]]] = tuple,
     ) -> None:
         self._app = app
+        self._held = held
         self._clock = clock
         self._on_stuck = on_stuck
         self._stuck = stuck
@@ -145,7 +148,9 @@ class Watchdog:
 
     def consider(self, seen: Mapping[Place, Progress]) -> None:
         """One observation, now."""
-        stuck = self._standstill.observe(self._clock.monotonic(), seen)
+        held = self._held()
+        free = {place: progress for place, progress in seen.items() if place not in held}
+        stuck = self._standstill.observe(self._clock.monotonic(), free)
         lags: dict[str, int] = {}
         for place, (committed, end) in seen.items():
             lags[place.topic] = lags.get(place.topic, 0) + max(end - committed, 0)

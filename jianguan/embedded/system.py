@@ -123,7 +123,9 @@ class EmbeddedSystem:
             if rebuilding is not None:
                 rebuilding.cancel()
                 await asyncio.gather(rebuilding, return_exceptions=True)
-        watchdog = Watchdog(self._app, self._clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
+        watchdog = Watchdog(
+            self._app, self._clock, self._on_stuck, self._metrics.stuck, self._metrics.lag, held=self._pipeline.held
+        )
         self._watchdog = asyncio.create_task(watchdog.run(), name="watchdog")
         await self._replay()
         if lost:

@@ -151,7 +151,9 @@ class Worker:
         self._serve_metrics()
         parts.pipeline.start()
         await connected(self._app.start)
-        watchdog = Watchdog(self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag)
+        watchdog = Watchdog(
+            self._app, clock, self._on_stuck, self._metrics.stuck, self._metrics.lag, held=parts.pipeline.held
+        )
         interval = settings.rules_reload / timedelta(seconds=1)
         changes = RuleChanges(parts.pipeline, parts.correlate, parts.restorer)
         self._tasks = [

@@ -240,6 +240,20 @@ async def test_one_whose_work_does_not_end_holds_up_the_others_for_a_while_only(
     await asyncio.gather(stuck, going_on, return_exceptions=True)
 
 
+async def test_those_that_wait_for_their_turn_are_held_and_the_one_that_is_worked_is_not() -> None:
+    same_topic: Place = ("a", 1)
+    group = Group({A: [0], same_topic: [FAR_MS], B: [5 * FAR_MS]})
+    group.hold.clear()
+    for place in group.logs:
+        group.arrive(place)
+    working = asyncio.create_task(group.end())
+    await group.settle()
+    assert group.together.held == {same_topic, B}
+    group.hold.set()
+    await asyncio.wait_for(working, 5)
+    assert group.together.held == set()
+
+
 async def test_a_partition_that_another_worker_has_now_is_not_waited_for() -> None:
     group = Group({A: [5 * FAR_MS], B: [0]})
     group.arrive(A)

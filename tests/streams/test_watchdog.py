@@ -92,6 +92,23 @@ def test_a_standstill_is_reported_once_and_again_after_it_had_moved() -> None:
     assert "facts-0 stands at 6" in str(reports[1][0])
 
 
+def test_a_partition_whose_turn_it_is_not_does_not_stand_still_but_its_records_count_as_waiting() -> None:
+    clock, meters = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), Meters()
+    reports: list[Sequence[Stuck]] = []
+    held = {ONE}
+    watchdog = Watchdog(None, clock, reports.append, meters.stuck, meters.lag, patience=10, held=lambda: held)
+    for _ in range(3):
+        watchdog.consider({ONE: Progress(5, 9)})
+        clock.advance(timedelta(seconds=10))
+    assert reports == []
+    assert meters.value("lag", "facts") == 4
+    held.clear()
+    for _ in range(2):
+        watchdog.consider({ONE: Progress(5, 9)})
+        clock.advance(timedelta(seconds=10))
+    assert [report[0].place for report in reports] == [ONE]
+
+
 @pytest.mark.broker
 async def test_a_stuck_agent_is_seen_in_a_real_app_and_a_working_one_is_not(broker: str, tmp_path: Path) -> None:
     good, bad = await make_topic(broker), await make_topic(broker)
