@@ -76,7 +76,7 @@ class Alignment:
         self._unread = unread
         self._generation = generation
         self._reached: dict[Place, _Reached] = {}
-        self._since: dict[Place, float] = {}  # when it moved, or got something to read
+        self._since: dict[Place, float] = {}  # when it moved, or was seen to have something to read
         self._changed = asyncio.Event()
         self.held: set[Place] = set()  # have something here that waits for its turn: they do not stand still
 
@@ -165,7 +165,7 @@ class Alignment:
         for other, more in unread.items():
             reached = self._reached.get(other)
             if not more and (reached is None or not reached.in_hand):
-                self._since[other] = now
+                self._since.pop(other, None)
             elif other != place and now - self._since.setdefault(other, now) < PATIENCE:
                 found.append(None if reached is None else reached.time)
         return found
@@ -174,10 +174,11 @@ class Alignment:
         """Note how far a partition is."""
         if queue.runs:
             self._reached[place] = _Reached(queue.head.timestamp, in_hand=True)
+            self._since[place] = self._clock.monotonic()
         else:
             self._reached[place] = _Reached(worked.records[-1].timestamp, in_hand=False)
             self.held.discard(place)
-        self._since[place] = self._clock.monotonic()
+            self._since.pop(place, None)
         self._changed.set()
 
 

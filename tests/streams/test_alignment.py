@@ -198,6 +198,41 @@ async def test_a_partition_of_the_same_topic_that_comes_later_is_worked_first() 
     assert group.worked == [(late, 0), (A, 5 * FAR_MS)]
 
 
+async def test_one_that_had_nothing_to_read_for_long_is_waited_for_as_soon_as_it_has() -> None:
+    group = Group({A: [0, 5 * FAR_MS], B: [0, FAR_MS]})
+    group.arrive(A, 0, 1)
+    group.arrive(B, 0, 1)
+    agents = [asyncio.create_task(group.agent(topic)) for topic in "ab"]
+    await group.until(2)
+    group.pass_time(10 * PATIENCE)
+    group.arrive(A, 1)
+    await group.settle()
+    assert len(group.worked) == 2
+    group.arrive(B, 1)
+    await group.until(4)
+    assert group.worked[2:] == [(B, FAR_MS), (A, 5 * FAR_MS)]
+    for agent in agents:
+        agent.cancel()
+    await asyncio.gather(*agents, return_exceptions=True)
+
+
+async def test_one_that_was_waited_for_in_vain_is_waited_for_again_when_it_has_something_new() -> None:
+    group = Group({A: [0, 1], B: [0]})
+    group.arrive(A, 0, 1)
+    working = asyncio.create_task(group.agent("a"))
+    await group.settle()
+    assert group.worked == []
+    group.unread[B] = False  # as when what it had was too old to be kept
+    await group.until(1)
+    group.pass_time(10 * PATIENCE)
+    group.unread[B] = True
+    group.arrive(A, 1)
+    await group.settle()
+    assert len(group.worked) == 1
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
 async def test_one_that_does_not_come_is_left_behind_until_it_does() -> None:
     group = Group({A: [0, 5 * FAR_MS, 6 * FAR_MS, 20 * FAR_MS], B: [0, 7 * FAR_MS]})
     group.arrive(A, 0, 3)
@@ -279,6 +314,8 @@ async def test_what_came_under_an_older_assignment_is_dropped_for_what_comes_aga
         group.queue(topic).put_nowait(None)
     await asyncio.wait_for(working, 5)
     assert group.worked[2:] == [(A, 0), (A, 5 * FAR_MS)]
+    # Both times, the first without effect: a run that nobody acknowledges would hold up the next rebalance.
+    assert [place for place, _ in group.acknowledged].count(A) == 2
 
 
 async def test_a_failure_of_the_source_is_the_agents_failure() -> None:
