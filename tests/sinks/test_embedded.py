@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,9 @@ def test_small_tables_with_many_parts_are_merged(tmp_path: Path) -> None:
             store.write(Records(events=[event(number)]), f"run-{number}")
         store.command("SYSTEM START MERGES events")
         parts = "SELECT count() FROM system.parts WHERE active AND table = 'events'"
-        for _ in range(10):
+        # The engine may have begun a merge of all of them itself; then there is nothing else to merge until it ends.
+        deadline = time.monotonic() + 30
+        while store.query(parts)[0][0] > 12 and time.monotonic() < deadline:
             store.maintain()
         assert store.query(parts)[0][0] <= 12
         assert store.query("SELECT count() FROM events") == [(20,)]
