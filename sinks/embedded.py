@@ -93,7 +93,7 @@ class EmbeddedStore:
 
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time, without holding them all."""
-        with self._reader() as session:
+        with self._reader(streaming=True) as session:
             try:
                 with session.send_query(sql, "Arrow", params=parameter_texts(parameters)) as stream:
                     for batch in stream.record_batch(rows_per_batch=BLOCK_ROWS):
@@ -167,16 +167,24 @@ class EmbeddedStore:
         return self._writer
 
     @contextmanager
-    def _reader(self) -> Iterator[Session]:
+    def _reader(self, streaming: bool = False) -> Iterator[Session]:
+        """A session for one question. One whose answer was `streaming` and was not read to its end is replaced: what is
+        left of that answer has been seen in the next one."""
         if self._writer is None:
             raise UnavailableError(f"the store in {self._folder} is not open")
         try:
             session = self._idle.get(timeout=self._reader_timeout_s)
         except Empty:
             raise UnavailableError("the store has too many queries running: try again") from None
+        whole = False
         try:
             yield session
+            whole = True
         finally:
+            if streaming and not whole:
+                session.close()
+                if self._writer is not None:  # closing the store waits for this one, and closes it again
+                    session = self._open()
             self._idle.put(session)
 
     @staticmethod

@@ -188,9 +188,11 @@ def test_a_wrong_statement_is_an_error_of_the_statement(store: BlockStore) -> No
 
 
 def test_an_answer_that_fails_on_its_way_is_an_error_of_the_statement(store: BlockStore) -> None:
-    with pytest.raises(StoreError, match="throwIf"):
-        list(store.blocks("SELECT throwIf(number = 150000) FROM numbers(300000)"))
-    assert store.query("SELECT 1") == [(1,)]
+    # Several times: on a session that had such an answer the embedded engine may spoil the next, on a busy machine always.
+    for _ in range(10):
+        with pytest.raises(StoreError, match="throwIf"):
+            list(store.blocks("SELECT throwIf(number = 150000) FROM numbers(300000)"))
+        assert store.query("SELECT 1") == [(1,)]
 
 
 def test_what_was_written_is_there_after_closing_and_opening_again(opener: Opener) -> None:
