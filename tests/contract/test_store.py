@@ -188,7 +188,7 @@ def test_a_wrong_statement_is_an_error_of_the_statement(store: BlockStore) -> No
 
 
 def test_an_answer_that_fails_on_its_way_is_an_error_of_the_statement(store: BlockStore) -> None:
-    # Several times: on a session that had such an answer the embedded engine may spoil the next, on a busy machine always.
+    # On a session that had such an answer the embedded engine may spoil the next; on a busy machine it always did.
     for _ in range(10):
         with pytest.raises(StoreError, match="throwIf"):
             list(store.blocks("SELECT throwIf(number = 150000) FROM numbers(300000)"))
