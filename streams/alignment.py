@@ -32,7 +32,7 @@ Place: TypeAlias = tuple[str, int]
 """A topic and a partition."""
 
 
-class Taken(NamedTuple):
+class _Taken(NamedTuple):
     """A run that came out of the log, and what says that it is worked."""
 
     run: Run
@@ -49,7 +49,7 @@ class _Reached(NamedTuple):
 class _Queue:
     """The runs of a partition that wait for their turn."""
 
-    runs: deque[Taken] = field(default_factory=deque)
+    runs: deque[_Taken] = field(default_factory=deque)
     start: int = 0  # so many records of the first one are worked
 
     @property
@@ -105,7 +105,10 @@ class Alignment:
                     queue.runs.popleft()
                     queue.start = 0
                     taken.ack()
-                self._stand(place, queue, part)
+                if queue.runs:
+                    self._in_hand(place, queue.head)
+                else:
+                    self._passed(place, part.records[-1])
         finally:
             self.held.difference_update(queues)
             reading.cancel()
@@ -116,9 +119,9 @@ class Alignment:
             async for run, ack in source:
                 place = (run.topic, run.partition)
                 queue = queues.setdefault(place, _Queue())
-                queue.runs.append(Taken(run, self._generation(), ack))
+                queue.runs.append(_Taken(run, self._generation(), ack))
                 if len(queue.runs) == 1:
-                    self._stand(place, queue, run)
+                    self._in_hand(place, queue.head)
         finally:
             self._changed.set()
 
@@ -148,19 +151,23 @@ class Alignment:
     def _drop_stale(self, queues: _Queues) -> None:
         generation = self._generation()
         for place, queue in queues.items():
+            if not queue.runs or queue.runs[0].generation == generation:
+                continue
             while queue.runs and queue.runs[0].generation != generation:
                 queue.runs.popleft().ack()  # which the transport does not count any more
-                queue.start = 0
+            queue.start = 0
+            if queue.runs:
+                self._in_hand(place, queue.head)
+            else:
                 self._reached.pop(place, None)
                 self.held.discard(place)
-            if queue.runs and place not in self._reached:
-                self._stand(place, queue, queue.runs[0].run)
 
     def _behind(self, place: Place) -> list[int | None]:
         """How far (ms) the other partitions are that have something to read; None for one of which nothing was seen."""
         now, unread = self._clock.monotonic(), self._unread()
         for gone in self._reached.keys() - unread.keys():
-            del self._reached[gone]
+            if not self._reached[gone].in_hand:  # else it goes with its runs, when the next assignment is there
+                del self._reached[gone]
         found: list[int | None] = []
         for other, more in unread.items():
             reached = self._reached.get(other)
@@ -170,15 +177,16 @@ class Alignment:
                 found.append(None if reached is None else reached.time)
         return found
 
-    def _stand(self, place: Place, queue: _Queue, worked: Run) -> None:
-        """Note how far a partition is."""
-        if queue.runs:
-            self._reached[place] = _Reached(queue.head.timestamp, in_hand=True)
-            self._since[place] = self._clock.monotonic()
-        else:
-            self._reached[place] = _Reached(worked.records[-1].timestamp, in_hand=False)
-            self.held.discard(place)
-            self._since.pop(place, None)
+    def _in_hand(self, place: Place, head: Record) -> None:
+        self._reached[place] = _Reached(head.timestamp, in_hand=True)
+        self._since[place] = self._clock.monotonic()
+        self._changed.set()
+
+    def _passed(self, place: Place, last: Record) -> None:
+        """Nothing of a partition is here any more."""
+        self._reached[place] = _Reached(last.timestamp, in_hand=False)
+        self._since.pop(place, None)
+        self.held.discard(place)
         self._changed.set()
 
 

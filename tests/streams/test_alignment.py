@@ -35,13 +35,28 @@ class Group:
         self.left = {place: len(found) for place, found in self.logs.items()}
         self.clock = VirtualClock(NOW)
         self.generation = 1
-        self.together = Alignment(self.clock, lambda: self.unread, lambda: self.generation)
+        self.asked = 0
+        self._told = asyncio.Event()
+        self.together = Alignment(self.clock, self.tell_unread, lambda: self.generation)
         self.worked: list[tuple[Place, int]] = []  # and the time of each record, in the order of the work
         self.acknowledged: list[tuple[Place, int]] = []  # and the last offset of each run
         self.arriving: dict[str, asyncio.Queue[Run | None]] = {}
         self.hold = asyncio.Event()  # work goes on while it is set
         self.hold.set()
         self._grown = asyncio.Event()
+
+    def tell_unread(self) -> Mapping[Place, bool]:
+        self.asked += 1
+        assert self.asked < 100_000, "the agents ask again and again, and let nobody else work"
+        self._told.set()
+        return self.unread
+
+    async def until_asked(self, times: int) -> None:
+        """Until the agents have looked so often what there is to read."""
+        async with asyncio.timeout(5):
+            while self.asked < times:
+                self._told.clear()
+                await self._told.wait()
 
     def queue(self, topic: str) -> asyncio.Queue[Run | None]:
         return self.arriving.setdefault(topic, asyncio.Queue())
@@ -298,6 +313,20 @@ async def test_a_partition_that_another_worker_has_now_is_not_waited_for() -> No
     del group.unread[B]
     await asyncio.wait_for(working, 5)
     assert group.worked == [(A, 5 * FAR_MS)]
+
+
+async def test_one_that_is_gone_but_still_here_in_the_middle_of_a_rebalance_lets_others_work() -> None:
+    group = Group({A: [5 * FAR_MS], B: [0]})
+    del group.unread[A]  # and the generation is still the old one
+    group.arrive(A)
+    working = asyncio.create_task(group.agent("a"))
+    await group.until_asked(3)
+    assert group.worked == []
+    assert not working.done()
+    group.generation = 2
+    group.queue("a").put_nowait(None)
+    await asyncio.wait_for(working, 5)
+    assert group.worked == []
 
 
 async def test_what_came_under_an_older_assignment_is_dropped_for_what_comes_again() -> None:
