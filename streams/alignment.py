@@ -20,16 +20,13 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
-from streams.transport_run import Record, Run
+from streams.transport_run import Place, Record, Run
 
 NEAR_MS: Final = 60_000  # so far before the slowest a partition may be
 FEW: Final = 200  # records, that a partition may take at once although they are further ahead
 FAR_MS: Final = 600_000  # but not further than this
 PATIENCE: Final = 30.0  # seconds that are waited for a record that should come, or is not worked
 POLL: Final = 0.05  # seconds
-
-Place: TypeAlias = tuple[str, int]
-"""A topic and a partition."""
 
 
 class _Taken(NamedTuple):
@@ -117,7 +114,7 @@ class Alignment:
     async def _read(self, source: AsyncIterator[tuple[Run, Callable[[], None]]], queues: _Queues) -> None:
         try:
             async for run, ack in source:
-                place = (run.topic, run.partition)
+                place = Place(run.topic, run.partition)
                 queue = queues.setdefault(place, _Queue())
                 queue.runs.append(_Taken(run, self._generation(), ack))
                 if len(queue.runs) == 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -34,7 +34,7 @@ from streams.poison import PoisonGuard
 from streams.record import Recorder
 from streams.topics import SOURCES, TopicName
 from streams.transport import App, batch_topic, each_run, each_unacknowledged, transport_of
-from streams.transport_run import Run
+from streams.transport_run import Place, Run
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +147,8 @@ class Pipeline:
         """How many runs of records wait for the store: a bounded number, whatever the store does."""
         return self._stages.recorder.waiting
 
-    def held(self) -> Collection[tuple[str, int]]:
-        """The source partitions (topic, partition) that have something here for which it is not their turn."""
+    def held(self) -> Collection[Place]:
+        """The source partitions that have something here for which it is not their turn."""
         return () if self._together is None else self._together.held
 
     def failures(self) -> list[str]:
@@ -178,24 +178,20 @@ class Pipeline:
     ) -> None:
         stage = topic.value
 
-        async def timed(run: Run, generation: int) -> None:
-            started = self._stages.clock.monotonic()
-            await work(run, generation)
-            self._stages.metrics.run_size.labels(stage).observe(len(run))
-            self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
+        async def agent(stream: Any) -> None:
+            come = self._as_they_come(stream) if together is None else together.in_turn(each_unacknowledged(stream))
+            async with aclosing(come) as runs:
+                async for run, generation in runs:
+                    started = self._stages.clock.monotonic()
+                    await work(run, generation)
+                    self._stages.metrics.run_size.labels(stage).observe(len(run))
+                    self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
 
-        async def agent(stream: AsyncIterable[Any]) -> None:
-            async for run in each_run(stream):
-                await timed(run, self._generation())
+        app.agent(batch_topic(app, self._name(topic), partitions=self._stages.partitions), name=stage)(agent)
 
-        async def aligned(stream: AsyncIterable[Any]) -> None:
-            assert together is not None
-            async with aclosing(together.in_turn(each_unacknowledged(stream))) as parts:
-                async for part, generation in parts:
-                    await timed(part, generation)
-
-        declared = batch_topic(app, self._name(topic), partitions=self._stages.partitions)
-        app.agent(declared, name=stage)(agent if together is None else aligned)
+    async def _as_they_come(self, stream: Any) -> AsyncGenerator[tuple[Run, int], None]:
+        async for run in each_run(stream):
+            yield run, self._generation()
 
     def _generation(self) -> int:
         return 0 if self._lease is None else self._lease.generation

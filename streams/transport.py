@@ -40,7 +40,7 @@ from streams.assignor import TogetherAssignor
 from streams.lease import Lease
 from streams.transport_ends import end_offsets
 from streams.transport_ledger import RunLedger
-from streams.transport_run import Record, Run, cut, size_in_bytes
+from streams.transport_run import Place, Record, Run, cut, size_in_bytes
 from streams.transport_wait import give_time
 
 # Faust has no types of its own that mypy could follow here.
@@ -313,14 +313,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             async with asyncio.timeout(IDLE_WAIT):
                 await self._room.wait()
 
-    def unread(self, topics: Collection[str]) -> dict[tuple[str, int], bool]:
+    def unread(self, topics: Collection[str]) -> dict[Place, bool]:
         """Whether the assigned partitions of these topics have anything that is to come, or that is not acknowledged;
         also while that is not known, as in a rebalance."""
-        client = self._thread._consumer
-        subscription = None if client is None else client._subscription.subscription
+        subscription = self._thread._consumer._subscription.subscription
         assignment = None if subscription is None else subscription.assignment
         return {
-            (tp.topic, tp.partition): self._is_unread(tp, assignment) for tp in self.assignment() if tp.topic in topics
+            Place(tp.topic, tp.partition): self._is_unread(tp, assignment)
+            for tp in self.assignment()
+            if tp.topic in topics
         }
 
     def _is_unread(self, tp: Partition, assignment: Any) -> bool:

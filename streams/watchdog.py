@@ -20,15 +20,9 @@ from prometheus_client import Counter, Gauge
 from jianguan.clock import Clock
 from jianguan.errors import ConfigurationError
 from streams.transport import App
+from streams.transport_run import Place
 
 log = logging.getLogger(__name__)
-
-
-class Place(NamedTuple):
-    """A partition of a topic."""
-
-    topic: str
-    partition: int
 
 
 class Progress(NamedTuple):
@@ -128,7 +122,7 @@ class Watchdog:
         lag: Gauge,
         patience: float = 60.0,
         interval: float = 5.0,
-        held: Callable[[], Collection[tuple[str, int]]] = tuple,
+        held: Callable[[], Collection[Place]] = tuple,
     ) -> None:
         self._app = app
         self._held = held

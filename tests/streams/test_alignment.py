@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.clock import VirtualClock, to_millis
-from streams.alignment import FAR_MS, FEW, NEAR_MS, PATIENCE, Alignment, Place, allowed
-from streams.transport_run import PlainRecord, Run
+from streams.alignment import FAR_MS, FEW, NEAR_MS, PATIENCE, Alignment, allowed
+from streams.transport_run import Place, PlainRecord, Run
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 START = to_millis(NOW) - 30 * 24 * 3_600_000
-A: Place = ("a", 0)
-B: Place = ("b", 0)
+A = Place("a", 0)
+B = Place("b", 0)
 
 
 def records(times: list[int], first: int = 0) -> list[PlainRecord]:
@@ -68,7 +68,7 @@ class Group:
 
     async def source(self, topic: str) -> AsyncIterator[tuple[Run, Callable[[], None]]]:
         while (run := await self.queue(topic).get()) is not None:
-            ended = ((run.topic, run.partition), run.last_offset)
+            ended = (Place(run.topic, run.partition), run.last_offset)
             yield run, partial(self.acknowledge, *ended, len(run))
 
     def acknowledge(self, place: Place, last: int, count: int) -> None:
@@ -81,7 +81,7 @@ class Group:
             async for part, _ in parts:
                 await asyncio.sleep(0)  # as when a stage waits for the broker
                 await self.hold.wait()
-                self.worked += [((part.topic, part.partition), record.timestamp - START) for record in part]
+                self.worked += [(Place(part.topic, part.partition), record.timestamp - START) for record in part]
                 self._grown.set()
 
     async def until(self, count: int) -> None:
@@ -145,7 +145,7 @@ def test_a_record_from_the_future_is_held_up_no_longer_than_one_of_now(reached: 
 
 async def test_a_partition_with_few_records_is_not_read_to_its_end_before_the_others() -> None:
     week = 7 * 24 * 3_600_000
-    same_topic: Place = ("a", 1)
+    same_topic = Place("a", 1)
     sparse = list(range(0, week, week // 400))
     group = Group({A: list(range(0, week, week // 20_000)), B: sparse, same_topic: sparse})
     await group.read_all(2_000)
@@ -161,7 +161,7 @@ async def test_a_partition_with_few_records_is_not_read_to_its_end_before_the_ot
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(
-        st.tuples(st.sampled_from("abc"), st.integers(0, 2)),
+        st.builds(Place, st.sampled_from("abc"), st.integers(0, 2)),
         st.lists(st.integers(0, 3 * FAR_MS), max_size=3 * FEW).map(sorted),
         min_size=1,
         max_size=5,
@@ -201,7 +201,7 @@ async def test_a_partition_of_which_nothing_has_come_yet_is_waited_for() -> None
 
 
 async def test_a_partition_of_the_same_topic_that_comes_later_is_worked_first() -> None:
-    late: Place = ("a", 1)
+    late = Place("a", 1)
     group = Group({A: [5 * FAR_MS], late: [0]})
     group.arrive(A)
     working = asyncio.create_task(group.agent("a"))
@@ -291,7 +291,7 @@ async def test_one_whose_work_does_not_end_holds_up_the_others_for_a_while_only(
 
 
 async def test_those_that_wait_for_their_turn_are_held_and_the_one_that_is_worked_is_not() -> None:
-    same_topic: Place = ("a", 1)
+    same_topic = Place("a", 1)
     group = Group({A: [0], same_topic: [FAR_MS], B: [5 * FAR_MS]})
     group.hold.clear()
     for place in group.logs:
