@@ -66,11 +66,16 @@ def events(
     """
     source = Random(seed)
     parties = _enterprises(Random(seed))[:enterprises]
-    start = (until or SystemClock().now()) - period
+    end = until or SystemClock().now()
     for number in range(count):
-        event = _event(number, source, parties, start + period * (number / count), shares)
+        event = _event(number, source, parties, moment(number, count, end, period), shares)
         value = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         yield Wire(TOPIC_OF_KIND[event["kind"]], event["id"].encode(), value)
+
+
+def moment(number: int, count: int, until: datetime, period: timedelta = PERIOD) -> datetime:
+    """When the event of this number, of `count`, happens."""
+    return until - period + period * (number / count)
 
 
 def _event(

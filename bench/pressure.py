@@ -36,7 +36,7 @@ from typing import Any, Final
 import uvloop
 from aiokafka import AIOKafkaProducer
 
-from bench.events import ENTERPRISES, PERIOD, SEED, Wire, events
+from bench.events import ENTERPRISES, SEED, Wire, events, moment
 from bench.one_worker import Worker
 from bench.transport import pin, start_beside
 from jianguan.clock import SystemClock, to_millis
@@ -81,7 +81,7 @@ class Scenario:
 
     def received(self, number: int, until: datetime) -> int | None:
         """When the event of this number came in (ms), None for the time at which it is sent."""
-        return to_millis(until - PERIOD + PERIOD * (number / self.count)) if self.partitions > 1 else None
+        return to_millis(moment(number, self.count, until)) if self.partitions > 1 else None
 
 
 def scenarios(minutes: float, rate: float, calm: float, burst: int, hot_minutes: float) -> dict[str, Scenario]:
