@@ -84,7 +84,7 @@ async def test_an_outage_of_the_store_holds_the_record_stage_and_loses_nothing(
     try:
         async with running(app):
             await wave(0)
-            await until(lambda: len(store.rows) == per_wave)
+            await until(lambda: len(store.rows) == per_wave and recorder.held == 0)
             before = await position()
             assert before == dict.fromkeys(range(PARTITIONS), FRAMES)
 
