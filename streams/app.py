@@ -15,7 +15,8 @@ import faust
 from faust.tables.manager import TableManager
 
 from jianguan.errors import ConfigurationError
-from streams.transport import App, BatchOptions, transport_of
+from streams.transport import App, transport_of
+from streams.transport_options import BatchOptions
 
 SCHEME = "jianguan-batch"
 

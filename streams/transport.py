@@ -23,25 +23,21 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 from __future__ import annotations
 
 import asyncio
-import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import faust
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
 from jianguan.errors import ConfigurationError
-from streams.assignor import TogetherAssignor
 from streams.lease import Lease
-from streams.transport_ends import end_offsets
+from streams.transport_client import BatchConsumerThread
 from streams.transport_ledger import RunLedger
+from streams.transport_options import BatchOptions
 from streams.transport_run import Place, Record, Run, cut, size_in_bytes
-from streams.transport_wait import give_time
 
 # Faust has no types of its own that mypy could follow here.
 App: TypeAlias = Any
@@ -54,32 +50,6 @@ Partition: TypeAlias = Any
 IDLE_WAIT = 0.05
 # The longest wait for records of other partitions while one has too much in flight (seconds).
 THROTTLED_WAIT = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """Limits of the batch transport. Set them on `app.transport.options` before the app starts.
-
-    A partition is not read on while `in_flight_records` or `in_flight_bytes` of it are with the agent, so
-    less than twice that many records of it are in flight, and one fetch of each partition waits behind them.
-    A fetch is limited by `max_partition_fetch_bytes` in Kafka; Tansu ignores that and takes up to about 5 MB,
-    or `fetch_max_bytes` if it is less.
-    """
-
-    fetch_max_wait_ms: int = 20
-    fetch_max_bytes: int = 52_428_800
-    max_partition_fetch_bytes: int = 1_048_576
-    run_records: int = 5_000
-    run_bytes: int = 8_388_608
-    in_flight_records: int = 20_000
-    in_flight_bytes: int = 33_554_432
-    drain_timeout: float = 2.0
-    commit_timeout: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"the transport's {name} must be more than 0: {getattr(self, name)!r}")
 
 
 class RunSchema(faust.Schema):  # type: ignore[misc]  # Faust is untyped here
@@ -139,77 +109,6 @@ class RunMessage(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped her
         # the stream threw the message away, because a rebalance began or ended under it.
         if first_time and self.tracked and self.ledger.finish(self.offset):
             self.consumer.run_finished()
-
-
-class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
-    """Faust's thread around the aiokafka consumer, with fetch limits that can be set."""
-
-    def _create_worker_consumer(self, transport: BatchTransport) -> Any:
-        consumer = super()._create_worker_consumer(transport)
-        # They are read when the consumer starts, which is after this.
-        consumer._fetch_max_wait_ms = transport.options.fetch_max_wait_ms
-        consumer._fetch_max_bytes = transport.options.fetch_max_bytes
-        consumer._max_partition_fetch_bytes = transport.options.max_partition_fetch_bytes
-        # The rest of a fetch waits unparsed. Not left to the byte limits: Tansu ignores that of a partition.
-        consumer._max_poll_records = transport.options.in_flight_records
-        if self._assignor is RoundRobinPartitionAssignor:
-            # Faust's choice without tables. It deals out partitions one by one: those of one number to several workers.
-            consumer._partition_assignment_strategy = (TogetherAssignor(),)
-        return consumer
-
-    async def on_start(self) -> None:
-        """Start the client, give its fetches time, and note each heartbeat that the group answers."""
-        await super().on_start()
-        give_time(self._consumer._fetcher)
-        coordinator, lease = self._consumer._coordinator, self.transport.lease
-        beat = coordinator._do_heartbeat
-
-        async def noted() -> bool:
-            sent = time.monotonic()
-            answered: bool = await beat()
-            if answered:
-                lease.renew(sent)
-            return answered
-
-        coordinator._do_heartbeat = noted
-
-    async def _commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit within `commit_timeout`, or not: the client waits for a dead broker without end, and so would a stop.
-
-        What is not committed is processed again.
-        """
-        options: BatchOptions = self.transport.options
-        try:
-            async with asyncio.timeout(options.commit_timeout):
-                committed: bool = await super()._commit(offsets)
-        except TimeoutError:
-            self.log.warning("nothing was committed in %g s: the broker does not answer", options.commit_timeout)
-            return False
-        return committed
-
-    async def on_thread_stop(self) -> None:
-        """Stop the client. Without a broker aiokafka lets the end of its own fetches out as a cancellation of ours:
-        the thread would end without a word, and whoever stops it would wait for ever."""
-        try:
-            await super().on_thread_stop()
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            if self._consumer is not None:
-                await self._consumer._client.close()
-
-    async def _highwaters(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """The real ends of changelogs, up to which tables are restored. See transport_ends."""
-        conf, transport = self.app.conf, self.transport
-        ends = await end_offsets(
-            partitions,
-            deadline=conf.broker_request_timeout,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            isolation_level="read_committed" if self.consumer.in_transaction else "read_uncommitted",
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
-        )
-        return {tp: ends[tp] for tp in partitions}
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
@@ -459,7 +358,6 @@ def _offset_of(record: Record) -> int:
 
 __all__ = [
     "BatchConsumer",
-    "BatchOptions",
     "BatchTransport",
     "Run",
     "RunSchema",

@@ -44,7 +44,8 @@ from streams.outbox import Outbox
 from streams.owned import Owned
 from streams.seen import SeenEvents
 from streams.topics import TopicName, TopicSpec, ensure_topics
-from streams.transport import BatchOptions, batch_topic, each_run
+from streams.transport import batch_topic, each_run
+from streams.transport_options import BatchOptions
 from streams.transport_run import Run
 
 PARTITIONS: Final = 4

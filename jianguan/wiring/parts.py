@@ -33,7 +33,7 @@ from streams.record import Recorder
 from streams.rulebook import RuleBook
 from streams.seen import SeenEvents
 from streams.topology import Pipeline, Stages
-from streams.transport import BatchOptions
+from streams.transport_options import BatchOptions
 
 EMBEDDED_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 8

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from streams.transport import BatchOptions, Run, batch_topic, each_run
+from streams.transport import Run, batch_topic, each_run
+from streams.transport_options import BatchOptions
 from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_topic, running, send, unique, until, values
 
 pytestmark = pytest.mark.broker

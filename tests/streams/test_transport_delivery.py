@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaProducer
 
 from jianguan.errors import ConfigurationError
 from streams.app import FaustOptions, create_app
-from streams.transport import BatchOptions, Run, batch_topic, each_run, each_unacknowledged, transport_of
+from streams.transport import Run, batch_topic, each_run, each_unacknowledged, transport_of
+from streams.transport_options import BatchOptions
 from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_topic, running, send, unique, until, values
 
 pytestmark = pytest.mark.broker
