@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
+from jianguan.domain.event import EventRun
+from jianguan.domain.fact import FactRun
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.errors import UnavailableError
@@ -166,31 +169,27 @@ class Restorer:
             self._windows.update(engines)
         return engine
 
-    def filled(self, partition: int, rules: Sequence[Rule]) -> Engine:
-        """Windows of a partition for `rules` alone, as they begin. Blocking."""
-        engine = Engine(RuleSet(rules), self._clock.monotonic)
-        self.fold(engine, partition, rules)
-        return engine
+    def filled(self, partitions: Collection[int], rules: Sequence[Rule]) -> dict[int, Engine]:
+        """Windows of each of `partitions` for `rules` alone, as they begin. Blocking."""
+        engines = {partition: Engine(RuleSet(rules), self._clock.monotonic) for partition in partitions}
+        self.fold(engines, rules)
+        return engines
 
-    def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
-        """Fold the stored facts of `rules` into `engine`, after those of the events that came before a rule was
-        activated. What the clock had settled by then stays unsaid. Blocking."""
-        return self._fold({partition: engine}, rules, self._archive)[partition]
+    def fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule]) -> dict[int, Folded]:
+        """Fold the stored facts of `rules` into the engine of each partition, after those of the events that came
+        before a rule was activated. What the clock had settled by then stays unsaid. Blocking."""
+        return self._fold(engines, rules, self._archive)
 
     def _fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive) -> dict[int, Folded]:
-        """The same for several partitions in one pass."""
-        found = {
-            partition: Folded(self._fold_history(engine, partition, rules) if self._warm else 0, 0)
-            for partition, engine in engines.items()
-        }
+        """The same from any archive. All partitions in one pass: the store reads as much for one as for all."""
+        history = self._fold_history(engines, rules, archive) if self._warm else {}
+        found = {partition: Folded(history.get(partition, 0), 0) for partition in engines}
         for rule in rules:
             whole = rule.judging is not None
             for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, whole=whole):
-                for partition, part in spread(facts, self._partitions).items():
-                    if partition in engines:
-                        engines[partition].fold_run(part)
-                        count, newest = found[partition]
-                        found[partition] = Folded(count + len(part), max(newest, max(part.received)))
+                for partition, part in self._fold_run(engines, facts):
+                    count, newest = found[partition]
+                    found[partition] = Folded(count + len(part), max(newest, max(part.received)))
         for rule in rules:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None:
@@ -198,10 +197,17 @@ class Restorer:
                     engine.warm([rule.id], activated - SETTLE_AFTER_MS)
         return found
 
-    def _fold_history(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> int:
-        """Fill windows from the events that came before their rules: there are no facts of those. All of them in one
-        pass over the store; what it implies has raised nothing, and must not keep quiet what comes. An alert of the
-        first SETTLED_MS may be raised again for that, under the same id."""
+    def _fold_run(self, engines: Mapping[int, Engine], facts: FactRun) -> Iterator[tuple[int, FactRun]]:
+        """Fold facts of one rule into the engine of each one's partition; what each of them got."""
+        for partition, part in spread(facts, self._partitions).items():
+            if partition in engines:
+                engines[partition].fold_run(part)
+                yield partition, part
+
+    def _fold_history(self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive) -> dict[int, int]:
+        """Fill windows from the events that came before their rules: there are no facts of those. What it implies has
+        raised nothing, and must not keep quiet what comes. An alert of the first SETTLED_MS may be raised again for
+        that, under the same id. How many facts each partition got."""
         now = to_millis(self._clock.now())
         new: dict[str, int] = {}
         for rule in rules:
@@ -210,7 +216,7 @@ class Restorer:
                 new[rule.id] = activated
         fresh = [rule for rule in rules if rule.id in new and not rule.weights]  # the others look at alerts
         if not fresh:
-            return 0
+            return {}
         matcher = Matcher(RuleSet(fresh), self._tables.rules)
         latest = max(new.values()) + SETTLED_MS
         wanted = all_of(
@@ -221,18 +227,14 @@ class Restorer:
         )
         fields = frozenset().union(*(fields_of_rule(rule) for rule in fresh))
         since = min(new[rule.id] - rule.retention for rule in fresh)
-        folded = 0
-        for events in self._archive.events_to_judge(wanted, fields, max(0, since), FOREVER, self._max_age):
-            facts = [
-                fact
-                for event in events
-                for fact in matcher.facts(event)
-                if event.received_at < new[fact.rule] + SETTLED_MS
-                and partition_of(fact.rule + fact.key, self._partitions) == partition
-            ]
-            folded += len(facts)
-            engine.fold(facts)
-        engine.forget_alerts(new)
+        folded: Counter[int] = Counter()
+        for events in archive.events_to_judge(wanted, fields, max(0, since), FOREVER, self._max_age):
+            for each in matcher.facts_of(EventRun.of(events)):
+                facts = _before(each.facts, new[each.facts.rule] + SETTLED_MS)
+                for partition, part in self._fold_run(engines, facts) if facts is not None else ():
+                    folded[partition] += len(part)
+        for engine in engines.values():
+            engine.forget_alerts(new)
         return folded
 
     def recover(self, since: int) -> Recovered:
@@ -308,10 +310,8 @@ class RuleChanges:
         filled: dict[int, Engine] = {}
         while True:
             # Beside the windows that run: they go on meanwhile, and are as they were if the store goes away in between.
-            for partition, engine in self._engines():
-                fresh = engine.fresh(ruleset)
-                if fresh and partition not in filled:
-                    filled[partition] = await asyncio.to_thread(self._restorer.filled, partition, fresh)
+            for fresh, partitions in self._lacking(ruleset, filled):
+                filled.update(await asyncio.to_thread(self._restorer.filled, partitions, fresh))
             async with self._pipeline.exclusive:
                 # One that was taken over meanwhile has the old rules as well.
                 if any(engine.fresh(ruleset) and partition not in filled for partition, engine in self._engines()):
@@ -328,17 +328,26 @@ class RuleChanges:
         if not fresh:
             return
         await asyncio.sleep(SETTLED_MS / 1_000)
+        while True:
+            try:
+                async with self._pipeline.exclusive:
+                    folded = await asyncio.to_thread(self._restorer.fold, dict(self._engines()), fresh)
+            except UnavailableError as error:
+                log.warning("new rules wait for what came while they began: %s", error)
+                await asyncio.sleep(RETRY_PAUSE)
+            else:
+                for partition, (facts, _) in folded.items():
+                    log.info("partition %d: %d new rules begin with %d facts", partition, len(fresh), facts)
+                return
+
+    def _lacking(self, ruleset: RuleSet, filled: Container[int]) -> list[tuple[tuple[Rule, ...], list[int]]]:
+        """The rules that are new to partitions which are not filled yet, nearly always the same in all, and those."""
+        found: dict[tuple[Any, ...], tuple[tuple[Rule, ...], list[int]]] = {}
         for partition, engine in self._engines():
-            while True:
-                try:
-                    async with self._pipeline.exclusive:
-                        folded = await asyncio.to_thread(self._restorer.fold, engine, partition, fresh)
-                except UnavailableError as error:
-                    log.warning("partition %d: new rules wait for what came while they began: %s", partition, error)
-                    await asyncio.sleep(RETRY_PAUSE)
-                else:
-                    log.info("partition %d: %d new rules begin with %d facts", partition, len(fresh), folded.facts)
-                    break
+            fresh = engine.fresh(ruleset)
+            if fresh and partition not in filled:
+                found.setdefault(tuple(rule.identity for rule in fresh), (fresh, []))[1].append(partition)
+        return list(found.values())
 
     def _engines(self) -> list[tuple[int, Engine]]:
         """Of the partitions that are here now."""
@@ -347,3 +356,10 @@ class RuleChanges:
             assert isinstance(state.engine, Engine)
             found.append((partition, state.engine))
         return found
+
+
+def _before(facts: FactRun, end: int) -> FactRun | None:
+    """Those received before `end` (ms), if any: key by key and in order of time, which is how windows fill quickest."""
+    received, keys, times = facts.received, facts.keys, facts.times
+    places = [place for place in range(len(facts)) if received[place] < end]
+    return facts.take(sorted(places, key=lambda place: (keys[place], times[place]))) if places else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,20 +28,21 @@ class Store:
 
     def __init__(self, away: int = 0) -> None:
         self.away = away
-        self.asked: list[int] = []
+        self.asked: list[list[int]] = []  # partitions, by question
 
-    def filled(self, partition: int, rules: Sequence[Rule]) -> Engine:
-        engine = Engine(RuleSet(rules))
-        self.fold(engine, partition, rules)
-        return engine
+    def filled(self, partitions: Collection[int], rules: Sequence[Rule]) -> dict[int, Engine]:
+        engines = {partition: Engine(RuleSet(rules)) for partition in partitions}
+        self.fold(engines, rules)
+        return engines
 
-    def fold(self, engine: Engine, partition: int, rules: Sequence[Rule]) -> Folded:
-        self.asked.append(partition)
+    def fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule]) -> dict[int, Folded]:
+        self.asked.append([*engines])
         if self.away:
             self.away -= 1
             raise UnavailableError("no store")
-        engine.fold([stored()])
-        return Folded(1, NOW)
+        for engine in engines.values():
+            engine.fold([stored()])
+        return dict.fromkeys(engines, Folded(1, NOW))
 
 
 def stored() -> Fact:
@@ -65,13 +66,25 @@ async def test_a_new_rule_begins_with_what_the_store_has_and_an_old_one_keeps_wh
     assert len(engine.add(fact(3, NOW), NOW).alerts) == 1
 
 
+async def test_all_partitions_are_filled_in_one_pass_over_the_store() -> None:
+    store, engines = Store(), {number: Engine(RuleSet([OLD])) for number in range(3)}
+    await changes(store, engines).changed(RuleSet([OLD, NEW]))
+    assert store.asked == [[0, 1, 2]]
+    for engine in engines.values():
+        assert len(engine.add(fact(2, NOW, of="new"), NOW).alerts) == 1
+
+
+async def test_one_that_is_ahead_of_the_others_gets_only_what_it_lacks() -> None:
+    store, engines = Store(), {0: Engine(RuleSet([OLD])), 1: Engine(RuleSet([OLD, NEW])), 2: Engine(RuleSet([NEW]))}
+    await changes(store, engines).changed(RuleSet([OLD, NEW]))
+    assert store.asked == [[0], [2]]
+    assert [engine.fresh(RuleSet([OLD, NEW])) for engine in engines.values()] == [()] * 3
+
+
 async def test_a_store_that_is_away_leaves_every_window_as_it_was() -> None:
     engines = {0: Engine(RuleSet([OLD])), 1: Engine(RuleSet([OLD]))}
-    store = Store()
-    made = changes(store, engines)
-    store.filled = _second_fails(store.filled)  # type: ignore[method-assign]
     with pytest.raises(UnavailableError):
-        await made.changed(RuleSet([OLD, NEW]))
+        await changes(Store(away=1), engines).changed(RuleSet([OLD, NEW]))
     for engine in engines.values():
         assert engine.fresh(RuleSet([OLD, NEW])) == (NEW,)
         assert engine.fresh(RuleSet([OLD])) == ()
@@ -87,7 +100,7 @@ async def test_what_came_while_rules_were_swapped_is_folded_when_the_store_is_ba
     await made.changed(RuleSet([OLD, NEW]))
     store.asked, store.away = [], 2
     await asyncio.wait_for(made.settled(), 10)
-    assert store.asked == [0, 0, 0, 1]
+    assert store.asked == [[0, 1]] * 3
 
 
 async def test_a_partition_that_is_taken_over_while_rules_change_has_the_new_ones_too() -> None:
@@ -110,17 +123,3 @@ async def test_a_partition_that_is_taken_over_while_rules_change_has_the_new_one
     state = await made.correlate(0)
     assert reads == 2
     assert cast(Engine, state.engine).fresh(RuleSet([OLD, NEW])) == ()
-
-
-def _second_fails(filled: Any) -> Any:
-    calls = 0
-
-    def fill(partition: int, rules: Sequence[Rule]) -> Engine:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise UnavailableError("no store")
-        made: Engine = filled(partition, rules)
-        return made
-
-    return fill

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,7 @@ from jianguan.domain.admission import without_personal
 from jianguan.domain.alert import Alert
 from jianguan.domain.event import Event, Personal
 from jianguan.domain.hindsight import BacktestRequest
+from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
@@ -67,9 +69,9 @@ class Place:
     def tools(self, rulebook: RuleBook, people: int = 0) -> StoredRuleTools:
         return StoredRuleTools(self.archive, self.record, rulebook, reference(), self.clock, 90 * DAY, people)
 
-    def restorer(self, rulebook: RuleBook, **options: Any) -> Restorer:
+    def restorer(self, rulebook: RuleBook, partitions: int = 1, **options: Any) -> Restorer:
         tables = Tables(reference(), Codes(reference().regions, reference().industries, b"k" * 32), ())
-        return Restorer(self.archive, rulebook, tables, self.clock, 1, **options)
+        return Restorer(self.archive, rulebook, tables, self.clock, partitions, **options)
 
     def tell(self, *events: Event, facts: bool = False, rulebook: RuleBook | None = None) -> None:
         """Store events, with the facts that live would have made of them."""
@@ -281,8 +283,8 @@ def test_a_new_rule_begins_with_windows_filled_from_events(place: Place) -> None
     rulebook = activated(place)
     third = happened(3, NOW + 59 * MINUTE)
     warm, cold = Engine(rulebook.ruleset), Engine(rulebook.ruleset)
-    assert place.restorer(rulebook).fold(warm, 0, rulebook.ruleset.running).facts == 2
-    assert place.restorer(rulebook, warm=False).fold(cold, 0, rulebook.ruleset.running).facts == 0
+    assert place.restorer(rulebook).fold({0: warm}, rulebook.ruleset.running)[0].facts == 2
+    assert place.restorer(rulebook, warm=False).fold({0: cold}, rulebook.ruleset.running)[0].facts == 0
     assert len(alerts_of(warm, rulebook, third)) == 1
     assert alerts_of(cold, rulebook, third) == []
 
@@ -311,7 +313,7 @@ def test_history_raises_nothing_and_keeps_nothing_quiet(place: Place) -> None:
     place.tell(*[happened(number, NOW + number * MINUTE) for number in range(5)])
     rulebook = activated(place)
     engine = Engine(rulebook.ruleset)
-    place.restorer(rulebook).fold(engine, 0, rulebook.ruleset.running)
+    place.restorer(rulebook).fold({0: engine}, rulebook.ruleset.running)
     assert len(alerts_of(engine, rulebook, happened(6, NOW + 30 * MINUTE))) == 1
 
 
@@ -323,22 +325,50 @@ def test_a_restart_after_a_warm_start_finds_the_same_windows(place: Place) -> No
     place.tell(third, facts=True, rulebook=rulebook)
     again = place.rulebook()
     engine = Engine(again.ruleset)
-    place.restorer(again).fold(engine, 0, again.ruleset.running)
+    place.restorer(again).fold({0: engine}, again.ruleset.running)
     assert engine.stats()["a-rule"].facts == 3
     assert alerts_of(engine, again, happened(4, NOW + HOUR + 20_000)) == []  # its episode has its alert
+
+
+def test_history_is_read_once_for_all_partitions_and_each_gets_its_own_keys(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"x:{number}" for number in range(20)]
+    told = [happened(number, NOW + number * 1_000, enterprise=keys[number % 20]) for number in range(60)]
+    place.tell(*told)
+    rulebook = activated(place)
+    reads, read = [], place.archive.events_to_judge
+
+    def counted(*asked: Any) -> Iterator[list[Event]]:
+        reads.append(asked)
+        return read(*asked)
+
+    monkeypatch.setattr(place.archive, "events_to_judge", counted)
+    engines = {partition: Engine(rulebook.ruleset) for partition in (0, 1, 3)}
+    folded = place.restorer(rulebook, partitions=4).fold(engines, rulebook.ruleset.running)
+    assert len(reads) == 1
+    for key in keys:
+        here = partition_of("a-rule" + key, 4)
+        for partition, engine in engines.items():
+            look = engine.look("a-rule", key, told[keys.index(key) + 40].occurred_at)
+            assert (0 if look is None else look.count) == (3 if partition == here else 0)
+    counts = Counter(partition_of("a-rule" + key, 4) for key in keys)
+    assert {partition: each.facts for partition, each in folded.items()} == {at: 3 * counts[at] for at in engines}
+    assert len([at for at in engines if counts[at]]) > 1  # else this shows nothing
 
 
 def test_a_rule_that_has_run_for_long_does_not_read_events_again(place: Place) -> None:
     place.tell(*[happened(number, NOW + number * MINUTE) for number in range(2)])
     rulebook = activated(place)
     place.later(days=30)
-    assert place.restorer(rulebook).fold(Engine(rulebook.ruleset), 0, rulebook.ruleset.running).facts == 0
+    folded = place.restorer(rulebook).fold({0: Engine(rulebook.ruleset)}, rulebook.ruleset.running)
+    assert folded[0].facts == 0
 
 
 def settled_alerts(place: Place, rulebook: RuleBook, *events: Event) -> list[Alert]:
     """What the clock settles after a warm start and some more events."""
     engine = Engine(rulebook.ruleset)
-    place.restorer(rulebook).fold(engine, 0, rulebook.ruleset.running)
+    place.restorer(rulebook).fold({0: engine}, rulebook.ruleset.running)
     assert alerts_of(engine, rulebook, *events) == []
     return list(engine.elapse(NOW + 30 * 24 * HOUR))
 
