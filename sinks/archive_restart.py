@@ -8,7 +8,7 @@ from typing import Final
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.fact import Fact, FactRun, counted_run, runs_of_version
+from jianguan.domain.fact import Fact, FactRun, stored_runs
 from sinks.rows import SHAPES, records_of
 from sinks.select import at, by_ids, chunks
 from sinks.store import BlockStore
@@ -16,8 +16,9 @@ from sinks.store import BlockStore
 _PAGE: Final = 1_000
 _NEVER: Final = 4_102_444_800_000  # 2100-01-01
 _SORTED_IN_MEMORY: Final = 268_435_456  # bytes
-# In the order of `counted_run`.
-_COUNTED: Final = "key, toUnixTimestamp64Milli(facts.time), event, toUnixTimestamp64Milli(received_at), number, member"
+# In the order of `stored_runs`.
+_COUNTED: Final = ("key", "time", "event", "received_at", "number", "member")
+_WHOLE: Final = (*_COUNTED, "enterprise", "enterprise_name", "region", "industry", "category", "carried")
 
 
 class Restart:
@@ -44,9 +45,10 @@ class Restart:
     def facts_to_fold(self, rule: str, version: int, retention: int, *, whole: bool = True) -> Iterator[FactRun]:
         """Facts of one rule version, none more than `retention` ms older than the newest of its key: in blocks, key by
         key, in each by (time, event). Without `whole` only what rules that count need of them."""
-        select = SHAPES["facts"].select_list() if whole else _COUNTED
+        selected = {column.name: column.select for column in SHAPES["facts"].columns}
+        names = _WHOLE if whole else _COUNTED
         sql = (
-            f"SELECT {select} FROM facts FINAL"  # noqa: S608
+            f"SELECT {', '.join([selected[name].format(f'facts.{name}') for name in names])} FROM facts FINAL"  # noqa: S608
             " INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts"
             " WHERE rule = {rule:String} AND version = {version:Int64} GROUP BY key) AS latest"
             " ON key = latest.of_key WHERE rule = {rule:String} AND version = {version:Int64}"
@@ -54,13 +56,8 @@ class Restart:
             # By key, so that each window is filled at once; `event` as text is in the order of its bits.
             f" ORDER BY key, facts.time, event SETTINGS max_bytes_before_external_sort = {_SORTED_IN_MEMORY}"
         )
-        for block in self._store.blocks(sql, {"rule": rule, "version": version, "retention": retention}):
-            if not block:
-                continue
-            if whole:
-                yield from runs_of_version(block)
-            else:
-                yield counted_run(rule, version, *zip(*block, strict=True))
+        for columns in self._store.columns(sql, {"rule": rule, "version": version, "retention": retention}):
+            yield from stored_runs(rule, version, *columns)
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows that got a fact received at `received` (ms) or later: a window's facts together, in

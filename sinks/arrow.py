@@ -6,7 +6,7 @@ the escaping of its tab-separated format, not of SQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -58,8 +58,13 @@ def arrow_table(name: str, table: Any) -> Any:
 
 def rows_of(table: Any) -> list[tuple[Any, ...]]:
     """The rows of a pyarrow table or record batch as tuples of Python values."""
-    columns = [column.to_pylist() for column in table.columns]
+    columns = columns_of(table)
     return list(zip(*columns, strict=True)) if columns else []
+
+
+def columns_of(table: Any) -> list[Sequence[Any]]:
+    """The columns of a pyarrow table or record batch as lists of Python values."""
+    return [column.to_pylist() for column in table.columns]
 
 
 def parameter_text(value: Any) -> str:

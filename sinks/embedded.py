@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, Final
@@ -22,7 +22,7 @@ from jianguan.columns import Columns
 from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import ConfigurationError, UnavailableError
 from sinks import migrate
-from sinks.arrow import arrow_table, parameter_texts, rows_of
+from sinks.arrow import arrow_table, columns_of, parameter_texts, rows_of
 from sinks.rows import SHAPES, deduplication_token
 from sinks.store import BLOCK_ROWS, DATABASE, SESSION_SETTINGS, error_of
 
@@ -93,11 +93,22 @@ class EmbeddedStore:
 
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time, without holding them all."""
+        with closing(self._batches(sql, parameters)) as batches:
+            for batch in batches:
+                yield rows_of(batch)
+
+    def columns(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[Sequence[Any]]]:
+        """The same by column. A block has at least one row."""
+        with closing(self._batches(sql, parameters)) as batches:
+            for batch in batches:
+                if batch.num_rows:
+                    yield columns_of(batch)
+
+    def _batches(self, sql: str, parameters: Mapping[str, Any] | None) -> Generator[Any]:
         with self._reader(streaming=True) as session:
             try:
                 with session.send_query(sql, "Arrow", params=parameter_texts(parameters)) as stream:
-                    for batch in stream.record_batch(rows_per_batch=BLOCK_ROWS):
-                        yield rows_of(batch)
+                    yield from stream.record_batch(rows_per_batch=BLOCK_ROWS)
             except RuntimeError as fault:
                 raise error_of(str(fault)) from fault
 

@@ -8,7 +8,8 @@ Knows rows, not what they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
 
@@ -63,6 +64,13 @@ class ServerStore:
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time, without holding them all."""
         return self._pool.blocks(sql, parameters)
+
+    def columns(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[Sequence[Any]]]:
+        """The same by column. A block has at least one row."""
+        with closing(self._pool.blocks(sql, parameters)) as blocks:
+            for block in blocks:
+                if block:
+                    yield list(zip(*block, strict=True))
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that answers nothing."""

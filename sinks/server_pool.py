@@ -7,7 +7,7 @@ not the schema.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -119,7 +119,7 @@ class ServerPool:
 
         self._again(run)
 
-    def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+    def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Generator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time. Its connection is busy until the iterator ends or is closed."""
         with self._client() as client:
             finished = False

@@ -6,7 +6,7 @@ Knows nothing of how either store is reached.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from jianguan.errors import ConfigurationError, JianguanError, UnavailableError
@@ -38,6 +38,9 @@ class BlockStore(Store, Protocol):
 
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time, without holding them all."""
+
+    def columns(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[Sequence[Any]]]:
+        """The same by column, for whoever works field by field. A block has at least one row."""
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that answers nothing."""

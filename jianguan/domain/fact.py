@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from jianguan.domain.by_field import Constant, joined, take
 from jianguan.domain.ids import WIDTH, Ids, Prefix, fact_bits, packed, unpacked
@@ -31,9 +32,6 @@ class Fact(NamedTuple):
     industry: str | None
     category: str
     carried: str | None = None  # what the rule asks of whole facts: a JSON array, see rules/keys.py
-
-
-_EVENT: Final = Fact._fields.index("event")
 
 
 class FactRun(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -133,14 +131,7 @@ def runs_of(facts: Iterable[Fact]) -> list[FactRun]:
     return [_run(group) for group in groups.values()]
 
 
-def runs_of_version(rows: Sequence[tuple[Any, ...]]) -> list[FactRun]:
-    """`runs_of` facts of one rule version, at least one, as plain tuples."""
-    if len({row[_EVENT][:2] for row in rows}) > 1:
-        return runs_of(map(Fact._make, rows))
-    return [_run(rows)]
-
-
-def counted_run(
+def stored_runs(
     rule: str,
     version: int,
     keys: Sequence[str],
@@ -149,13 +140,25 @@ def counted_run(
     received: Sequence[int],
     numbers: Sequence[float | None],
     members: Sequence[str | None],
-) -> FactRun:
-    """Facts of one rule version that say nothing of their subjects: all that a rule which counts needs to fold them.
-    InputError when an event's id is none."""
-    return FactRun(
+    *about: Sequence[Any],
+) -> list[FactRun]:
+    """Facts of one rule version, at least one, field by field, by the kind of what they are about. `about` is what they
+    say of their subjects and carry, as in Fact, or nothing: a rule that counts needs no more to fold them. InputError
+    when an event's id is none."""
+    enterprises, names, regions, industries, categories, carried = about or _NOTHING_SAID
+    run = FactRun(
         rule, version, _kind(events), packed(events), keys, times, received, _or_nothing(numbers),
-        _or_nothing(members), None, None, None, None, None, Constant("", len(keys)),
+        _or_nothing(members), _or_nothing(carried), _or_nothing(enterprises), _or_nothing(names),
+        _or_nothing(regions), _or_nothing(industries), categories or Constant("", len(keys)),
     )  # fmt: skip
+    kinds = {event[:2] for event in events}
+    if len(kinds) == 1:
+        return [run]
+    places = {kind: [place for place, event in enumerate(events) if event.startswith(kind)] for kind in sorted(kinds)}
+    return [replace(run.take(some), kind=_kind(take(events, some))) for some in places.values()]
+
+
+_NOTHING_SAID: Final = ((), (), (), (), (), ())
 
 
 def _run(facts: Sequence[tuple[Any, ...]]) -> FactRun:
@@ -172,4 +175,4 @@ def _kind(events: Sequence[str]) -> Prefix:
 
 
 def _or_nothing(values: Sequence[T | None]) -> Sequence[T | None] | None:
-    return None if all(each is None for each in values) else values
+    return None if values.count(None) == len(values) else values

@@ -171,11 +171,21 @@ def test_long_answers_come_in_blocks(store: BlockStore) -> None:
     assert [row for block in blocks for row in block] == [(number, str(number)) for number in range(150_000)]
 
 
-def test_an_answer_that_is_left_half_read_does_not_block_the_next(store: BlockStore) -> None:
+def test_long_answers_by_column_are_the_same(store: BlockStore) -> None:
+    sql = "SELECT number, if(number % 3 = 0, NULL, toString(number)) FROM numbers({most:UInt64})"
+    columns = list(store.columns(sql, {"most": 150_000}))
+    assert len(columns) > 1
+    rows = [row for block in store.blocks(sql, {"most": 150_000}) for row in block]
+    assert [row for block in columns for row in zip(*block, strict=True)] == rows
+    assert list(store.columns(sql, {"most": 0})) == []
+
+
+@pytest.mark.parametrize("form", ["blocks", "columns"])
+def test_an_answer_that_is_left_half_read_does_not_block_the_next(store: BlockStore, form: str) -> None:
     for _ in range(6):
-        left = store.blocks("SELECT number FROM numbers(1000000)")
+        left = getattr(store, form)("SELECT number FROM numbers(1000000)")
         next(left)
-        left.close()  # type: ignore[attr-defined]
+        left.close()
     assert store.query("SELECT 1") == [(1,)]
 
 
@@ -187,11 +197,12 @@ def test_a_wrong_statement_is_an_error_of_the_statement(store: BlockStore) -> No
     assert store.query("SELECT 1") == [(1,)]
 
 
-def test_an_answer_that_fails_on_its_way_is_an_error_of_the_statement(store: BlockStore) -> None:
+@pytest.mark.parametrize("form", ["blocks", "columns"])
+def test_an_answer_that_fails_on_its_way_is_an_error_of_the_statement(store: BlockStore, form: str) -> None:
     # On a session that had such an answer the embedded engine may spoil the next; on a busy machine it always did.
     for _ in range(10):
         with pytest.raises(StoreError, match="throwIf"):
-            list(store.blocks("SELECT throwIf(number = 150000) FROM numbers(300000)"))
+            list(getattr(store, form)("SELECT throwIf(number = 150000) FROM numbers(300000)"))
         assert store.query("SELECT 1") == [(1,)]
 
 

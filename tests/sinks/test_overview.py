@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +36,9 @@ class CountedStore:
         return [] if "GROUP BY" in sql else [(self.events, self.events)]
 
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        raise NotImplementedError
+
+    def columns(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[Sequence[Any]]]:
         raise NotImplementedError
 
     def write(self, records: object, token: str) -> None: ...
