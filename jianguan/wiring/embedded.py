@@ -219,6 +219,20 @@ class EmbeddedApplication:
     async def _rebuild(self, parts: Parts) -> None:
         """All windows and cases from the store, and what a crash may have cut off. Nothing flows meanwhile."""
         parts.pipeline.keep_only(set())
+        parts.restorer.expect(set(range(self._partitions)))
+        windows = asyncio.create_task(parts.restorer.windows_ahead(), name="windows")
+        try:
+            await self._find_cut_off(parts)
+            await windows
+        finally:
+            windows.cancel()
+            await asyncio.gather(windows, return_exceptions=True)
+        for partition in range(self._partitions):
+            await parts.correlate.get(partition)
+            await parts.handle.get(partition)
+
+    async def _find_cut_off(self, parts: Parts) -> None:
+        """What a crash may have kept from the store, once it is known which events were seen."""
         assert self._restoring is not None
         await self._restoring
         oldest = await asyncio.to_thread(self._journal.oldest)
@@ -227,9 +241,6 @@ class EmbeddedApplication:
         if oldest is not None:
             self._replayed = oldest, to_millis(self._clock.now())
             self._recovered = await asyncio.to_thread(parts.restorer.recover, oldest)
-        for partition in range(self._partitions):
-            await parts.correlate.get(partition)
-            await parts.handle.get(partition)
 
     async def _resume(self, parts: Parts) -> None:
         missing, stored = self._recovered

@@ -104,6 +104,14 @@ class Restorer:
         self._windows, self._desks = {}, {}
         self._epoch += 1
 
+    async def windows_ahead(self) -> None:
+        """Restore the windows of what is expected before anybody asks for it."""
+        async with self._lock:
+            for partition in sorted(self._expected - self._windows.keys())[:1]:  # the others come with it
+                epoch, engine = self._epoch, await self._fill(partition)
+                if epoch == self._epoch:
+                    self._windows[partition] = engine
+
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
         async with self._lock:
