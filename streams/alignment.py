@@ -25,6 +25,7 @@ from streams.transport_run import Place, Record, Run
 NEAR_MS: Final = 60_000  # so far before the slowest a partition may be
 FEW: Final = 200  # records, that a partition may take at once although they are further ahead
 FAR_MS: Final = 600_000  # but not further than this
+TOGETHER: Final = 500  # records of a turn, after which nothing is added to it
 PATIENCE: Final = 30.0  # seconds that are waited for a record that should come, or is not worked
 POLL: Final = 0.05  # seconds
 
@@ -54,6 +55,16 @@ class _Queue:
         return self.runs[0].run.records[self.start]
 
 
+@dataclass(slots=True)
+class _Turn:
+    """What is worked together."""
+
+    generation: int
+    parts: list[Run] = field(default_factory=list)
+    acks: list[Callable[[], None]] = field(default_factory=list)  # of the runs that end in it
+    reached: dict[Place, _Reached] = field(default_factory=dict)  # when it is worked
+
+
 _Queues: TypeAlias = dict[Place, _Queue]
 
 
@@ -79,33 +90,26 @@ class Alignment:
 
     async def in_turn(
         self, source: AsyncIterator[tuple[Run, Callable[[], None]]]
-    ) -> AsyncGenerator[tuple[Run, int], None]:
-        """The runs of `source`, each with what acknowledges it, in parts: each at its turn, and with its generation.
+    ) -> AsyncGenerator[tuple[list[Run], int], None]:
+        """The runs of `source` in turns: parts of them, to be worked in this order, and the generation of all of these.
 
-        A part counts as worked when the next is asked for, and a run is acknowledged when all its parts are. How many
-        runs wait here is bounded by what the transport hands out without an acknowledgement. Close it (`aclosing`) when
-        the loop over it may end before it does.
+        A turn has all that may be worked by now: many short parts together cost little more than one. It counts as
+        worked when the next is asked for, and a run is acknowledged when all of it is. How many runs wait here is
+        bounded by what the transport hands out without an acknowledgement. Close it (`aclosing`) when the loop over it
+        may end before it does.
         """
         queues: _Queues = {}
         reading = asyncio.create_task(self._read(source, queues), name="alignment")
         try:
             while (turn := await self._turn(queues, reading)) is not None:
-                place, count = turn
-                queue = queues[place]
-                taken = queue.runs[0]
-                run, end = taken.run, queue.start + count
-                part = run if count == len(run) else Run(*place, run.records[queue.start : end])
-                yield part, taken.generation
-                if end < len(run):
-                    queue.start = end
-                else:
-                    queue.runs.popleft()
-                    queue.start = 0
-                    taken.ack()
-                if queue.runs:
-                    self._in_hand(place, queue.head)
-                else:
-                    self._passed(place, part.records[-1])
+                yield turn.parts, turn.generation
+                for ack in turn.acks:
+                    ack()
+                for place, reached in turn.reached.items():
+                    if queues[place].runs:
+                        self._in_hand(place, queues[place].head)
+                    else:
+                        self._passed(place, reached)
         finally:
             self.held.difference_update(queues)
             reading.cancel()
@@ -122,28 +126,53 @@ class Alignment:
         finally:
             self._changed.set()
 
-    async def _turn(self, queues: _Queues, reading: asyncio.Task[None]) -> tuple[Place, int] | None:
-        """The partition whose turn it is, and how many of its records; None at the end of the source."""
+    async def _turn(self, queues: _Queues, reading: asyncio.Task[None]) -> _Turn | None:
+        """What is to be worked next; None at the end of the source."""
         while True:
             self._changed.clear()
             self._drop_stale(queues)
             if reading.done():
                 reading.result()
-            heads = {place: queue.head.timestamp for place, queue in queues.items() if queue.runs}
-            if heads:
-                place = min(heads, key=heads.__getitem__)
-                queue = queues[place]
-                records, now = queue.runs[0].run.records, to_millis(self._clock.now())
-                count = allowed(records, queue.start, self._behind(place), now)
-                self.held.update(heads)
-                if count:
-                    self.held.discard(place)
-                    return place, count
-            elif reading.done():
+            turn = self._allowed_now(queues)
+            waiting = {place for place, queue in queues.items() if queue.runs}
+            self.held.update(waiting)
+            if turn.parts:
+                self.held.difference_update(turn.reached)
+                return turn
+            if not waiting and reading.done():
                 return None
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL if heads else None):
+                async with asyncio.timeout(POLL if waiting else None):
                     await self._changed.wait()
+
+    def _allowed_now(self, queues: _Queues) -> _Turn:
+        """The oldest of what is here, as long as it may be worked and the turn is not large."""
+        turn, unread, now = _Turn(self._generation()), self._unread(), to_millis(self._clock.now())
+        size = 0
+        while size < TOGETHER:
+            heads = {place: queue.head.timestamp for place, queue in queues.items() if queue.runs}
+            if not heads:
+                break
+            place = min(heads, key=heads.__getitem__)
+            queue = queues[place]
+            run, others = queue.runs[0].run, self._behind(place, unread, turn.reached)
+            count = allowed(run.records, queue.start, others, now)
+            if not count:
+                break
+            end = queue.start + count
+            part = run if count == len(run) else Run(*place, run.records[queue.start : end])
+            if turn.parts and turn.parts[-1].place == place:
+                part = Run(*place, [*turn.parts.pop().records, *part.records])
+            turn.parts.append(part)
+            if end < len(run):
+                queue.start = end
+            else:
+                turn.acks.append(queue.runs.popleft().ack)
+                queue.start = 0
+            in_hand = bool(queue.runs)
+            turn.reached[place] = _Reached(queue.head.timestamp if in_hand else part.records[-1].timestamp, in_hand)
+            size += count
+        return turn
 
     def _drop_stale(self, queues: _Queues) -> None:
         generation = self._generation()
@@ -159,15 +188,16 @@ class Alignment:
                 self._reached.pop(place, None)
                 self.held.discard(place)
 
-    def _behind(self, place: Place) -> list[int | None]:
-        """How far (ms) the other partitions are that have something to read; None for one of which nothing was seen."""
-        now, unread = self._clock.monotonic(), self._unread()
+    def _behind(self, place: Place, unread: Mapping[Place, bool], ahead: Mapping[Place, _Reached]) -> list[int | None]:
+        """How far (ms) the other partitions are that have something to read, or will be (`ahead`) after the turn that
+        is being made; None for one of which nothing was seen."""
+        now = self._clock.monotonic()
         for gone in self._reached.keys() - unread.keys():
             if not self._reached[gone].in_hand:  # else it goes with its runs, when the next assignment is there
                 del self._reached[gone]
         found: list[int | None] = []
         for other, more in unread.items():
-            reached = self._reached.get(other)
+            reached = ahead.get(other) or self._reached.get(other)
             if not more and (reached is None or not reached.in_hand):
                 self._since.pop(other, None)
             elif other != place and now - self._since.setdefault(other, now) < PATIENCE:
@@ -179,9 +209,9 @@ class Alignment:
         self._since[place] = self._clock.monotonic()
         self._changed.set()
 
-    def _passed(self, place: Place, last: Record) -> None:
+    def _passed(self, place: Place, reached: _Reached) -> None:
         """Nothing of a partition is here any more."""
-        self._reached[place] = _Reached(last.timestamp, in_hand=False)
+        self._reached[place] = reached
         self._since.pop(place, None)
         self.held.discard(place)
         self._changed.set()

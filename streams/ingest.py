@@ -82,6 +82,27 @@ class Ingested:
     unknown_bad: int = 0  # those of them that were quarantined
     condition_seconds: float = 0.0  # spent on conditions and facts
 
+    @classmethod
+    def joined(cls, results: Sequence[Ingested]) -> Ingested:
+        """What several runs, at least one, became: to be sent and stored together."""
+        if len(results) == 1:
+            return results[0]
+        found = cls(results[-1].now)
+        for each in results:
+            for partition, runs in each.facts.items():
+                found.facts.setdefault(partition, []).extend(runs)
+            found.runs += each.runs
+            found.events += each.events
+            found.personal += each.personal
+            found.steps += each.steps
+            found.quarantine += each.quarantine
+            found.outcomes.update(each.outcomes)
+            found.reasons.update(each.reasons)
+            found.unknown_doors += each.unknown_doors
+            found.unknown_bad += each.unknown_bad
+            found.condition_seconds += each.condition_seconds
+        return found
+
     @property
     def records(self) -> Records:
         """What the run leaves for the store, row by row; events with their free text, which no frame carries."""

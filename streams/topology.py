@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from aiokafka.errors import KafkaError
 
@@ -26,7 +26,7 @@ from streams.alignment import Alignment
 from streams.correlate import Correlate, Correlated, Spent
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
-from streams.ingest import Ingest
+from streams.ingest import Ingest, Ingested
 from streams.lease import Lease
 from streams.outbox import Outbox
 from streams.owned import Owned
@@ -87,6 +87,10 @@ class Stages:
     conditions: Conditions | None = None  # what each of them takes
 
 
+Work: TypeAlias = Callable[[Sequence[Run], int], Awaitable[None]]
+"""What a stage does with runs of one topic that came under one generation."""
+
+
 class Pipeline:
     """The stages, ready to be attached to a Faust app."""
 
@@ -110,10 +114,10 @@ class Pipeline:
         )
         for source in SOURCES:
             self._agent(app, source, self._ingest, together)
-        self._agent(app, TopicName.FACTS, self._correlate)
-        self._agent(app, TopicName.ALERTS, self._alerts)
-        self._agent(app, TopicName.COMMANDS, self._commands)
-        self._agent(app, TopicName.DELIVERIES, self._deliver)
+        self._agent(app, TopicName.FACTS, _each(self._correlate))
+        self._agent(app, TopicName.ALERTS, _each(self._alerts))
+        self._agent(app, TopicName.COMMANDS, _each(self._commands))
+        self._agent(app, TopicName.DELIVERIES, _each(self._deliver))
         topic = batch_topic(app, self._name(TopicName.RECORDS), partitions=self._stages.partitions)
 
         async def record(stream: Any) -> None:
@@ -173,35 +177,38 @@ class Pipeline:
         self,
         app: App,
         topic: TopicName,
-        work: Callable[[Run, int], Awaitable[None]],
+        work: Work,
         together: Alignment | None = None,
     ) -> None:
         stage = topic.value
 
         async def agent(stream: Any) -> None:
             come = self._as_they_come(stream) if together is None else together.in_turn(each_unacknowledged(stream))
-            async with aclosing(come) as runs:
-                async for run, generation in runs:
+            async with aclosing(come) as turns:
+                async for runs, generation in turns:
                     started = self._stages.clock.monotonic()
-                    await work(run, generation)
-                    self._stages.metrics.run_size.labels(stage).observe(len(run))
+                    await work(runs, generation)
+                    self._stages.metrics.run_size.labels(stage).observe(sum(map(len, runs)))
                     self._stages.metrics.run_seconds.labels(stage).observe(self._stages.clock.monotonic() - started)
 
         app.agent(batch_topic(app, self._name(topic), partitions=self._stages.partitions), name=stage)(agent)
 
-    async def _as_they_come(self, stream: Any) -> AsyncGenerator[tuple[Run, int], None]:
+    async def _as_they_come(self, stream: Any) -> AsyncGenerator[tuple[list[Run], int], None]:
         async for run in each_run(stream):
-            yield run, self._generation()
+            yield [run], self._generation()
 
     def _generation(self) -> int:
         return 0 if self._lease is None else self._lease.generation
 
-    async def _ingest(self, run: Run, generation: int) -> None:
+    async def _ingest(self, runs: Sequence[Run], generation: int) -> None:
         stages = self._stages
-        if stages.admit is not None:
-            await stages.admit(run.partition)
-        topic = run.topic.removeprefix(stages.prefix)
-        result = stages.ingest.work(run)
+        topic = runs[0].topic.removeprefix(stages.prefix)
+        results: list[Ingested] = []
+        for run in runs:
+            if stages.admit is not None:
+                await stages.admit(run.partition)
+            results.append(stages.ingest.work(run))
+        result = Ingested.joined(results)
 
         async def send() -> list[Awaitable[Any]]:
             queued = await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
@@ -384,6 +391,16 @@ class Pipeline:
                 state.engine.forget()
             windows += len(state.engine)
         self._stages.metrics.windows.set(windows)
+
+
+def _each(work: Callable[[Run, int], Awaitable[None]]) -> Work:
+    """Run after run."""
+
+    async def works(runs: Sequence[Run], generation: int) -> None:
+        for run in runs:
+            await work(run, generation)
+
+    return works
 
 
 def settled_until(clock: Clock, oldest: int | None) -> int:

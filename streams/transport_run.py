@@ -61,6 +61,10 @@ class Run(Sequence[Record]):
         self.records = records
 
     @property
+    def place(self) -> Place:
+        return Place(self.topic, self.partition)
+
+    @property
     def first_offset(self) -> int:
         return self.records[0].offset
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.clock import VirtualClock, to_millis
-from streams.alignment import FAR_MS, FEW, NEAR_MS, PATIENCE, Alignment, allowed
+from streams.alignment import FAR_MS, FEW, NEAR_MS, PATIENCE, TOGETHER, Alignment, allowed
 from streams.transport_run import Place, PlainRecord, Run
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -39,6 +39,7 @@ class Group:
         self._told = asyncio.Event()
         self.together = Alignment(self.clock, self.tell_unread, lambda: self.generation)
         self.worked: list[tuple[Place, int]] = []  # and the time of each record, in the order of the work
+        self.turns: list[list[tuple[Place, int]]] = []  # the parts of each, and how many records they had
         self.acknowledged: list[tuple[Place, int]] = []  # and the last offset of each run
         self.arriving: dict[str, asyncio.Queue[Run | None]] = {}
         self.hold = asyncio.Event()  # work goes on while it is set
@@ -78,10 +79,11 @@ class Group:
 
     async def agent(self, topic: str) -> None:
         async with aclosing(self.together.in_turn(self.source(topic))) as parts:
-            async for part, _ in parts:
+            async for turn, _ in parts:
                 await asyncio.sleep(0)  # as when a stage waits for the broker
                 await self.hold.wait()
-                self.worked += [(Place(part.topic, part.partition), record.timestamp - START) for record in part]
+                self.turns.append([(part.place, len(part)) for part in turn])
+                self.worked += [(part.place, record.timestamp - START) for part in turn for record in part]
                 self._grown.set()
 
     async def until(self, count: int) -> None:
@@ -180,6 +182,45 @@ def test_every_record_is_worked_once_and_in_the_order_of_its_partition(logs: dic
         waiting = [log[done[other]] for other, log in logs.items() if done[other] < len(log)]
         assert time <= min(waiting) + FAR_MS
         done[place] += 1
+
+
+async def test_short_runs_that_are_here_are_worked_together_in_the_order_of_their_times() -> None:
+    places = [Place("a", number) for number in range(6)]
+    group = Group({place: [place.partition, 10 + place.partition] for place in places})
+    for place in places:
+        for start in range(2):
+            group.arrive(place, start, 1)
+    await group.end()
+    (turn,) = group.turns
+    assert [time for _, time in group.worked] == [*range(6), *range(10, 16)]
+    assert turn == [(place, 1) for place in (*places, *places)]
+    assert len(group.acknowledged) == 12
+
+
+async def test_runs_of_one_partition_that_follow_each_other_are_one_part() -> None:
+    group = Group({A: list(range(30)), B: []})
+    for start in range(0, 30, 10):
+        group.arrive(A, start, 10)
+    await group.end()
+    assert group.turns == [[(A, 30)]]
+    assert group.worked == [(A, time) for time in range(30)]
+    assert group.acknowledged == [(A, 9), (A, 19), (A, 29)]
+
+
+async def test_a_turn_that_is_large_gets_nothing_more() -> None:
+    group = Group({A: list(range(3 * TOGETHER))})
+    size = TOGETHER // 2 + 1
+    await group.read_all(size)
+    assert [sum(count for _, count in turn) for turn in group.turns] == [2 * size, 2 * size, 3 * TOGETHER - 4 * size]
+
+
+async def test_a_turn_has_nothing_that_its_earlier_parts_would_hold_up() -> None:
+    later = Place("a", 1)
+    group = Group({A: [0, 1, 4 * FAR_MS], later: [2 * FAR_MS]})
+    group.arrive(A)
+    group.arrive(later)
+    await group.end()
+    assert group.turns == [[(A, 2), (later, 1)], [(A, 1)]]
 
 
 async def test_a_partition_that_has_nothing_to_read_holds_up_nobody() -> None:
@@ -292,7 +333,7 @@ async def test_one_whose_work_does_not_end_holds_up_the_others_for_a_while_only(
 
 async def test_those_that_wait_for_their_turn_are_held_and_the_one_that_is_worked_is_not() -> None:
     same_topic = Place("a", 1)
-    group = Group({A: [0], same_topic: [FAR_MS], B: [5 * FAR_MS]})
+    group = Group({A: [0], same_topic: [2 * FAR_MS], B: [5 * FAR_MS]})
     group.hold.clear()
     for place in group.logs:
         group.arrive(place)

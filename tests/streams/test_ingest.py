@@ -290,6 +290,34 @@ def test_accepted_duplicate_late_and_quarantined_add_up_to_what_was_sent(
 
 
 @settings(max_examples=100, deadline=None)
+@given(st.lists(SENT, min_size=1, max_size=12), st.lists(st.integers(1, 4), max_size=4))
+def test_runs_that_are_sent_together_leave_what_they_leave_one_by_one(
+    values: list[bytes | None], sizes: list[int]
+) -> None:
+    stage, apart = ingest(), Records()
+    results = [stage.work(each) for each in runs_of(values, sizes)]
+    facts: dict[int, list[Fact]] = {}
+    for each in results:
+        apart.extend(each.records)
+        for partition, runs in each.facts.items():
+            facts.setdefault(partition, []).extend(fact for run in runs for fact in run.rows())
+    counted = [sum((getattr(each, name) for each in results), Counter[str]()) for name in ("outcomes", "reasons")]
+    doors = [(each.unknown_doors, each.unknown_bad) for each in results]
+    spent = sum(each.condition_seconds for each in results)
+    joined = Ingested.joined(results)
+    assert joined.records == apart
+    assert {at: [fact for run in runs for fact in run.rows()] for at, runs in joined.facts.items()} == facts
+    assert [joined.outcomes, joined.reasons] == counted
+    assert (joined.unknown_doors, joined.unknown_bad) == tuple(map(sum, zip(*doors, strict=True)))
+    assert joined.condition_seconds == pytest.approx(spent)
+    stored = Records()
+    for frame in joined.frames():
+        found = RECORDS.decode(frame)
+        stored.extend(found.records() if isinstance(found, Columns) else found)
+    assert ids(stored) == ids(apart)
+
+
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(SENT, max_size=10),
     st.lists(st.integers(1, 4), max_size=3),
