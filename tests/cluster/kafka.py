@@ -332,6 +332,8 @@ class KafkaCluster:
             "log.cleaner.dedupe.buffer.size": "8388608",
             "log.cleaner.backoff.ms": "300",
             "log.initial.task.delay.ms": "500",
+            # Retention goes by the time that a record says of itself, and tests send records of long ago.
+            "log.retention.ms": "-1",
             "offsets.topic.num.partitions": "4",
             "offsets.topic.replication.factor": replication,
             "transaction.state.log.num.partitions": "2",
