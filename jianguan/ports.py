@@ -15,7 +15,7 @@ from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
-from jianguan.domain.fact import Fact, FactRun
+from jianguan.domain.fact import SAID, Fact, FactRun
 from jianguan.domain.filters import Filter
 from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel, WarmReport
 from jianguan.domain.trace import Quarantined, Records, Step
@@ -170,10 +170,10 @@ class Archive(Protocol):
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
         """(event id, content hash, receipt of the acceptance) of the most recently received events, oldest first."""
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, *, whole: bool = True) -> Iterator[FactRun]:
+    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
         """Facts of one rule version that are at most `retention` ms older than the newest fact of their own key: what
         the windows of all its keys can still need. In blocks, mostly key by key and in each by (time, event), which is
-        the quickest way to fold them. Without `whole` only what rules that count need, nothing of their subjects."""
+        the quickest way to fold them. Of what facts say beside that, `said`."""
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows (rule, version, key) that got a fact received at `received` (ms) or later; a

@@ -139,6 +139,8 @@ class Judged:
 
     def _fold(self, key: str, entries: list[Kept]) -> None:
         settled, inserted = self._judging.settled, False
+        if settled and self.keys.is_new(key) and self._fold_first(key, entries):
+            return
         state: KeyState | None = None
         for entry in entries:
             if entry.mask & INHIBITS:
@@ -160,6 +162,29 @@ class Judged:
                     self._prune(state)
         if settled and inserted and state is not None:
             self._schedule(state)
+
+    def _fold_first(self, key: str, entries: list[Kept]) -> bool:
+        """`_fold` for a key of which nothing is known, if its facts can be put in at once; else False, and nothing."""
+        lateness = self.rule.lateness
+        if len(entries) > self.rule.facts_per_key or any(entry.mask & INHIBITS for entry in entries):
+            return False
+        facts = [fact for fact in entries if fact.received_at - fact.time <= lateness or fact.historical]
+        facts.sort()
+        if len({fact.id for fact in facts}) < len(facts):
+            return False
+        state = self.keys.made(key)
+        if not facts:
+            return True
+        state.facts = facts
+        self._facts += len(facts)
+        if self._newest is None or facts[-1].time > self._newest:
+            self._newest = facts[-1].time
+        history = [fact for fact in facts if fact.historical]
+        if history:
+            state.history_from = history[0].time
+            state.history_until = max([fact.received_at for fact in history]) + lateness
+        self._schedule(state)
+        return True
 
     def elapse(self, now_ms: int, budget: int, found: list[Alert]) -> int:
         """Put into `found` what up to `budget` keys are decided to have by now; how many keys were looked at."""

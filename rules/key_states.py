@@ -74,6 +74,10 @@ class KeyStates:
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
 
+    def is_new(self, key: str) -> bool:
+        """Whether nothing is known of a key. Wakes nothing."""
+        return key not in self._all
+
     def get(self, key: str) -> KeyState | None:
         """The state of a key that is known."""
         state = self._all.get(key)

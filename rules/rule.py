@@ -121,6 +121,14 @@ class Rule:
         return frozenset((*self.weights, *self.inhibited_by))
 
     @property
+    def looks_at(self) -> frozenset[str]:
+        """What its windows need of facts, beside key, time, event and receipt: names of fields of Fact."""
+        if self.judging is not None:
+            return frozenset({"enterprise_name", "region", "industry", "category", "carried"})
+        needed = {"member": self.distinct_of, "number": self.sum_of}
+        return frozenset({name for name, field in needed.items() if field})
+
+    @property
     def identity(self) -> tuple[str, int, str]:
         """What must be unchanged for windows to be kept."""
         return self.id, self.version, self.content_hash

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.fact import Fact, FactRun, stored_runs
+from jianguan.domain.fact import SAID, Fact, FactRun, stored_runs
 from sinks.rows import SHAPES, records_of
 from sinks.select import at, by_ids, chunks
 from sinks.store import BlockStore
@@ -16,9 +16,7 @@ from sinks.store import BlockStore
 _PAGE: Final = 1_000
 _NEVER: Final = 4_102_444_800_000  # 2100-01-01
 _SORTED_IN_MEMORY: Final = 268_435_456  # bytes
-# In the order of `stored_runs`.
-_COUNTED: Final = ("key", "time", "event", "received_at", "number", "member")
-_WHOLE: Final = (*_COUNTED, "enterprise", "enterprise_name", "region", "industry", "category", "carried")
+_FOLDED: Final = ("key", "time", "event", "received_at")
 
 
 class Restart:
@@ -42,11 +40,11 @@ class Restart:
         for block in self._store.blocks(sql, {"most": limit}):
             yield from block
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, *, whole: bool = True) -> Iterator[FactRun]:
+    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
         """Facts of one rule version, none more than `retention` ms older than the newest of its key: in blocks, key by
-        key, in each by (time, event). Without `whole` only what rules that count need of them."""
+        key, in each by (time, event). Of what facts say, `said`."""
         selected = {column.name: column.select for column in SHAPES["facts"].columns}
-        names = _WHOLE if whole else _COUNTED
+        names = (*_FOLDED, *said)
         sql = (
             f"SELECT {', '.join([selected[name].format(f'facts.{name}') for name in names])} FROM facts FINAL"  # noqa: S608
             " INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts"
@@ -57,7 +55,8 @@ class Restart:
             f" ORDER BY key, facts.time, event SETTINGS max_bytes_before_external_sort = {_SORTED_IN_MEMORY}"
         )
         for columns in self._store.columns(sql, {"rule": rule, "version": version, "retention": retention}):
-            yield from stored_runs(rule, version, *columns)
+            keys, times, events, receipts, *rest = columns
+            yield from stored_runs(rule, version, keys, times, events, receipts, dict(zip(said, rest, strict=True)))
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows that got a fact received at `received` (ms) or later: a window's facts together, in

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from itertools import islice
+from typing import Final, Literal
 
 Sight = Literal["new", "again", "duplicate", "conflict"]
+
+_AT_ONCE: Final = 1_000  # events
 
 
 class SeenEvents:
@@ -22,9 +25,14 @@ class SeenEvents:
 
     def restore(self, known: Iterable[tuple[str, str, str]]) -> None:
         """Take over (event id, content hash, receipt) from the store, oldest first."""
-        for event, content, receipt in known:
-            if event not in self._young and event not in self._old:
-                self._remember(event, content, receipt)
+        rest = iter(known)
+        while part := list(islice(rest, _AT_ONCE)):
+            events, contents, receipts = zip(*part, strict=True)
+            if len(set(events)) == len(events) and self.all_new(events, contents, receipts):
+                continue
+            for event, content, receipt in part:
+                if event not in self._young and event not in self._old:
+                    self._remember(event, content, receipt)
 
     def see(self, event: str, content: str, receipt: str) -> Sight:
         """Judge one event and remember it if it is new.

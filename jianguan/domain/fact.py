@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -131,6 +131,10 @@ def runs_of(facts: Iterable[Fact]) -> list[FactRun]:
     return [_run(group) for group in groups.values()]
 
 
+# What a fact may say beside its key, its time, its event and when that was received.
+SAID: Final = ("number", "member", "enterprise", "enterprise_name", "region", "industry", "category", "carried")
+
+
 def stored_runs(
     rule: str,
     version: int,
@@ -138,27 +142,25 @@ def stored_runs(
     times: Sequence[int],
     events: Sequence[str],
     received: Sequence[int],
-    numbers: Sequence[float | None],
-    members: Sequence[str | None],
-    *about: Sequence[Any],
+    said: Mapping[str, Sequence[Any]],
 ) -> list[FactRun]:
-    """Facts of one rule version, at least one, field by field, by the kind of what they are about. `about` is what they
-    say of their subjects and carry, as in Fact, or nothing: a rule that counts needs no more to fold them. InputError
-    when an event's id is none."""
-    enterprises, names, regions, industries, categories, carried = about or _NOTHING_SAID
+    """Facts of one rule version, at least one, field by field, by the kind of what they are about. `said` has what was
+    asked of SAID. InputError when an event's id is none."""
+
+    def of(name: str) -> Sequence[Any] | None:
+        values = said.get(name, ())
+        return None if values.count(None) == len(values) else values
+
     run = FactRun(
-        rule, version, _kind(events), packed(events), keys, times, received, _or_nothing(numbers),
-        _or_nothing(members), _or_nothing(carried), _or_nothing(enterprises), _or_nothing(names),
-        _or_nothing(regions), _or_nothing(industries), categories or Constant("", len(keys)),
+        rule, version, _kind(events), packed(events), keys, times, received, of("number"), of("member"), of("carried"),
+        of("enterprise"), of("enterprise_name"), of("region"), of("industry"),
+        said.get("category") or Constant("", len(keys)),
     )  # fmt: skip
     kinds = {event[:2] for event in events}
     if len(kinds) == 1:
         return [run]
     places = {kind: [place for place, event in enumerate(events) if event.startswith(kind)] for kind in sorted(kinds)}
     return [replace(run.take(some), kind=_kind(take(events, some))) for some in places.values()]
-
-
-_NOTHING_SAID: Final = ((), (), (), (), (), ())
 
 
 def _run(facts: Sequence[tuple[Any, ...]]) -> FactRun:

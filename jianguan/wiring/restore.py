@@ -193,8 +193,7 @@ class Restorer:
         history = self._fold_history(engines, rules, archive) if self._warm else {}
         found = {partition: Folded(history.get(partition, 0), 0) for partition in engines}
         for rule in rules:
-            whole = rule.judging is not None
-            for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, whole=whole):
+            for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, rule.looks_at):
                 for partition, part in self._fold_run(engines, facts):
                     count, newest = found[partition]
                     found[partition] = Folded(count + len(part), max(newest, max(part.received)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from jianguan.clock import Clock
 from jianguan.columns import Columns, rows_of
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.domain.fact import SAID, Fact, FactRun, runs_of
 from jianguan.domain.trace import STAGES, Records
 from jianguan.errors import InputError, UnavailableError
 from jianguan.wiring.positions import GroupPositions, Positions
@@ -176,9 +176,9 @@ class CurrentArchive(SqlArchive):
             if event in hashes:
                 yield event, hashes[event], receipt
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, *, whole: bool = True) -> Iterator[FactRun]:
+    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
         """Those of the store, then those of the tail; some are told twice."""
-        yield from super().facts_to_fold(rule, version, retention, whole=whole)
+        yield from super().facts_to_fold(rule, version, retention, said)
         yield from runs_of(fact for fact in self._tail.facts.get(rule, ()) if fact.version == version)
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:

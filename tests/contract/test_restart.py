@@ -63,10 +63,13 @@ def test_facts_to_fold_come_key_by_key_and_in_each_by_time(store: BlockStore, ar
 def test_a_rule_that_counts_is_told_only_what_it_needs_of_its_facts(store: BlockStore, archive: SqlArchive) -> None:
     facts = [fact(event(number))._replace(number=number / 2, member=f"m{number}") for number in range(3)]
     twice(store, Records(facts=facts))
-    (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, whole=False)
     bare = [each._replace(enterprise=None, enterprise_name=None, region=None, industry=None) for each in facts]
-    assert sorted(told.rows()) == sorted(each._replace(category="", carried=None) for each in bare)
-    assert list(archive.facts_to_fold("rule-b", 1, MINUTE, whole=False)) == []
+    bare = [each._replace(category="", carried=None) for each in bare]
+    (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, {"member", "number"})
+    assert sorted(told.rows()) == sorted(bare)
+    (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, ())
+    assert sorted(told.rows()) == sorted(each._replace(number=None, member=None) for each in bare)
+    assert list(archive.facts_to_fold("rule-b", 1, MINUTE, ())) == []
 
 
 def test_alerts_since_a_moment_include_that_moment(store: BlockStore, archive: SqlArchive) -> None:
