@@ -19,6 +19,7 @@ _NOISY = (
     "uvicorn",
     "asyncio",
     "streams.transport",
+    "streams.transport_client",
     "streams.app",
 )
 

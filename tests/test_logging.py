@@ -1,0 +1,56 @@
+"""What a process says on its log, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from jianguan.logging import configure_logging
+from streams.app import create_app
+from streams.transport import BatchConsumer, BatchTransport
+from streams.transport_client import BatchConsumerThread
+
+
+@pytest.fixture
+def said() -> Iterator[io.StringIO]:
+    """The log at INFO, as JSON lines; afterwards all loggers are as they were."""
+    root, levels = (
+        logging.getLogger(),
+        {name: logging.getLogger(name).level for name in logging.Logger.manager.loggerDict},
+    )
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging("INFO", "json", stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in logging.Logger.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+
+
+def test_a_line_is_a_json_object_that_says_when_who_and_what(said: io.StringIO) -> None:
+    logging.getLogger("jianguan.some").info("%d cases restored", 3)
+    line = json.loads(said.getvalue())
+    assert (line["event"], line["level"], line["logger"]) == ("3 cases restored", "info", "jianguan.some")
+    assert line["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("service", [BatchTransport, BatchConsumer, BatchConsumerThread])
+def test_what_fausts_services_tell_of_their_lives_is_no_news(service: type, said: io.StringIO) -> None:
+    logger = logging.getLogger(service.__module__)
+    logger.info("Starting...")
+    logger.warning("Stopping...")
+    assert said.getvalue() == ""
+    logger.error("broken")
+    assert json.loads(said.getvalue())["event"] == "broken"
+
+
+def test_the_app_itself_is_no_news_either(said: io.StringIO) -> None:
+    logging.getLogger(create_app.__module__).info("Starting...")
+    assert said.getvalue() == ""
