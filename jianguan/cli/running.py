@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -10,6 +11,11 @@ import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+
+def tell_crashes() -> None:
+    """Let a crash inside a library leave the stack of every thread on stderr, instead of nothing."""
+    faulthandler.enable()
 
 
 def until_signal() -> asyncio.Event:

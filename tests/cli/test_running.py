@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import signal
+import subprocess
+import sys
 
 import pytest
+from click.testing import CliRunner
 
 from jianguan.cli.running import started
 from jianguan.errors import UnavailableError
@@ -40,3 +45,27 @@ async def test_a_start_that_fails_raises_what_it_failed_of() -> None:
 
     with pytest.raises(UnavailableError, match="no broker"):
         await started(start(), asyncio.Event())
+
+
+def test_a_crash_inside_a_library_leaves_the_stacks_of_all_threads() -> None:
+    program = (
+        "import faulthandler, resource, jianguan.cli.running as running\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+        "running.tell_crashes()\n"
+        "faulthandler._sigsegv()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGSEGV
+    assert "Segmentation fault" in ended.stderr
+    assert 'File "<string>", line 4' in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "dashboards"])
+def test_every_process_that_runs_for_long_tells_its_crashes(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(f"jianguan.cli.{command}")
+    told: list[str] = []
+    monkeypatch.setattr(module, "tell_crashes", lambda: told.append("crashes"))
+    monkeypatch.setattr(module, "configure_logging", lambda *_: None)
+    monkeypatch.setattr("uvloop.run", lambda coroutine: coroutine.close())
+    CliRunner().invoke(module.command, [], catch_exceptions=False)
+    assert told == ["crashes"]
