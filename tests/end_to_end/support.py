@@ -219,9 +219,18 @@ class System:
 
     def get(self, path: str, **parameters: str | int) -> Any:
         """The JSON of an answer that must be good."""
-        response = self.http.get(path, params=parameters or None)  # an empty table would cut off what `path` asks
+        response = self._get(path, parameters or None)  # an empty table would cut off what `path` asks
         assert response.status_code == 200, f"{path}: {response.status_code} {response.text}"
         return response.json()
+
+    def _get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> httpx.Response:
+        try:
+            return self.http.get(path, params=parameters)
+        except httpx.RemoteProtocolError:
+            # A server may close a connection that was idle for long, as when the whole machine stood still, just when
+            # a request comes (RFC 9112, 9.3.1). One that has ended is another matter.
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {self.tail()}"
+            return self.http.get(path, params=parameters)
 
     def post(self, body: bytes, submission: str, media: str = "application/x-ndjson", **headers: str) -> httpx.Response:
         """One upload."""
@@ -241,7 +250,7 @@ class System:
 
     def outcomes(self, submission: str) -> dict[str, int]:
         """Records of an upload by outcome, without zeros."""
-        response = self.http.get(f"/v1/submissions/{submission}")
+        response = self._get(f"/v1/submissions/{submission}")
         if response.status_code == 404:
             return {}
         assert response.status_code == 200, response.text
