@@ -29,7 +29,7 @@ up: install ## Start broker, store, stages and pages here, with a simulated feed
 	@exec $(BIN)/jianguan up $(UP)
 
 test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickhouse,go,kafka,promtool makes absence a failure.
-	$(BIN)/python -m pytest -n $(or $(JOBS),0) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(or $(JOBS),0) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 kafka: dev ## Fetch the Apache Kafka that tests run on (43 MB, once). Needs Java 17 and Maven.
 	@$(BIN)/python -m tests.cluster.kafka
