@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from operator import add, sub
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +18,7 @@ import msgspec
 
 from jianguan.domain.ids import Prefix, packed, unpacked
 from jianguan.errors import InputError
-from rules.keys import Kept, KeyState, Run, Value
+from rules.keys import Kept, KeyState, Run, Value, kept_from
 
 AWAKE: Final = 4_096  # keys
 MOST_ASLEEP: Final = 64  # facts of a key: to wake one with more would hold up the fact that woke it
@@ -30,20 +31,15 @@ _HEAD: Final = Struct("<qqI?")  # due, newest, number of facts, touched
 _NEVER: Final = -(2**63)
 
 
-class _Row(NamedTuple):
-    """A fact without its ids."""
-
-    time: int
-    delay: int  # from then to its receipt
-    mask: int
-    values: tuple[Value, ...]
-    about: int  # place in `abouts`
-
-
 class _Body(NamedTuple):
-    """The fields of a state that only a decision asks for. What facts have in common is there once."""
+    """The fields of a state that only a decision asks for. Facts are there field by field, which is the quickest way to
+    make and to read them, and what they have in common is there once."""
 
-    facts: list[_Row]
+    times: list[int]
+    delays: list[int]  # from then to its receipt
+    masks: list[int]
+    values: list[tuple[Value, ...]]
+    places: list[int]  # in `abouts`; none when all are about the same
     ids: bytes  # the bits of theirs, and of their events'
     events: bytes
     kinds: list[Prefix]  # of what they are about; a single one stands for all
@@ -156,19 +152,17 @@ def asleep(state: KeyState) -> bytes | None:
     an id that is none."""
     if len(state.facts) > MOST_ASLEEP:
         return None
-    facts = state.facts
+    times, names, events, received, masks, values, *about = zip(*state.facts, strict=True) if state.facts else _NO_FACTS
     abouts: dict[Any, int] = {}
-    rows = [
-        _Row(fact.time, fact.received_at - fact.time, fact.mask, fact.values, abouts.setdefault(fact[6:], len(abouts)))
-        for fact in facts
-    ]
-    kinds = [fact.event[:2] for fact in facts]
+    places = [abouts.setdefault(each, len(abouts)) for each in zip(*about, strict=True)]
+    kinds = [event[:2] for event in events]
     try:
-        ids, events = packed([fact.id for fact in facts]), packed([fact.event for fact in facts])
         body = _encode(
             (
-                rows, ids, events, kinds[:1] if len(set(kinds)) == 1 else kinds, list(abouts), state.decided,
-                state.raised, state.held, state.runs, state.history_from, state.history_until, state.silent,
+                times, list(map(sub, received, times)), masks, values, places if len(abouts) > 1 else (),
+                packed(names), packed(events), kinds[:1] if len(set(kinds)) == 1 else kinds, list(abouts),
+                state.decided, state.raised, state.held, state.runs, state.history_from, state.history_until,
+                state.silent,
             )
         )  # fmt: skip
     except (InputError, UnicodeEncodeError, OverflowError):
@@ -180,14 +174,17 @@ def woken(key: str, sleeping: bytes) -> KeyState:
     """The state that `asleep` made bytes of."""
     due, _, _, touched = _HEAD.unpack_from(sleeping)
     body = _decode(memoryview(sleeping)[_HEAD.size :])
-    rows, abouts = body.facts, body.abouts
-    kinds = body.kinds if len(body.kinds) == len(rows) else body.kinds * len(rows)
-    facts = [
-        Kept(row.time, name, f"{kind}{event[2:]}", row.time + row.delay, row.mask, row.values, *abouts[row.about])
-        for row, name, kind, event in zip(
-            rows, unpacked("ft", body.ids), kinds, unpacked("ev", body.events), strict=True
-        )
-    ]
+    times, count = body.times, len(body.times)
+    if len(body.kinds) == 1:
+        events = unpacked(body.kinds[0], body.events)
+    else:
+        events = [f"{kind}{event[2:]}" for kind, event in zip(body.kinds, unpacked("ev", body.events), strict=True)]
+    abouts = [body.abouts[place] for place in body.places] if body.places else body.abouts * count
+    columns = (
+        times, unpacked("ft", body.ids), events, list(map(add, times, body.delays)), body.masks, body.values,
+        *zip(*abouts, strict=True),
+    )  # fmt: skip
+    facts = kept_from(zip(*columns, strict=True)) if count else []
     return KeyState(
         key, facts, body.decided, body.raised, body.held, body.runs, body.history_from, body.history_until,
         body.silent, None if due == _NEVER else due, touched,
@@ -207,5 +204,6 @@ def _size(state: KeyState | bytes) -> int:
     return own + _ENTRY_BYTES
 
 
+_NO_FACTS: Final[tuple[Any, ...]] = ((),) * len(Kept._fields)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Body).decode
