@@ -26,7 +26,15 @@ from jianguan.embedded.system import EmbeddedSystem
 from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
-from jianguan.wiring.parts import EMBEDDED_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
+from jianguan.wiring.parts import (
+    EMBEDDED_PARTITIONS,
+    Parts,
+    build_parts,
+    collect_less,
+    faust_options,
+    keep,
+    receivers_of,
+)
 from jianguan.wiring.restore import Recovered, RuleChanges
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.serving import WebServer
@@ -148,7 +156,7 @@ class EmbeddedApplication:
         self._spawn(rulebook.watch(interval, changes.changed, changes.settled), "rules")
         if self._demo:
             self._spawn(self._feed(gateway), "demo")
-        collect_less()
+        keep()
 
     async def stop(self) -> None:
         """Stop taking records, let what is under way reach the store, end everything. Safe to call after a failure.

@@ -168,5 +168,11 @@ def receivers_of(settings: Settings) -> tuple[Receiver, ...]:
 def collect_less() -> None:
     """Leave what has been made so far out of garbage collection, and collect less often: a third on the hot path."""
     gc.collect()
-    gc.freeze()
+    keep()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+
+def keep() -> None:
+    """Leave what has been made since then out as well. Not looked through first: that takes longer the more state was
+    restored, and records wait."""
+    gc.freeze()
