@@ -49,6 +49,7 @@ class _Queue:
 
     runs: deque[_Taken] = field(default_factory=deque)
     start: int = 0  # so many records of the first one are worked
+    worked: bool = False  # what stood before them is being worked: until it is, the partition has not moved
 
     @property
     def head(self) -> Record:
@@ -106,6 +107,7 @@ class Alignment:
                 for ack in turn.acks:
                     ack()
                 for place, reached in turn.reached.items():
+                    queues[place].worked = False
                     if queues[place].runs:
                         self._in_hand(place, queues[place].head)
                     else:
@@ -121,7 +123,7 @@ class Alignment:
                 place = Place(run.topic, run.partition)
                 queue = queues.setdefault(place, _Queue())
                 queue.runs.append(_Taken(run, self._generation(), ack))
-                if len(queue.runs) == 1:
+                if len(queue.runs) == 1 and not queue.worked:
                     self._in_hand(place, queue.head)
         finally:
             self._changed.set()
@@ -164,6 +166,7 @@ class Alignment:
             if turn.parts and turn.parts[-1].place == place:
                 part = Run(*place, [*turn.parts.pop().records, *part.records])
             turn.parts.append(part)
+            queue.worked = True
             if end < len(run):
                 queue.start = end
             else:

@@ -331,6 +331,23 @@ async def test_one_whose_work_does_not_end_holds_up_the_others_for_a_while_only(
     await asyncio.gather(stuck, going_on, return_exceptions=True)
 
 
+async def test_what_comes_while_a_partition_is_worked_lets_nobody_go_before_that_work() -> None:
+    group = Group({A: [0, 100 * FAR_MS], B: [5 * FAR_MS]})
+    group.hold.clear()
+    group.arrive(B)
+    group.arrive(A, 0, 1)
+    agents = [asyncio.create_task(group.agent(topic)) for topic in "ab"]
+    await group.settle()
+    group.arrive(A, 1)
+    await group.settle()
+    assert group.together.held == {B}
+    group.hold.set()
+    for topic in "ab":
+        group.queue(topic).put_nowait(None)
+    await asyncio.wait_for(asyncio.gather(*agents), 5)
+    assert group.worked == [(A, 0), (B, 5 * FAR_MS), (A, 100 * FAR_MS)]
+
+
 async def test_those_that_wait_for_their_turn_are_held_and_the_one_that_is_worked_is_not() -> None:
     same_topic = Place("a", 1)
     group = Group({A: [0], same_topic: [2 * FAR_MS], B: [5 * FAR_MS]})
