@@ -362,6 +362,24 @@ async def test_those_that_wait_for_their_turn_are_held_and_the_one_that_is_worke
     assert group.together.held == set()
 
 
+async def test_one_whose_turn_has_come_after_waiting_is_held_no_more() -> None:
+    group = Group({A: [5 * FAR_MS], B: [0]})
+    group.hold.clear()
+    group.arrive(A)
+    working = asyncio.create_task(group.agent("a"))
+    await group.settle()
+    assert group.together.held == {A}
+    group.unread[B] = False
+    group.queue("a").put_nowait(None)
+    async with asyncio.timeout(5):
+        while group.together.held:  # noqa: ASYNC110 - the agent looks again by the time of the day
+            await asyncio.sleep(0.01)
+    assert group.worked == []
+    group.hold.set()
+    await asyncio.wait_for(working, 5)
+    assert group.worked == [(A, 5 * FAR_MS)]
+
+
 async def test_a_partition_that_another_worker_has_now_is_not_waited_for() -> None:
     group = Group({A: [5 * FAR_MS], B: [0]})
     group.arrive(A)
