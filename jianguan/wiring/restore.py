@@ -105,10 +105,16 @@ class Restorer:
         self._epoch += 1
 
     async def windows_ahead(self) -> None:
-        """Restore the windows of what is expected before anybody asks for it."""
+        """Restore the windows of what is expected before anybody asks for it. When the store does not tell them,
+        whoever asks tries again."""
         async with self._lock:
             for partition in sorted(self._expected - self._windows.keys())[:1]:  # the others come with it
-                epoch, engine = self._epoch, await self._fill(partition)
+                epoch = self._epoch
+                try:
+                    engine = await self._fill(partition)
+                except UnavailableError as error:
+                    log.warning("windows are not restored yet: %s", error)
+                    return
                 if epoch == self._epoch:
                     self._windows[partition] = engine
 
