@@ -169,13 +169,12 @@ class Judged:
         if len(entries) > self.rule.facts_per_key or any(entry.mask & INHIBITS for entry in entries):
             return False
         facts = [fact for fact in entries if fact.received_at - fact.time <= lateness or fact.historical]
-        facts.sort()
         if len({fact.id for fact in facts}) < len(facts):
-            return False
+            return False  # one is there twice, and perhaps knows less of its subject
         state = self.keys.made(key)
         if not facts:
             return True
-        state.facts = facts
+        facts = state.facts = sorted(facts)  # ids differ: nothing behind them is compared
         self._facts += len(facts)
         if self._newest is None or facts[-1].time > self._newest:
             self._newest = facts[-1].time

@@ -297,6 +297,26 @@ def test_facts_that_come_together_are_judged_as_one_by_one(
 
 
 @given(cases(), rows, st.data())
+@settings(max_examples=150, deadline=None)
+def test_facts_folded_together_leave_what_they_leave_one_by_one_though_some_are_told_twice(
+    setting: Setting, some: list[Row], data: st.DataObject
+) -> None:
+    told = facts_of(setting.rule, some)
+    # The same fact, told from history, knows less of its subject.
+    twice = [each._replace(region=None, industry=None) for each in told if data.draw(st.booleans())]
+    stored = data.draw(st.permutations([*told, *twice]))
+    single, together = small_engine(setting.rule), small_engine(setting.rule)
+    for each in stored:
+        single.fold([each])
+    together.fold(stored)
+    (one,), (other,) = single.stats().values(), together.stats().values()
+    assert (one.keys, one.facts, one.newest) == (other.keys, other.facts, other.newest)
+    assert single.due() == together.due()
+    end = max([NOW, *(each.received_at for each in told)]) + 100 * LATENESS
+    assert together.elapse(end) == single.elapse(end)
+
+
+@given(cases(), rows, st.data())
 @settings(max_examples=100, deadline=None)
 def test_history_gives_the_same_alerts_in_any_order(setting: Setting, some: list[Row], data: st.DataObject) -> None:
     """Historical facts count however late they are, as long as each comes within the lateness of the one before."""
