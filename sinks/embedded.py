@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -29,6 +30,7 @@ from sinks.store import BLOCK_ROWS, DATABASE, SESSION_SETTINGS, error_of
 _LOCK: Final = "store.lock"
 _MANY_PARTS: Final = 12
 _SMALL_TABLE_BYTES: Final = 64 * 1024 * 1024
+_FSYNC: Final = re.compile(r"\bfsync_after_insert = (\d)")
 
 # One thread reads a run faster than several do. Rows that are told twice within it, and the indexes of a part that is
 # small and new, wait for the first merge.
@@ -67,11 +69,20 @@ class EmbeddedStore:
                 self._idle.put(self._open())
                 self._opened += 1
             migrate.apply(self)
-            for table in TABLES:
-                self.command(f"ALTER TABLE {table} MODIFY SETTING fsync_after_insert = {int(self._fsync)}")
+            self._set_fsync()
         except BaseException:
             self.close()
             raise
+
+    def _set_fsync(self) -> None:
+        """Let every table be as `fsync` says. One that is so is left alone: see `migrate`."""
+        engines = dict(
+            self.query("SELECT name, engine_full FROM system.tables WHERE database = {name:String}", {"name": DATABASE})
+        )
+        for table in TABLES:
+            found = _FSYNC.search(engines[table])
+            if (found[1] == "1" if found else False) != self._fsync:
+                self.command(f"ALTER TABLE {table} MODIFY SETTING fsync_after_insert = {int(self._fsync)}")
 
     def write(self, records: Records | Columns, token: str) -> None:
         """Insert every row; the same again is harmless.

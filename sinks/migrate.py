@@ -28,17 +28,16 @@ _TOKEN: Final = re.compile(
 )
 _BREAKING: Final = re.compile(r"^-- Older versions stop here\.$", re.MULTILINE)
 
-_LEDGER: Final = (
-    """
+_LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS migrations (
     number UInt32,
     name String,
     checksum String,
-    applied_at DateTime64(3, 'UTC') DEFAULT now64(3)
+    applied_at DateTime64(3, 'UTC') DEFAULT now64(3),
+    breaking UInt8 DEFAULT 0
 ) ENGINE = ReplacingMergeTree ORDER BY number
-""",
-    "ALTER TABLE migrations ADD COLUMN IF NOT EXISTS breaking UInt8 DEFAULT 0",
-)
+"""
+_LEDGER_OF_BEFORE: Final = "ALTER TABLE migrations ADD COLUMN IF NOT EXISTS breaking UInt8 DEFAULT 0"
 
 
 class Migration(NamedTuple):
@@ -147,8 +146,13 @@ class _Applied(NamedTuple):
 
 
 def _applied(store: Statements) -> dict[int, _Applied]:
-    for statement in _LEDGER:
-        store.command(statement)
+    known = store.query("SELECT name FROM system.columns WHERE database = currentDatabase() AND table = 'migrations'")
+    # Nothing is altered that is as it must be. On a full disk the engine (26.5) empties its own description of a table
+    # that is altered, answers that all is well, and never starts again.
+    if not known:
+        store.command(_LEDGER)
+    elif ("breaking",) not in known:
+        store.command(_LEDGER_OF_BEFORE)
     rows = store.query(
         "SELECT number, argMax(name, applied_at), argMax(checksum, applied_at), max(breaking) FROM migrations"
         " GROUP BY number ORDER BY number"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jianguan.domain.trace import Records
+from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import ConfigurationError
 from sinks.embedded import EmbeddedStore
 from tests.contract.samples import event
@@ -95,6 +95,25 @@ def test_a_folder_is_free_again_after_its_process_has_closed_it(tmp_path: Path) 
         store = EmbeddedStore(tmp_path)
         store.start()
         store.close()
+
+
+def test_a_start_changes_no_description_of_a_table_unless_it_must(tmp_path: Path) -> None:
+    """On a full disk the engine empties the one that it changes, and never starts again."""
+
+    def started(fsync: bool) -> dict[str, int]:
+        store = EmbeddedStore(tmp_path / "store", fsync=fsync)
+        store.start()
+        rows = store.query("SELECT name FROM system.tables WHERE engine_full LIKE '%fsync_after_insert = 1%'")
+        store.close()
+        assert len(rows) == (len(TABLES) if fsync else 0)
+        return {path.name: path.stat().st_ino for path in (tmp_path / "store/data/store").rglob("*.sql")}
+
+    first = started(fsync=False)
+    assert {"migrations.sql", *(f"{table}.sql" for table in TABLES)} <= first.keys()
+    assert started(fsync=False) == first
+    changed = started(fsync=True)
+    assert [name for name in first if changed[name] == first[name]] == ["migrations.sql"]
+    assert started(fsync=True) == changed
 
 
 def test_the_folder_is_for_its_owner_only(tmp_path: Path) -> None:

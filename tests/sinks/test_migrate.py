@@ -63,6 +63,8 @@ class Ledger:
             self._remember(*parameters.values())
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        if "system.columns" in sql:
+            return [("number",), ("breaking",)]
         return [self.applied[number] for number in sorted(self.applied)]
 
     def steps(self) -> list[str]:
