@@ -148,8 +148,7 @@ def stored_runs(
     asked of SAID. InputError when an event's id is none."""
 
     def of(name: str) -> Sequence[Any] | None:
-        values = said.get(name, ())
-        return None if values.count(None) == len(values) else values
+        return _or_nothing(said.get(name, ()))
 
     run = FactRun(
         rule, version, _kind(events), packed(events), keys, times, received, of("number"), of("member"), of("carried"),
