@@ -165,23 +165,19 @@ class Judged:
 
     def _fold_first(self, key: str, entries: list[Kept]) -> bool:
         """`_fold` for a key of which nothing is known, if its facts can be put in at once; else False, and nothing."""
-        lateness = self.rule.lateness
         if len(entries) > self.rule.facts_per_key or any(entry.mask & INHIBITS for entry in entries):
             return False
-        facts = [fact for fact in entries if fact.received_at - fact.time <= lateness or fact.historical]
+        facts = [entry for entry in entries if not self._is_late(entry, None)]
         if len({fact.id for fact in facts}) < len(facts):
             return False  # one is there twice, and perhaps knows less of its subject
         state = self.keys.made(key)
         if not facts:
             return True
         facts = state.facts = sorted(facts)  # ids differ: nothing behind them is compared
-        self._facts += len(facts)
-        if self._newest is None or facts[-1].time > self._newest:
-            self._newest = facts[-1].time
-        history = [fact for fact in facts if fact.historical]
-        if history:
-            state.history_from = history[0].time
-            state.history_until = max([fact.received_at for fact in history]) + lateness
+        self._count(len(facts), facts[-1].time)
+        for fact in facts:
+            if fact.historical:
+                self._wait_for_history(state, fact)
         self._schedule(state)
         return True
 
@@ -264,16 +260,24 @@ class Judged:
             self._limited += 1
             return False
         insort(state.facts, entry)
-        self._facts += 1
-        if self._newest is None or entry.time > self._newest:
-            self._newest = entry.time
+        self._count(1, entry.time)
         if self._judging.settled:
             self._judge.rewind(state, entry.time)
             if entry.historical:
-                oldest = entry.time if state.history_from is None else state.history_from
-                state.history_from = min(oldest, entry.time)
-                state.history_until = max(state.history_until, entry.received_at + self.rule.lateness)
+                self._wait_for_history(state, entry)
         return True
+
+    def _count(self, facts: int, newest: int) -> None:
+        """So many more are kept, the newest of this time (ms)."""
+        self._facts += facts
+        if self._newest is None or newest > self._newest:
+            self._newest = newest
+
+    def _wait_for_history(self, state: KeyState, entry: Kept) -> None:
+        """More like this historical fact may come until the lateness after its receipt."""
+        oldest = entry.time if state.history_from is None else state.history_from
+        state.history_from = min(oldest, entry.time)
+        state.history_until = max(state.history_until, entry.received_at + self.rule.lateness)
 
     def _silence(self, key: str, entry: Kept) -> None:
         """An alert of a rule that inhibits this one. What was raised before it came stands."""
