@@ -5,7 +5,7 @@ A long answer, in blocks and in the order of arrival; the store decides as much 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final
 
@@ -52,8 +52,8 @@ class Hindsight:
             f" ORDER BY events.received_at, events.occurred_at, events.id{_SETTINGS}"
         )
         make = _maker([*names, *(["text"] if with_text else [])])
-        for block in self._store.blocks(sql, parameters):
-            yield make(block)
+        for given in self._store.columns(sql, parameters):
+            yield make(given)
 
     def count_to_judge(self, wanted: Filter, since: int, until: int, max_age: int) -> int:
         """How many events that is, duplicates that are not merged yet among them."""
@@ -92,17 +92,16 @@ class Hindsight:
         )
 
 
-def _maker(names: list[str]) -> Callable[[list[tuple[Any, ...]]], list[Event]]:
-    """Makes events of rows with these columns; what is not among them is missing."""
+def _maker(names: list[str]) -> Callable[[Sequence[Sequence[Any]]], list[Event]]:
+    """Makes events of these columns; what is not among them is missing."""
     places = {name: place for place, name in enumerate(names)}
     restore = {name: column.restore for name, column in _COLUMNS.items() if column.restore is not None}
 
-    def make(rows: list[tuple[Any, ...]]) -> list[Event]:
-        given = list(zip(*rows, strict=True))
+    def make(given: Sequence[Sequence[Any]]) -> list[Event]:
         columns: list[Any] = []
         for name in Event._fields:
             if name not in places:
-                columns.append(repeat(_EMPTY.get(name), len(rows)))
+                columns.append(repeat(_EMPTY.get(name), len(given[0])))
             elif name in restore:
                 columns.append(map(restore[name], given[places[name]]))
             else:
