@@ -120,11 +120,10 @@ class Alignment:
     async def _read(self, source: AsyncIterator[tuple[Run, Callable[[], None]]], queues: _Queues) -> None:
         try:
             async for run, ack in source:
-                place = Place(run.topic, run.partition)
-                queue = queues.setdefault(place, _Queue())
+                queue = queues.setdefault(run.place, _Queue())
                 queue.runs.append(_Taken(run, self._generation(), ack))
                 if len(queue.runs) == 1 and not queue.worked:
-                    self._in_hand(place, queue.head)
+                    self._in_hand(run.place, queue.head)
         finally:
             self._changed.set()
 
@@ -149,8 +148,10 @@ class Alignment:
 
     def _allowed_now(self, queues: _Queues) -> _Turn:
         """The oldest of what is here, as long as it may be worked and the turn is not large."""
-        turn, unread, now = _Turn(self._generation()), self._unread(), to_millis(self._clock.now())
-        size = 0
+        turn, size = _Turn(self._generation()), 0
+        if not any(queue.runs for queue in queues.values()):
+            return turn
+        unread, now = self._unread(), to_millis(self._clock.now())
         while size < TOGETHER:
             heads = {place: queue.head.timestamp for place, queue in queues.items() if queue.runs}
             if not heads:
