@@ -108,15 +108,17 @@ class Restorer:
         """Restore the windows of what is expected before anybody asks for it. When the store does not tell them,
         whoever asks tries again."""
         async with self._lock:
-            for partition in sorted(self._expected - self._windows.keys())[:1]:  # the others come with it
-                epoch = self._epoch
-                try:
-                    engine = await self._fill(partition)
-                except UnavailableError as error:
-                    log.warning("windows are not restored yet: %s", error)
-                    return
-                if epoch == self._epoch:
-                    self._windows[partition] = engine
+            missing = self._expected - self._windows.keys()
+            if not missing:
+                return
+            epoch, partition = self._epoch, min(missing)
+            try:
+                engine = await self._fill(partition)  # the others come with it
+            except UnavailableError as error:
+                log.warning("windows are not restored yet: %s", error)
+                return
+            if epoch == self._epoch:
+                self._windows[partition] = engine
 
     async def correlate(self, partition: int) -> Correlate:
         """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
