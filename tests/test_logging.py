@@ -19,11 +19,9 @@ from streams.transport_client import BatchConsumerThread
 @pytest.fixture
 def said() -> Iterator[io.StringIO]:
     """The log at INFO, as JSON lines; afterwards all loggers are as they were."""
-    root, levels = (
-        logging.getLogger(),
-        {name: logging.getLogger(name).level for name in logging.Logger.manager.loggerDict},
-    )
+    root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logging.Logger.manager.loggerDict}
     stream = io.StringIO()
     configure_logging("INFO", "json", stream)
     yield stream
