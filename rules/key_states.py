@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from jianguan.domain.by_field import tuples_of
 from jianguan.domain.ids import Prefix, packed, unpacked
 from jianguan.errors import InputError
-from rules.keys import Kept, KeyState, Run, Value, kept_from
+from rules.keys import Kept, KeyState, Run, Value
 
 AWAKE: Final = 4_096  # keys
 MOST_ASLEEP: Final = 64  # facts of a key: to wake one with more would hold up the fact that woke it
@@ -184,7 +185,7 @@ def woken(key: str, sleeping: bytes) -> KeyState:
         times, unpacked("ft", body.ids), events, list(map(add, times, body.delays)), body.masks, body.values,
         *zip(*abouts, strict=True),
     )  # fmt: skip
-    facts = kept_from(zip(*columns, strict=True)) if count else []
+    facts = tuples_of(Kept, zip(*columns, strict=True)) if count else []
     return KeyState(
         key, facts, body.decided, body.raised, body.held, body.runs, body.history_from, body.history_until,
         body.silent, None if due == _NEVER else due, touched,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import repeat
 from typing import Any, Final
 
+from jianguan.domain.by_field import tuples_of
 from jianguan.domain.event import Event
 from jianguan.domain.filters import All, Filter, all_of, asks_for_absence, fields_of
 from sinks.filtering import Conditions
@@ -106,6 +107,6 @@ def _maker(names: list[str]) -> Callable[[Sequence[Sequence[Any]]], list[Event]]
                 columns.append(map(restore[name], given[places[name]]))
             else:
                 columns.append(given[places[name]])
-        return list(map(Event._make, zip(*columns, strict=True)))
+        return tuples_of(Event, zip(*columns, strict=True))
 
     return make

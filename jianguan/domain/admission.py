@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import repeat
 from operator import attrgetter, sub
 from typing import Any, Final, cast
 
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from jianguan.clock import to_millis
-from jianguan.domain.by_field import Constant
+from jianguan.domain.by_field import Constant, tuples_of
 from jianguan.domain.contract import (
     KIND_OF_TOPIC,
     MODELS,
@@ -145,7 +144,7 @@ def admit_run(
         reporters if reporters is nothing else [each and _reporter_hash(each, reference.hash_key) for each in reporters]
     )
     fields = (*before, received, *after, masked, hashes, tags, historical, contents, texts)
-    return EventRun(list(map(_of, repeat(Event), zip(*fields, strict=True))), fields), personal
+    return EventRun(tuples_of(Event, zip(*fields, strict=True)), fields), personal
 
 
 _COMMON: Final = attrgetter(

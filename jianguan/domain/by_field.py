@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from operator import itemgetter
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 T = TypeVar("T")
+
+_new: Final = cast(Callable[[Any, Any], Any], tuple.__new__)
+
+
+def tuples_of(kind: type[T], rows: Iterable[tuple[Any, ...]]) -> list[T]:
+    """Named tuples of `kind` of rows that have its fields, in about half of the time that calling it takes."""
+    return list(map(_new, repeat(kind), rows))
 
 
 class Column(Sequence[T]):
