@@ -35,6 +35,11 @@ class Settings(BaseSettings):
         default=timedelta(seconds=30),
         description="How long a worker of a cluster may be silent before others take its partitions over.",
     )
+    worker_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$")] = Field(
+        default="",
+        description="Name of this worker in its group, its own and the same after a restart: one that was killed and "
+        "is started again then has its partitions back at once. Without a name the group waits for `session` first.",
+    )
     topic_prefix: str = Field(default="", description="Put before every topic name.")
     partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="Partitions of every topic; none takes 1 in the embedded system, 8 in a cluster."

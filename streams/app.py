@@ -32,6 +32,7 @@ class FaustOptions:
     app_id: str
     broker: str
     data_dir: Path
+    name: str = ""  # of this worker in its group, the same after a restart; see streams/namesake.py
     session_timeout: float = 6.0
     heartbeat_interval: float = 1.5
     rebalance_timeout: float = 4.0
@@ -84,6 +85,7 @@ def create_app(options: FaustOptions) -> App:
         broker_request_timeout=options.request_timeout,
         broker_commit_interval=options.commit_interval,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=options.name or None,
         consumer_max_fetch_size=options.batch.max_partition_fetch_bytes,
         # producer
         producer_linger=options.linger,

@@ -23,6 +23,7 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ from faust.types.tuples import ConsumerMessage
 
 from jianguan.errors import ConfigurationError
 from streams.lease import Lease
+from streams.namesake import Namesake
 from streams.transport_client import BatchConsumerThread
 from streams.transport_ledger import RunLedger
 from streams.transport_options import BatchOptions
@@ -118,6 +120,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self._options = transport.options
         self._batch_topics = transport.batch_topics
         self._lease = transport.lease
+        self._namesake = transport.namesake
         self._ledgers: dict[Partition, RunLedger] = {}
         self._room = asyncio.Event()
         super().__init__(transport, *args, **kwargs)
@@ -273,6 +276,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         """Begin with empty ledgers: a message of an older generation is never processed after this."""
         self._ledgers.clear()
         self._lease.assigned()
+        self._namesake.answered(time.monotonic())
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def wait_empty(self) -> None:
@@ -306,7 +310,9 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]  # Faust is untype
         super().__init__(*args, **kwargs)
         self.options = BatchOptions()
         self.batch_topics: set[str] = set()
-        self.lease = Lease(self.app.conf.broker_session_timeout)
+        conf = self.app.conf
+        self.lease = Lease(conf.broker_session_timeout)
+        self.namesake = Namesake(conf.consumer_group_instance_id or "", conf.broker_session_timeout)
 
 
 def transport_of(app: App) -> BatchTransport:

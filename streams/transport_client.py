@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.protocol.group import JoinGroupRequest
 from faust.transport.drivers import aiokafka as driver
 
 from streams.assignor import TogetherAssignor
 from streams.lease import Lease
+from streams.namesake import Namesake
 from streams.transport_ends import end_offsets
 from streams.transport_options import BatchOptions
 from streams.transport_wait import give_time
@@ -28,6 +30,7 @@ class Transport(Protocol):
 
     options: BatchOptions
     lease: Lease
+    namesake: Namesake
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
@@ -50,7 +53,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         """Start the client, give its fetches time, and note each heartbeat that the group answers."""
         await super().on_start()
         give_time(self._consumer._fetcher)
-        coordinator, lease = self._consumer._coordinator, self.transport.lease
+        coordinator, lease, namesake = self._consumer._coordinator, self.transport.lease, self.transport.namesake
         beat = coordinator._do_heartbeat
 
         async def noted() -> bool:
@@ -58,6 +61,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
             answered: bool = await beat()
             if answered:
                 lease.renew(sent)
+                namesake.answered(sent)
+            elif coordinator.member_id == JoinGroupRequest.UNKNOWN_MEMBER_ID:
+                namesake.unknown(sent)
             return answered
 
         coordinator._do_heartbeat = noted
@@ -79,6 +85,10 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
     async def on_thread_stop(self) -> None:
         """Stop the client. Without a broker aiokafka lets the end of its own fetches out as a cancellation of ours:
         the thread would end without a word, and whoever stops it would wait for ever."""
+        if self._consumer is not None and (coordinator := self._consumer._coordinator) is not None:
+            # aiokafka does not leave the group when it has a name. But who is stopped in good order may never come
+            # again, and others should not wait for it.
+            coordinator._group_instance_id = None
         try:
             await super().on_thread_stop()
         except asyncio.CancelledError:

@@ -44,7 +44,7 @@ from streams.gateway import StreamGateway
 from streams.outbox import Outbox
 from streams.rulebook import RuleBook
 from streams.topics import TopicName, all_topics, ensure_topics
-from streams.transport import App
+from streams.transport import App, transport_of
 from streams.watchdog import Stuck, Watchdog
 
 log = logging.getLogger(__name__)
@@ -212,6 +212,11 @@ class Worker:
         while True:
             await asyncio.sleep(CRASH_POLL)
             failures = self._takeover.failures()
+            if transport_of(self._app).namesake.found:
+                failures.append(
+                    f"another worker has the name {self._settings.worker_name} in the group {self._settings.group} and "
+                    "takes its partitions away: give each a JIANGUAN_WORKER_NAME of its own"
+                )
             if self._app.crashed:
                 failures.append(f"the stages have crashed: {self._app.crash_reason!r}")
             failures += [f"{task.get_name()} has ended: {task.exception()!r}" for task in self._tasks if task.done()]

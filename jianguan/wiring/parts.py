@@ -150,6 +150,7 @@ def faust_options(settings: Settings, embedded: bool) -> Callable[[str], FaustOp
             settings.group,
             broker,
             folder,
+            name=settings.worker_name,
             session_timeout=session,
             heartbeat_interval=session / 10,
             rebalance_timeout=60.0,

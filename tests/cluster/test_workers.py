@@ -139,3 +139,48 @@ def test_a_worker_whose_metrics_port_is_taken_says_so_and_what_to_do(make: Make)
     said = second.tail().strip().splitlines()[-1]
     assert said.startswith(f"error: 127.0.0.1:{first.metrics} cannot be used for metrics")
     assert "--metrics-port" in said
+
+
+def test_a_killed_worker_with_a_name_has_its_partitions_back_long_before_its_session_ends(make: Make) -> None:
+    # Without a name, whoever comes waits for the session of the dead one: ten minutes.
+    cluster = make(JIANGUAN_SESSION="PT10M")
+    events, ends = stream(4_000)
+    named = [cluster.worker(JIANGUAN_WORKER_NAME=name) for name in ("one", "two")]
+    for worker in named:
+        worker.start().restored()
+    named[0].restored(2)  # alone, and with the other
+    cluster.produce("complaints", events[:2_000])
+    for worker in named:  # the one that shares the partitions out, and one that does not
+        worker.kill()
+        cluster.produce("complaints", events[2_000:3_000] if worker is named[0] else events[3_000:])
+        worker.start()
+    named[0].restored(3)
+    named[1].restored(2)
+    cluster.quiet()
+    right(cluster, events, ends)
+    # Nobody else was disturbed: the partitions were never shared out anew.
+    assert named[1].tail(100_000).count("of this worker are restored") == 2
+
+
+def test_partitions_of_a_worker_with_a_name_that_is_stopped_go_to_another_at_once(make: Make) -> None:
+    cluster = make(JIANGUAN_SESSION="PT10M")
+    events, ends = stream(2_000)
+    first, second = [cluster.worker(JIANGUAN_WORKER_NAME=name) for name in ("one", "two")]
+    first.start().restored()
+    second.start().restored()
+    first.restored(2)
+    assert first.stop() == 0
+    cluster.produce("complaints", events)
+    second.restored(2)
+    cluster.quiet()
+    right(cluster, events, ends)
+
+
+def test_of_two_workers_with_one_name_one_ends_and_says_what_to_do(make: Make) -> None:
+    cluster = make(partitions=2)
+    both = [cluster.worker(JIANGUAN_WORKER_NAME="one").start() for _ in range(2)]
+    eventually(lambda: not all(each.running for each in both), 60, "the end of one")
+    ended = next(each for each in both if not each.running)
+    assert ended.exit_code == 5
+    assert "another worker has the name one" in ended.tail(20_000)
+    assert "JIANGUAN_WORKER_NAME of its own" in ended.tail(20_000)
