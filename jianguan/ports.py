@@ -170,10 +170,23 @@ class Archive(Protocol):
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
         """(event id, content hash, receipt of the acceptance) of the most recently received events, oldest first."""
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
+    def facts_to_fold(
+        self,
+        rule: str,
+        version: int,
+        retention: int,
+        said: Collection[str] = SAID,
+        *,
+        before: int | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> Iterator[FactRun]:
         """Facts of one rule version that are at most `retention` ms older than the newest fact of their own key: what
-        the windows of all its keys can still need. In blocks, mostly key by key and in each by (time, event), which is
-        the quickest way to fold them. Of what facts say beside that, `said`."""
+        the windows of all its keys can still need, or of `keys`. In blocks, mostly key by key and in each by (time,
+        event), which is the quickest way to fold them. Of what facts say beside that, `said`; only facts that were
+        received `before` (ms), if that is given."""
+
+    def first_received(self) -> int | None:
+        """When the oldest stored event was received, ms; None without any."""
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows (rule, version, key) that got a fact received at `received` (ms) or later; a

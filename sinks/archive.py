@@ -199,9 +199,22 @@ class SqlArchive:
         """(event id, content hash, receipt of the acceptance) of the last received events, oldest first."""
         return self._restart.seen_events(limit)
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
+    def facts_to_fold(
+        self,
+        rule: str,
+        version: int,
+        retention: int,
+        said: Collection[str] = SAID,
+        *,
+        before: int | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> Iterator[FactRun]:
         """Facts of one rule version that the windows of its keys can still need, key by key, in blocks."""
-        return self._restart.facts_to_fold(rule, version, retention, said)
+        return self._restart.facts_to_fold(rule, version, retention, said, before=before, keys=keys)
+
+    def first_received(self) -> int | None:
+        """See Archive."""
+        return self._restart.first_received()
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows that got a fact received at `received` (ms) or later, window by window, by time."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
@@ -40,23 +40,51 @@ class Restart:
         for block in self._store.blocks(sql, {"most": limit}):
             yield from block
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
+    def facts_to_fold(
+        self,
+        rule: str,
+        version: int,
+        retention: int,
+        said: Collection[str] = SAID,
+        *,
+        before: int | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> Iterator[FactRun]:
         """Facts of one rule version, none more than `retention` ms older than the newest of its key: in blocks, key by
-        key, in each by (time, event). Of what facts say, `said`."""
+        key, in each by (time, event). Of what facts say, `said`. Of `keys` alone, and received `before`, if given."""
+        asked: dict[str, object] = {"rule": rule, "version": version, "retention": retention}
+        of_rule = "rule = {rule:String} AND version = {version:Int64}"
+        if before is not None:
+            asked["before"] = before
+            of_rule += f" AND received_at < {at('before')}"
+        if keys is None:
+            yield from self._facts(of_rule, asked, said)
+            return
+        for some in chunks(keys):
+            yield from self._facts(f"{of_rule} AND key IN {{keys:Array(String)}}", {**asked, "keys": some}, said)
+
+    def _facts(self, of_rule: str, asked: Mapping[str, Any], said: Collection[str]) -> Iterator[FactRun]:
+        """Those that meet the condition `of_rule`, as far back as the retention that was `asked` for."""
         selected = {column.name: column.select for column in SHAPES["facts"].columns}
         names = (*_FOLDED, *said)
         sql = (
             f"SELECT {', '.join([selected[name].format(f'facts.{name}') for name in names])} FROM facts FINAL"  # noqa: S608
-            " INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts"
-            " WHERE rule = {rule:String} AND version = {version:Int64} GROUP BY key) AS latest"
-            " ON key = latest.of_key WHERE rule = {rule:String} AND version = {version:Int64}"
+            f" INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts WHERE {of_rule} GROUP BY key) AS latest"
+            f" ON key = latest.of_key WHERE {of_rule}"
             " AND toUnixTimestamp64Milli(time) >= toUnixTimestamp64Milli(latest.newest) - {retention:Int64}"
             # By key, so that each window is filled at once; `event` as text is in the order of its bits.
             f" ORDER BY key, facts.time, event SETTINGS max_bytes_before_external_sort = {_SORTED_IN_MEMORY}"
         )
-        for columns in self._store.columns(sql, {"rule": rule, "version": version, "retention": retention}):
+        for columns in self._store.columns(sql, asked):
             keys, times, events, receipts, *rest = columns
-            yield from stored_runs(rule, version, keys, times, events, receipts, dict(zip(said, rest, strict=True)))
+            of_facts = dict(zip(said, rest, strict=True))
+            yield from stored_runs(asked["rule"], asked["version"], keys, times, events, receipts, of_facts)
+
+    def first_received(self) -> int | None:
+        """When the oldest event was received, ms; None without any."""
+        sql = "SELECT count(), toUnixTimestamp64Milli(min(received_at)) FROM events"
+        ((count, first),) = self._store.query(sql)
+        return int(first) if count else None
 
     def facts_of_keys_since(self, received: int) -> Iterator[Fact]:
         """All facts of the windows that got a fact received at `received` (ms) or later: a window's facts together, in

@@ -176,10 +176,26 @@ class CurrentArchive(SqlArchive):
             if event in hashes:
                 yield event, hashes[event], receipt
 
-    def facts_to_fold(self, rule: str, version: int, retention: int, said: Collection[str] = SAID) -> Iterator[FactRun]:
+    def facts_to_fold(
+        self,
+        rule: str,
+        version: int,
+        retention: int,
+        said: Collection[str] = SAID,
+        *,
+        before: int | None = None,
+        keys: Sequence[str] | None = None,
+    ) -> Iterator[FactRun]:
         """Those of the store, then those of the tail; some are told twice."""
-        yield from super().facts_to_fold(rule, version, retention, said)
-        yield from runs_of(fact for fact in self._tail.facts.get(rule, ()) if fact.version == version)
+        yield from super().facts_to_fold(rule, version, retention, said, before=before, keys=keys)
+        wanted = None if keys is None else set(keys)
+        yield from runs_of(
+            fact
+            for fact in self._tail.facts.get(rule, ())
+            if fact.version == version
+            and (before is None or fact.received_at < before)
+            and (wanted is None or fact.key in wanted)
+        )
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored, or will be."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import count
 
 import pytest
 
@@ -70,6 +71,46 @@ def test_a_rule_that_counts_is_told_only_what_it_needs_of_its_facts(store: Block
     (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, ())
     assert sorted(told.rows()) == sorted(each._replace(number=None, member=None) for each in bare)
     assert list(archive.facts_to_fold("rule-b", 1, MINUTE, ())) == []
+
+
+def test_facts_to_fold_are_those_of_some_keys_if_only_these_are_asked_for(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    number = count(100)
+
+    def of_enterprise(name: str) -> list[Fact]:
+        times = [NOW - number * MINUTE for number in (0, 1, 5)]
+        return [fact(event(next(number), enterprise=f"uscc:{name}", occurred_at=time)) for time in times]
+
+    of_key = {name: of_enterprise(name) for name in ("a", "b", "it's; DROP TABLE facts")}
+    other = fact(event(9, enterprise="uscc:a"), "rule-b")
+    twice(store, Records(facts=[other, *[each for facts in of_key.values() for each in facts]]))
+    keys = {name: facts[0].key for name, facts in of_key.items()}
+    for asked in (["a"], ["it's; DROP TABLE facts", "b"], []):
+        found = rows(archive.facts_to_fold("rule-a", 1, 2 * MINUTE, keys=[keys[name] for name in asked]))
+        assert sorted(found) == sorted(each for name in asked for each in of_key[name][:2])
+    many = [keys["b"], *[f"unknown-{number}" for number in range(2_500)]]
+    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE, keys=many))) == sorted(of_key["b"][:2])
+
+
+def test_facts_to_fold_reach_back_from_the_newest_that_was_received_before_if_a_time_is_given(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    facts = [
+        fact(event(number, occurred_at=NOW - number * MINUTE))._replace(received_at=NOW - number * MINUTE)
+        for number in range(5)
+    ]
+    twice(store, Records(facts=facts))
+    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE, before=NOW))) == sorted(facts[1:3])
+    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE, before=NOW + 1))) == sorted(facts[:2])
+    assert rows(archive.facts_to_fold("rule-a", 1, MINUTE, before=NOW + 1, keys=["unknown"])) == []
+
+
+def test_the_oldest_receipt_is_that_of_an_event(store: BlockStore, archive: SqlArchive) -> None:
+    assert archive.first_received() is None
+    events = [event(number)._replace(received_at=NOW + number) for number in (3, 1, 2)]
+    twice(store, Records(events=events))
+    assert archive.first_received() == NOW + 1
 
 
 def test_alerts_since_a_moment_include_that_moment(store: BlockStore, archive: SqlArchive) -> None:
