@@ -206,9 +206,7 @@ class Engine:
             judged = self._judged.get(identifier)
             if judged is None or not judged.settled:
                 continue
-            while judged.elapse(now_ms, 1_000, []):
-                pass
-            judged.forget_alerts()
+            judged.pass_over(now_ms)
 
     def due(self) -> int | None:
         """The earliest time (ms) at which `elapse` will have something to decide; None when nothing waits."""
@@ -250,6 +248,24 @@ class Engine:
         self._states.update({rule: state for rule, state in filled._states.items() if rule in self._states})
         self._judged.update({rule: judged for rule, judged in filled._judged.items() if rule in self._judged})
         self._sweep = iter(())
+
+    def take_keys(self, other: Engine) -> None:
+        """Take over the windows of every key that another engine knows, in place of its own, for the rules that both
+        run. The other is of no use afterwards."""
+        for identifier, state in other._states.items():
+            own = self._states.get(identifier)
+            if own is not None and own.rule.identity == state.rule.identity:
+                own.take_keys(state)
+        for identifier, judged in other._judged.items():
+            mine = self._judged.get(identifier)
+            if mine is not None and mine.rule.identity == judged.rule.identity:
+                mine.take_keys(judged)
+        self._sweep = iter(())
+
+    @property
+    def running(self) -> tuple[Rule, ...]:
+        """The rules that it runs."""
+        return (*(state.rule for state in self._states.values()), *(each.rule for each in self._judged.values()))
 
     def forget(self, budget: int = 50_000) -> int:
         """Drop keys that can matter no more, looking at up to `budget` keys; how many went.

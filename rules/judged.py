@@ -210,10 +210,34 @@ class Judged:
         """Whether the clock decides."""
         return self._judging.settled
 
+    def pass_over(self, now_ms: int) -> None:
+        """Decide all that the clock has settled by now, as `elapse` would, and count its alerts as ones that nobody was
+        told of."""
+        found: list[Alert] = []
+        while self.elapse(now_ms, 1_000, found):
+            pass
+        for alert in found:
+            self.keys.made(alert.key).raised.pop(alert.id, None)
+
     def forget_alerts(self) -> None:
         """Count every alert that was found so far as one that nobody was told of."""
         for key in list(self.keys):
             self.keys.made(key).raised = {}
+
+    def take_keys(self, other: Judged) -> None:
+        """Take over every key of `other`, of the same rule, in place of its own state."""
+        self._facts += self.keys.take(other.keys)
+        for entry in other._due:
+            heapq.heappush(self._due, entry)
+        if other._newest is not None:
+            self._count(0, other._newest)
+        self._late += other._late
+        self._limited += other._limited
+        self._duplicates += other._duplicates
+        self.seconds += other.seconds - other._told
+        self.taken += other.taken
+        if isinstance(self._judge, PatternJudge) and isinstance(other._judge, PatternJudge):
+            self._judge.full |= other._judge.full
 
     def full(self) -> set[str]:
         """Keys whose patterns have begun more matches than the limit, since the last time that this was asked."""

@@ -125,6 +125,17 @@ class KeyStates:
                 dropped, facts = dropped + 1, facts + count
         return dropped, facts
 
+    def take(self, other: KeyStates) -> int:
+        """Take over every key of `other`, in place of the own state of that key; how many more facts there are now.
+        Wakes nothing."""
+        more = 0
+        for key, state in other._all.items():
+            more += _facts(state) - _facts(self._all.get(key))
+            self._all[key] = state
+            if isinstance(state, KeyState):
+                self._queue.append(key)
+        return more
+
     def size_in_bytes(self) -> int:
         """An estimate, from the keys that are known longest."""
         sample = list(islice(self._all.values(), _SAMPLE))
@@ -198,6 +209,13 @@ def _head(state: KeyState) -> tuple[int, int, int, bool]:
     if state.silent:
         newest = max(newest, *(end for _, end, _ in state.silent))
     return _NEVER if state.due is None else state.due, newest, len(state.facts), state.touched
+
+
+def _facts(state: KeyState | bytes | None) -> int:
+    if isinstance(state, bytes):
+        count: int = _HEAD.unpack_from(state)[2]
+        return count
+    return 0 if state is None else len(state.facts)
 
 
 def _size(state: KeyState | bytes) -> int:

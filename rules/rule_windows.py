@@ -133,6 +133,20 @@ class RuleWindows:
         self.limited += 1
         return True
 
+    def take_keys(self, other: RuleWindows) -> None:
+        """Take over every window of `other`, of the same rule, in place of the own one of its key."""
+        for key, window in other.windows.items():
+            before = self.windows.get(key)
+            self.facts += len(window) - (0 if before is None else len(before))
+            self.windows[key] = window
+        if other.newest is not None and (self.newest is None or other.newest > self.newest):
+            self.newest = other.newest
+        self.late += other.late
+        self.limited += other.limited
+        self.duplicates += other.duplicates
+        self.seconds += other.seconds - other.told
+        self.taken += other.taken
+
     def forget(self, keys: list[str]) -> int:
         """Drop those of `keys` that can matter no more and were not touched since the last look; how many went."""
         dropped = 0
