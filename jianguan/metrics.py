@@ -61,6 +61,11 @@ class Metrics:
             "jianguan_rule_over_budget", "Minutes in which a rule took more than it may.", ["rule"], registry=registry
         )
         self.windows = Gauge("jianguan_windows", "Live windows (rule and key).", registry=registry)
+        self.restoring = Gauge(
+            "jianguan_restoring_partitions",
+            "Partitions whose windows are restored as facts come for them, until all are; the clock settles none yet.",
+            registry=registry,
+        )
         self.open_cases = Gauge("jianguan_open_cases", "Open cases held by this worker.", registry=registry)
         self.overdue_tasks = Gauge(
             "jianguan_overdue_tasks",

@@ -26,6 +26,7 @@ from jianguan.embedded.system import EmbeddedSystem
 from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
+from jianguan.wiring.early import EarlyWindows
 from jianguan.wiring.parts import (
     EMBEDDED_PARTITIONS,
     Parts,
@@ -46,6 +47,7 @@ from sinks.webhooks.signing import generate_secret
 from streams.correlate import raise_again
 from streams.gateway import StreamGateway
 from streams.rulebook import RuleBook
+from streams.topology import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +76,13 @@ class EmbeddedApplication:
         self._partitions = settings.partitions or EMBEDDED_PARTITIONS
         self._stored = False
         self._recovered = Recovered([], [])
-        self._replayed: tuple[int, int] | None = None  # oldest record that is read again, and when that began (ms)
+        # The oldest record that is read again, and until when came what may be on its way for long (ms).
+        self._replayed: tuple[int, int] | None = None
         self._parts: Parts | None = None
         self._tools: StoredRuleTools | None = None
         self._system: EmbeddedSystem | None = None
         self._restoring: asyncio.Task[None] | None = None
+        self._windows: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -171,6 +175,9 @@ class EmbeddedApplication:
             tasks.append(self._restoring)
         for task in tasks:
             task.cancel()
+        parts = self._parts
+        if parts is not None:
+            await self._end_windows(parts)
         steps: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
             ("tasks", 0.5, lambda: asyncio.gather(*tasks, return_exceptions=True)),
             ("pages", 1.5, self._web.stop),
@@ -225,19 +232,35 @@ class EmbeddedApplication:
         parts.desk.restore(await asyncio.to_thread(lambda: list(self._archive.pending_deliveries())), finished)
 
     async def _rebuild(self, parts: Parts) -> None:
-        """All windows and cases from the store, and what a crash may have cut off. Nothing flows meanwhile."""
+        """All cases from the store, and what a crash may have cut off. Nothing flows meanwhile. Windows follow while
+        records flow."""
+        assert parts.early is not None
+        await self._end_windows(parts)
         parts.pipeline.keep_only(set())
+        await self._find_cut_off(parts)
+        await parts.early.begin()
         parts.restorer.expect(set(range(self._partitions)))
-        windows = asyncio.create_task(parts.restorer.windows_ahead(), name="windows")
-        try:
-            await self._find_cut_off(parts)
-            await windows
-        finally:
-            windows.cancel()
-            await asyncio.gather(windows, return_exceptions=True)
         for partition in range(self._partitions):
             await parts.correlate.get(partition)
             await parts.handle.get(partition)
+        self._windows = asyncio.create_task(self._restore_windows(parts.early, parts.pipeline), name="windows")
+        self._windows.add_done_callback(_report)
+
+    async def _restore_windows(self, early: EarlyWindows, pipeline: Pipeline) -> None:
+        await early.complete(pipeline.exclusive, self._windows_there)
+        keep()
+
+    def _windows_there(self) -> None:
+        """What was received until now may have waited for windows: the clock must not go ahead of it."""
+        now = to_millis(self._clock.now())
+        self._replayed = now if self._replayed is None else self._replayed[0], now
+
+    async def _end_windows(self, parts: Parts) -> None:
+        """Restore no more windows."""
+        if self._windows is not None and parts.early is not None:
+            parts.early.abandon()
+            self._windows.cancel()
+            await asyncio.gather(self._windows, return_exceptions=True)
 
     async def _find_cut_off(self, parts: Parts) -> None:
         """What a crash may have kept from the store, once it is known which events were seen."""
@@ -279,6 +302,9 @@ class EmbeddedApplication:
             for task in self._tasks
             if task.done() and not task.cancelled()
         ]
+        windows = self._windows
+        if windows is not None and windows.done() and not windows.cancelled() and windows.exception() is not None:
+            ended.append(f"the windows cannot be restored: {windows.exception()!r}")
         return health_of(
             {
                 "broker": system.failures(),

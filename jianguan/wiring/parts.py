@@ -15,6 +15,7 @@ from jianguan.domain.trace import Records
 from jianguan.metrics import Metrics
 from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
+from jianguan.wiring.early import EarlyWindows
 from jianguan.wiring.restore import FoldTopic, Restorer
 from jianguan.wiring.tables import Tables
 from rules.sampling import ConditionTimes
@@ -59,6 +60,7 @@ class Parts:
     sender: WebhookSender
     seen: SeenEvents
     restorer: Restorer
+    early: EarlyWindows | None  # only where no other worker is
     partitions: int
 
 
@@ -101,7 +103,8 @@ def build_parts(
         archive, rulebook, tables, clock, partitions, fold_topic, max_age=max_age, warm=settings.rules_warm,
         current=current,
     )  # fmt: skip
-    correlate = Owned(restorer.correlate)
+    early = EarlyWindows(restorer, clock, metrics.restoring) if alone else None
+    correlate = Owned(restorer.correlate if early is None else early.correlate)
     handle = Owned(restorer.handle)
     recorder = Recorder(
         store,
@@ -128,10 +131,11 @@ def build_parts(
         is_ahead=rulebook.is_ahead,
         oldest_replayed=oldest_replayed,
         conditions=ConditionTimes(rulebook.matcher, clock.monotonic),
+        early=early,
     )
     return Parts(
         settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,
-        sender, seen, restorer, partitions,
+        sender, seen, restorer, early, partitions,
     )  # fmt: skip
 
 

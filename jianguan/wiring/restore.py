@@ -78,8 +78,8 @@ class Restorer:
         warm: bool = True,
         current: Callable[[], Awaitable[Archive]] | None = None,
     ) -> None:
-        """`current` gives the archive to restore from, as of now, where other workers write to the store too; what the
-        clock owes is then told later, by `owe`. `fold_topic` folds in what even that may lack."""
+        """`current` gives the archive to restore from, as of now, where other workers write to the store too.
+        `fold_topic` folds in what even that may lack."""
         self._current = current
         self._expected: set[int] = set()
         self._windows: dict[int, Engine] = {}  # made for who asks next, as `_desks` are
@@ -104,41 +104,28 @@ class Restorer:
         self._windows, self._desks = {}, {}
         self._epoch += 1
 
-    async def windows_ahead(self) -> None:
-        """Restore the windows of what is expected before anybody asks for it. When the store does not tell them,
-        whoever asks tries again."""
-        async with self._lock:
-            missing = self._expected - self._windows.keys()
-            if not missing:
-                return
-            epoch, partition = self._epoch, min(missing)
-            try:
-                engine = await self._fill(partition)  # the others come with it
-            except UnavailableError as error:
-                log.warning("windows are not restored yet: %s", error)
-                return
-            if epoch == self._epoch:
-                self._windows[partition] = engine
-
     async def correlate(self, partition: int) -> Correlate:
-        """Windows as a fold over the facts of the partition, and what the clock has settled since the last of them."""
+        """Windows as a fold over the facts of the partition."""
         async with self._lock:
             engine = self._windows.pop(partition, None)
             # One that was begun before the rules changed lacks those that are new, and nobody would tell it of them.
             while engine is None or engine.fresh(self._rulebook.ruleset):
                 engine = await self._fill(partition)
-        owed = []
-        if self._current is None:
-            until = settled_until(self._clock, self._since)
-            owed = await asyncio.to_thread(self._owed, engine, self._alive[partition], until, self._archive)
+        return self.over(engine)
+
+    def empty(self) -> Engine:
+        """Windows of the running rules, without facts."""
+        return Engine(self._rulebook.ruleset, self._clock.monotonic)
+
+    def over(self, engine: Engine) -> Correlate:
+        """The stage over some windows. The clock decides nothing until it is told what is owed."""
         return Correlate(
             engine,
             self._clock,
             partitions=self._partitions,
             known=self._known,
-            owed=owed,
             follow=self._rulebook.follow,
-            settling=self._current is None,
+            settling=False,
         )
 
     async def owe(self, partition: int, state: Correlate, reached: int) -> None:
@@ -149,6 +136,21 @@ class Restorer:
         until = settled_until(self._clock, reached)
         alive = self._alive.get(partition, 0)
         state.owe(await asyncio.to_thread(self._owed, state.engine, alive, until, archive))
+
+    def settled_before(self, before: int) -> int:
+        """Until when (ms) the clock may decide on facts that were received `before`: not on what is read again."""
+        return min(before, settled_until(self._clock, self._since))
+
+    def owed(self, engine: Engine, alive: int, until: int) -> list[Alert]:
+        """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored.
+        Blocking."""
+        return self._owed(engine, alive, until, self._archive)
+
+    def pass_over(self, engine: Engine, until: int) -> None:
+        """Let the clock decide up to `until` (ms), and tell nobody. Blocking."""
+        self.warm(engine, engine.running)
+        while (due := engine.due()) is not None and due <= until:
+            engine.elapse(until)
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""
@@ -173,7 +175,7 @@ class Restorer:
         """The windows of a partition, and of those that are expected, which are kept for when they are asked for."""
         epoch, wanted = self._epoch, self._with_expected(partition)
         archive = await self._archive_now()
-        engines = {each: Engine(self._rulebook.ruleset, self._clock.monotonic) for each in sorted(wanted)}
+        engines = {each: self.empty() for each in sorted(wanted)}
         folded = await asyncio.to_thread(self._fold, engines, self._rulebook.ruleset.running, archive)
         if self._fold_topic is not None:
             await self._fold_topic(engines)
@@ -191,26 +193,68 @@ class Restorer:
         self.fold(engines, rules)
         return engines
 
-    def fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule]) -> dict[int, Folded]:
+    def fold(
+        self,
+        engines: Mapping[int, Engine],
+        rules: Sequence[Rule],
+        *,
+        before: int | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> dict[int, Folded]:
         """Fold the stored facts of `rules` into the engine of each partition, after those of the events that came
-        before a rule was activated. What the clock had settled by then stays unsaid. Blocking."""
-        return self._fold(engines, rules, self._archive)
+        before a rule was activated. What the clock had settled by then stays unsaid. Facts that were received `before`
+        (ms), if that is given. Not to the end when it is not `wanted` any more. Blocking."""
+        return self._fold(engines, rules, self._archive, before=before, wanted=wanted)
 
-    def _fold(self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive) -> dict[int, Folded]:
+    def _fold(
+        self,
+        engines: Mapping[int, Engine],
+        rules: Sequence[Rule],
+        archive: Archive,
+        *,
+        before: int | None = None,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> dict[int, Folded]:
         """The same from any archive. All partitions in one pass: the store reads as much for one as for all."""
-        history = self._fold_history(engines, rules, archive) if self._warm else {}
+        history = self._fold_history(engines, rules, archive, wanted) if self._warm else {}
         found = {partition: Folded(history.get(partition, 0), 0) for partition in engines}
         for rule in rules:
-            for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, rule.looks_at):
+            for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, rule.looks_at, before=before):
+                if not wanted():
+                    return found
                 for partition, part in self._fold_run(engines, facts):
                     count, newest = found[partition]
                     found[partition] = Folded(count + len(part), max(newest, max(part.received)))
+        for engine in engines.values():
+            self.warm(engine, rules)
+        return found
+
+    def warm(self, engine: Engine, rules: Sequence[Rule]) -> None:
+        """Decide what the clock had settled before each of `rules` was activated, and tell nobody."""
         for rule in rules:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None:
-                for engine in engines.values():
-                    engine.warm([rule.id], activated - SETTLE_AFTER_MS)
-        return found
+                engine.warm([rule.id], activated - SETTLE_AFTER_MS)
+
+    def facts_of(
+        self, rules: Sequence[Rule], keys: Mapping[tuple[str, int], Collection[str]], before: int
+    ) -> list[FactRun]:
+        """What the store has of some keys, which are given by the id and version of their rule. Blocking."""
+        return [
+            facts
+            for rule in rules
+            if (wanted := keys.get((rule.id, rule.version)))
+            for facts in self._archive.facts_to_fold(
+                rule.id, rule.version, rule.retention, rule.looks_at, before=before, keys=sorted(wanted)
+            )
+        ]
+
+    def with_history(self) -> frozenset[str]:
+        """The running rules whose windows reach back to before their activation, so that there are no facts of some of
+        what they count. Blocking."""
+        new = self._new(self._rulebook.ruleset.running) if self._warm else {}
+        first = self._archive.first_received() if new else None
+        return frozenset(rule for rule, activated in new.items() if first is not None and first < activated)
 
     def _fold_run(self, engines: Mapping[int, Engine], facts: FactRun) -> Iterator[tuple[int, FactRun]]:
         """Fold facts of one rule into the engine of each one's partition; what each of them got."""
@@ -219,17 +263,25 @@ class Restorer:
                 engines[partition].fold_run(part)
                 yield partition, part
 
-    def _fold_history(self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive) -> dict[int, int]:
+    def _new(self, rules: Sequence[Rule]) -> dict[str, int]:
+        """When those of `rules` were activated (ms) that look at more than has come since; not those that look at
+        alerts."""
+        now = to_millis(self._clock.now())
+        found: dict[str, int] = {}
+        for rule in rules:
+            activated = self._rulebook.activated_at(rule.id)
+            if activated is not None and activated > now - rule.retention and not rule.weights:
+                found[rule.id] = activated
+        return found
+
+    def _fold_history(
+        self, engines: Mapping[int, Engine], rules: Sequence[Rule], archive: Archive, going_on: Callable[[], bool]
+    ) -> dict[int, int]:
         """Fill windows from the events that came before their rules: there are no facts of those. What it implies has
         raised nothing, and must not keep quiet what comes. An alert of the first SETTLED_MS may be raised again for
         that, under the same id. How many facts each partition got."""
-        now = to_millis(self._clock.now())
-        new: dict[str, int] = {}
-        for rule in rules:
-            activated = self._rulebook.activated_at(rule.id)
-            if activated is not None and activated > now - rule.retention:
-                new[rule.id] = activated
-        fresh = [rule for rule in rules if rule.id in new and not rule.weights]  # the others look at alerts
+        new = self._new(rules)
+        fresh = [rule for rule in rules if rule.id in new]
         if not fresh:
             return {}
         matcher = Matcher(RuleSet(fresh), self._tables.rules)
@@ -244,6 +296,8 @@ class Restorer:
         since = min(new[rule.id] - rule.retention for rule in fresh)
         folded: Counter[int] = Counter()
         for events in archive.events_to_judge(wanted, fields, max(0, since), FOREVER, self._max_age):
+            if not going_on():
+                return folded
             for each in matcher.facts_of(EventRun.of(events)):
                 facts = _before(each.facts, new[each.facts.rule] + SETTLED_MS)
                 for partition, part in self._fold_run(engines, facts) if facts is not None else ():

@@ -1,0 +1,290 @@
+"""Facts are judged while windows are still being restored, as if all had been there; the clock waits for all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, TypeAlias, cast
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from jianguan.clock import VirtualClock, from_millis
+from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.errors import UnavailableError
+from jianguan.metrics import Metrics
+from jianguan.wiring.early import EarlyWindows
+from jianguan.wiring.restore import Restorer
+from rules.engine import Engine
+from rules.keys import carry
+from rules.rule import Rule
+from rules.ruleset import RuleSet
+from streams.correlate import Correlate
+from tests.rules.support import NOW, fact, reference, rule
+from tests.rules.test_facts import loaded
+
+HOUR = 3_600_000
+CARRIED = carry(0, [])
+COUNTING = loaded(condition="true")  # three facts
+SETTLED = loaded(
+    id="settled",
+    condition="true",
+    trigger={"not": {"count": {"at_least": 2}}},
+    window={"size": "10m", "lateness": "1m", "kind": "tumbling"},
+)
+
+
+class Store:
+    """Facts, as an archive tells them. `gate` holds up whoever asks for those of all keys; away so many times."""
+
+    def __init__(self, facts: Sequence[Fact], alerts: Collection[str] = ()) -> None:
+        self.facts = list(facts)
+        self.alerts = set(alerts)
+        self.away = 0
+        self.asked: list[list[str]] = []
+        self.first: int | None = NOW - 10 * HOUR
+        self.gate = threading.Event()
+        self.at_gate = threading.Event()
+
+    def first_received(self) -> int | None:
+        return self.first
+
+    def known_alerts(self, ids: Sequence[str]) -> set[str]:
+        return self.alerts & set(ids)
+
+    def events_to_judge(self, *_: object) -> Iterator[Any]:
+        return iter(())
+
+    def facts_to_fold(
+        self, rule: str, version: int, *_: object, before: int, keys: Sequence[str] | None = None
+    ) -> Iterator[FactRun]:
+        if keys is None:
+            self.at_gate.set()
+            assert self.gate.wait(10)
+        else:
+            self.asked.append(list(keys))
+        if self.away:
+            self.away -= 1
+            raise UnavailableError("no store")
+        yield from runs_of(
+            each
+            for each in self.facts
+            if (each.rule, each.version) == (rule, version)
+            and each.received_at < before
+            and (keys is None or each.key in keys)
+        )
+
+
+class Book:
+    """The rules that run, and when they were activated."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.ruleset = RuleSet(rules)
+        self.activated: dict[str, int] = {}
+
+    def activated_at(self, name: str) -> int | None:
+        return self.activated.get(name)
+
+    def follow(self, _: object) -> tuple[()]:
+        return ()
+
+
+class Started:
+    """Partition 0 of one, as the embedded system has it."""
+
+    def __init__(self, store: Store, *rules: Rule) -> None:
+        self.store = store
+        self.clock = VirtualClock(from_millis(NOW))
+        self.book = Book(rules or (COUNTING, SETTLED))
+        self.metrics = Metrics(CollectorRegistry())
+        tables = SimpleNamespace(rules=reference())
+        self.restorer = Restorer(
+            cast(Any, store), cast(Any, self.book), cast(Any, tables), self.clock, 1
+        )  # fmt: skip
+        self.early = EarlyWindows(self.restorer, self.clock, self.metrics.restoring)
+        self.exclusive = asyncio.Lock()
+        self.there = 0
+
+    async def begin(self) -> Correlate:
+        await self.early.begin()
+        self.state = await self.early.correlate(0)
+        self.completing = asyncio.create_task(self.early.complete(self.exclusive, self._are_there))
+        at_gate = asyncio.ensure_future(asyncio.to_thread(self.store.at_gate.wait, 10))
+        await asyncio.wait([at_gate, self.completing], return_when=asyncio.FIRST_COMPLETED)
+        if self.completing.done():
+            self.completing.result()
+        return self.state
+
+    def _are_there(self) -> None:
+        assert not self.state.settling
+        self.there += 1
+
+    async def work(self, *facts: Fact) -> list[str]:
+        """The rules of the alerts that they raise."""
+        runs = runs_of(facts)
+        await asyncio.wait_for(self.early.recall(0, runs), 10)
+        return [alert.rule for alerts in self.state.work(runs).alerts.values() for alert in alerts]
+
+    async def complete(self) -> None:
+        self.store.gate.set()
+        await asyncio.wait_for(self.completing, 10)
+
+    @property
+    def restoring(self) -> float | None:
+        return self.metrics.registry.get_sample_value("jianguan_restoring_partitions")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Started]]:
+    """Makes one; nobody waits for its store in the end."""
+    made: list[Started] = []
+
+    def create(store: Store, *rules: Rule) -> Started:
+        made.append(Started(store, *rules))
+        return made[-1]
+
+    yield create
+    for each in made:
+        each.store.gate.set()
+
+
+Start: TypeAlias = Callable[..., Started]
+
+
+def stored(number: int, key: str = "k1", of: str = COUNTING.id, age: int = HOUR // 10) -> Fact:
+    return fact(number, NOW - age + number, key=key, of=of, received_at=NOW - age + number, carried=CARRIED)
+
+
+def fresh(number: int, key: str = "k1", of: str = COUNTING.id) -> Fact:
+    return fact(number, NOW + number, key=key, of=of, received_at=NOW + number, carried=CARRIED)
+
+
+async def test_a_fact_meets_those_of_its_key_that_are_stored_before_all_are_restored(start: Start) -> None:
+    started = start(Store([stored(1), stored(2), stored(3, "k2")]))
+    await started.begin()
+    assert started.restoring == 1
+    assert await started.work(fresh(10, "k2")) == []
+    assert await started.work(fresh(11)) == [COUNTING.id]
+    assert not started.store.gate.is_set()
+    await started.complete()
+    assert started.restoring == 0
+    assert await started.work(fresh(12, "k2")) == [COUNTING.id]
+
+
+async def test_the_store_is_asked_once_for_a_key_and_for_none_after_all_are_there(start: Start) -> None:
+    started = start(Store([stored(1)]))
+    await started.begin()
+    await started.work(fresh(10), fresh(11, "k2"))
+    await started.work(fresh(12), fresh(13, "k3"))
+    await started.complete()
+    await started.work(fresh(14, "k4"))
+    assert started.store.asked == [["k1", "k2"], ["k3"]]
+
+
+async def test_what_was_raised_early_is_not_raised_again_when_all_are_there(start: Start) -> None:
+    started = start(Store([stored(1), stored(2)]))
+    await started.begin()
+    assert await started.work(fresh(10)) == [COUNTING.id]
+    await started.complete()
+    assert await started.work(fresh(11)) == []
+
+
+async def test_a_fact_of_now_is_not_taken_from_the_store_though_it_is_there_already(start: Start) -> None:
+    started = start(Store([stored(1), fresh(10), fresh(11)]))
+    await started.begin()
+    assert await started.work(fresh(10)) == []
+    await started.complete()
+    assert await started.work(fresh(11)) == [COUNTING.id]
+
+
+async def test_the_clock_decides_nothing_before_all_are_there_and_then_owes_what_is_not_stored(start: Start) -> None:
+    quiet = [stored(number, f"k{number}", SETTLED.id, age=20 * 60_000) for number in (1, 2, 3)]
+    whole = Engine(RuleSet([SETTLED]))
+    whole.fold(quiet)
+    implied = {alert.key: alert for alert in whole.elapse(NOW)}
+    assert len(implied) == 3
+    started = start(Store(quiet, [implied["k1"].id]))
+    state = await started.begin()
+    await started.work(fresh(10, "k2", SETTLED.id))
+    assert not state.settling
+    assert started.there == 0
+    await started.complete()
+    assert started.there == 1
+    assert state.settling
+    raised = [alert.id for alerts in state.elapse(NOW).alerts.values() for alert in alerts]
+    assert sorted(raised) == sorted([implied["k2"].id, implied["k3"].id])
+    later = NOW + HOUR
+    (again,) = [alert for alerts in state.elapse(later).alerts.values() for alert in alerts]
+    assert again.key == "k2"
+    assert again.time > NOW
+
+
+async def test_facts_of_a_rule_with_a_history_wait_for_all_and_others_do_not(start: Start) -> None:
+    started = start(Store([stored(1), stored(2)]))
+    started.book.activated = {SETTLED.id: NOW - 60_000}
+    await started.begin()
+    assert await started.work(fresh(11)) == [COUNTING.id]
+    waiting = asyncio.create_task(started.work(fresh(10, "k9", SETTLED.id)))
+    while not started.early.waiting:  # noqa: ASYNC110 - it is our turn that it waits for
+        await asyncio.sleep(0)
+    assert started.early.waiting == {0}
+    assert not waiting.done()
+    await started.complete()
+    assert await asyncio.wait_for(waiting, 10) == []
+    assert started.early.waiting == set()
+
+
+@pytest.mark.parametrize("first", [None, NOW - 60_000])
+async def test_a_rule_that_is_as_old_as_the_first_event_waits_for_nothing(start: Start, first: int | None) -> None:
+    started = start(Store([]))
+    started.store.first = first
+    started.book.activated = {COUNTING.id: NOW - 60_000}
+    await started.begin()
+    assert await started.work(fresh(10)) == []
+    await started.complete()
+
+
+async def test_a_store_that_is_away_is_asked_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jianguan.wiring.early.RETRY_PAUSE", 0.001)
+    started = start(Store([stored(1), stored(2)]))
+    await started.begin()
+    started.store.away = 2
+    assert await started.work(fresh(10)) == [COUNTING.id]
+    started.store.away = 2
+    await started.complete()
+    assert started.state.settling
+
+
+async def test_rules_that_change_meanwhile_are_restored_too(start: Start) -> None:
+    new = rule(id="new")
+    started = start(Store([stored(1), stored(2), stored(3, of="new"), stored(4, of="new")]), COUNTING)
+    state = await started.begin()
+    started.store.at_gate.clear()
+    # As RuleChanges does it: the windows that run first, the rule book after them.
+    changed = RuleSet([COUNTING, new])
+    async with started.exclusive:
+        assert cast(Engine, state.engine).swap(changed) == (new,)
+    started.book.ruleset = changed
+    started.store.gate.set()
+    await asyncio.wait_for(started.completing, 10)
+    assert {each.id for each in cast(Engine, state.engine).running} == {COUNTING.id, "new"}
+    assert await started.work(fresh(10, of="new")) == ["new"]
+
+
+async def test_restoring_that_is_abandoned_changes_nothing(start: Start) -> None:
+    started = start(Store([stored(1), stored(2)]))
+    state = await started.begin()
+    engine = state.engine
+    started.early.abandon()
+    await started.complete()
+    assert state.engine is engine
+    assert not state.settling
+    assert started.restoring == 1
+    started.clock.advance(timedelta(seconds=1))
+    state = await started.begin()
+    await started.complete()
+    assert state.settling
+    assert await started.work(fresh(2_000)) == [COUNTING.id]
