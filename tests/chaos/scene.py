@@ -299,6 +299,8 @@ class Scene:
         settings = {"JIANGUAN_STORE": f"{relay.url}/{database}"}
         if number % 2:  # those whose link to the brokers can be cut
             settings["JIANGUAN_BROKER"] = self.kafka.relayed
+        if number % 4 < 2:  # of those and of the others, every second one takes its own place again
+            settings["JIANGUAN_WORKER_NAME"] = f"worker-{number}"
         part = self._part(f"worker {number}", self.cluster.worker(**settings))
         self.links[part.name] = relay
         self.workers.append(part)
