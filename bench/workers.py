@@ -69,9 +69,9 @@ class Options:
 
 
 class Worker:
-    """One `jianguan worker` on one core."""
+    """One `jianguan worker`, on one core if one is given."""
 
-    def __init__(self, core: int, port: int, log: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, core: int | None, port: int, log: Path, settings: Mapping[str, str]) -> None:
         self._port = port  # of its metrics
         self._log = log
         kept = {name: value for name, value in os.environ.items() if not name.startswith("JIANGUAN_")}
@@ -81,7 +81,8 @@ class Worker:
                 [program, "worker", "--metrics-port", str(port)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**kept, **settings},
             )  # fmt: skip
-        os.sched_setaffinity(self._process.pid, {core})  # it has one thread so far, and others take after it
+        if core is not None:
+            os.sched_setaffinity(self._process.pid, {core})  # it has one thread so far, and others take after it
 
     @property
     def pid(self) -> int:
@@ -101,8 +102,12 @@ class Worker:
 
     def taken(self) -> float:
         """Records that came to an end in its ingest stage."""
+        return self.metric("jianguan_events_total{")
+
+    def metric(self, name: str) -> float:
+        """The sum of its metrics whose line begins with `name`."""
         text = httpx.get(f"http://127.0.0.1:{self._port}/metrics", trust_env=False, timeout=30).text
-        lines = [line for line in text.splitlines() if line.startswith("jianguan_events_total{")]
+        lines = [line for line in text.splitlines() if line.startswith(name)]
         return sum([float(line.rpartition(" ")[2]) for line in lines])
 
     def stop(self) -> None:
@@ -133,8 +138,8 @@ async def one_round(options: Options, made: Sequence[Wire], count: int, name: st
             "PYTHONUNBUFFERED": "1",
         }
         workers = []
-        stack.callback(_drop, options.store, database)
-        for place, port in enumerate(_free_ports(count)):
+        stack.callback(drop, options.store, database)
+        for place, port in enumerate(free_ports(count)):
             workers.append(Worker(place, port, folder / f"worker-{place}.log", settings))
             stack.callback(workers[-1].stop)
         await _assigned(workers)
@@ -260,14 +265,14 @@ def listener(port: int) -> int:
     raise LookupError(f"no process that may be looked into listens on port {port} here")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that were free a moment ago."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def _drop(store: str, database: str) -> None:
+def drop(store: str, database: str) -> None:
     pool = ServerPool(Address.parse(f"{store.rstrip('/')}/default"), Limits(connections=1))
     try:
         pool.execute(f"DROP DATABASE IF EXISTS {database}")
