@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -269,9 +270,18 @@ class System:
         """Wait until all that was sent has gone through every stage into the store: then the journal is empty."""
 
         def waiting() -> int:
-            return sum(path.stat().st_size for path in (self.data / "journal").glob("*.journal"))
+            size = 0
+            for path in (self.data / "journal").glob("*.journal"):
+                with suppress(FileNotFoundError):  # it was dropped meanwhile
+                    size += path.stat().st_size
+            return size
 
         eventually(lambda: waiting() == 0, within, f"an empty journal: {self.tail(1000)}")
+
+    def figure(self, name: str) -> float:
+        """The sum of the metrics whose line begins with `name`."""
+        lines = [line for line in self._get("/metrics").text.splitlines() if line.startswith(name)]
+        return sum([float(line.rpartition(" ")[2]) for line in lines])
 
     def items(self, path: str, **parameters: str | int) -> list[dict[str, Any]]:
         """All items of a list, over its pages where it has any."""
