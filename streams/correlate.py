@@ -63,6 +63,16 @@ class WindowEngine(Protocol):
     def __len__(self) -> int: ...
 
 
+class Early(Protocol):
+    """Windows that are restored as facts come for them."""
+
+    waiting: bool  # whether facts wait for theirs just now
+
+    async def recall(self, facts: Sequence[FactRun]) -> bool:
+        """Return when the windows are there that these facts belong to. Whether they may be worked: not if the
+        partition was given up meanwhile."""
+
+
 @dataclass(slots=True)
 class Correlated:
     """What a run of facts became."""
@@ -88,13 +98,16 @@ class Correlate:
         owed: Iterable[Alert] = (),
         follow: Follow = lambda alert: (),
         settling: bool = True,
+        early: Early | None = None,
     ) -> None:
         """`known` are ids of facts that the restored windows hold already and that will be read once more: their
         alerts are raised by `raise_again`. Judged a second time, an old one could look late, though it was not.
         `owed` are alerts that the clock settled while nobody was there: the first `elapse` raises them.
         `follow` gives the facts that an alert is for rules on alerts. Without `settling` the clock decides nothing
-        until `owe` has told what it owes."""
+        until `owe` has told what it owes. `early`: not all windows are there; what is to be worked has to be recalled
+        first, until `go_on` has brought all."""
         self.engine = engine
+        self.early = early
         self.settling = settling
         self._clock = clock
         self._partitions = partitions
@@ -140,6 +153,10 @@ class Correlate:
             else:
                 places.append(place)
         return facts.take(places) if places else None
+
+    def go_on(self, engine: WindowEngine) -> None:
+        """With the windows of all keys."""
+        self.engine, self.early = engine, None
 
     def owe(self, owed: Iterable[Alert]) -> None:
         """Let the clock decide from now on, these alerts first: settled before, and not stored."""

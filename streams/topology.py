@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
-from jianguan.domain.fact import FactRun, runs_of
+from jianguan.domain.fact import runs_of
 from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
@@ -61,17 +61,6 @@ class Conditions(Protocol):
     def costs(self) -> Sequence[Spent]: ...
 
 
-class Early(Protocol):
-    """Windows that are restored as facts come for them."""
-
-    @property
-    def waiting(self) -> Collection[int]:
-        """Partitions whose facts wait for windows just now."""
-
-    async def recall(self, partition: int, facts: Sequence[FactRun]) -> None:
-        """Return when the windows are there that these facts of a partition belong to."""
-
-
 @dataclass(slots=True)
 class Stages:
     """The five stages of one worker, and what they share."""
@@ -96,7 +85,6 @@ class Stages:
     # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
     conditions: Conditions | None = None  # what each of them takes
-    early: Early | None = None  # none: windows are there before the first run of a partition
 
 
 Work: TypeAlias = Callable[[Sequence[Run], int], Awaitable[None]]
@@ -167,8 +155,9 @@ class Pipeline:
         """The source partitions that have something here for which it is not their turn, and those whose facts wait for
         windows."""
         held = set() if self._together is None else set(self._together.held)
-        if self._stages.early is not None:
-            held.update(Place(self._name(TopicName.FACTS), partition) for partition in self._stages.early.waiting)
+        for partition, state in self._stages.correlate:
+            if state.early is not None and state.early.waiting:
+                held.add(Place(self._name(TopicName.FACTS), partition))
         return held
 
     def failures(self) -> list[str]:
@@ -269,8 +258,8 @@ class Pipeline:
         state = await stages.correlate.get(run.partition)
         facts = _rows(run, FACTS)
         await self._wait_for_rules({(fact.rule, fact.version) for fact in facts})
-        if stages.early is not None:
-            await stages.early.recall(run.partition, facts)
+        if state.early is not None and not await state.early.recall(facts):
+            return  # whoever has the partition now reads this run again
         async with self.exclusive:
             started = stages.clock.monotonic()
             result = state.work(facts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from dashboards import Health, LiveFeed
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
+from jianguan.domain.fact import FactRun
 from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
@@ -34,7 +35,6 @@ from jianguan.wiring.tail import Tail, read_tail
 from jianguan.wiring.takeover import Takeover
 from jianguan.wiring.watermark import GroupWatermark
 from jianguan.wiring.web import build_web, health_of
-from rules.engine import Engine
 from sinks.archive import SqlArchive
 from sinks.server import ServerStore
 from sinks.webhooks.desk import REDELIVER
@@ -138,7 +138,7 @@ class Worker:
             receivers_of(settings),
             self._partitions,
             lambda records: None,
-            self._fold_topic,
+            self._latest_facts,
             oldest_replayed=self._watermark.reached,
             current=self._takeover.archive,
             admit=self._takeover.admit,
@@ -194,15 +194,15 @@ class Worker:
     async def _read_tail(self) -> Tail:
         return await read_tail(self._broker, self._settings.topic_prefix, self._positions)
 
-    async def _fold_topic(self, engines: Mapping[int, Engine]) -> None:
-        """Fold the facts that were sent lately: the records that tell of them may still have been on their way to the
+    async def _latest_facts(self, partitions: Collection[int]) -> AsyncIterator[tuple[int, FactRun]]:
+        """The facts that were sent lately: the records that tell of them may still have been on their way to the
         brokers when the tail of the records topic was read."""
         topic = TopicName.FACTS.under(self._settings.topic_prefix)
         since = to_millis(self._clock.now()) - LATELY_MS
-        async for partition, value in _values(self._broker, topic, list(engines), since):
+        async for partition, value in _values(self._broker, topic, sorted(partitions), since):
             try:
                 for run in FACTS.decode(value):
-                    engines[partition].fold_run(run)
+                    yield partition, run
             except InputError as error:
                 log.error("a frame of facts cannot be read: %s", error)
             await asyncio.sleep(0)

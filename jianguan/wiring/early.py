@@ -1,14 +1,14 @@
 """Windows of the keys that facts come for, while those of all keys are still being restored.
 
-A start need not wait for a million stored facts: a fact needs the window of its own key only. So the stage begins with
-windows of no key. Before facts are worked, the store is asked for what it has of their keys; meanwhile, and beside it,
-the windows of all keys are folded, and when they are there they are put behind the stage's own, which are further. The
-clock decides nothing before that, and rules whose windows are filled from history wait for it: what they count is not
-stored as facts of a key.
+A start or a takeover need not wait for a million stored facts: a fact needs the window of its own key only. So the
+stage begins with windows of no key. Before facts are worked, the store is asked for what it has of their keys; beside
+that, the windows of all keys are folded, and when they are there they are put behind the stage's own, which are more up
+to date. The clock decides nothing before that, and rules whose windows are filled from history wait for it: what they
+count is not stored as facts of a key.
 
-Both are made of what was received before the start. All else comes by the topic, and nothing comes both ways that the
-stage does not know of (`Correlate`, `known`). For a worker that owns all partitions, and nothing else may write to the
-store.
+A worker that is alone restores what was received before it began. All else comes by the topic, and nothing comes both
+ways that the stage does not know of (`Correlate`, `known`). In a cluster others store facts all the time: what is
+restored may come by the topic too, and raises its alert then.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 from prometheus_client import Gauge
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.alert import Alert
 from jianguan.domain.fact import FactRun
 from jianguan.errors import UnavailableError
-from jianguan.wiring.restore import Restorer
+from jianguan.wiring.restore import Recent, Restorer
+from jianguan.wiring.tasks import Shared, to_its_end
 from rules.engine import Engine
 from rules.rule import Rule
 from streams.correlate import Correlate
@@ -34,50 +36,87 @@ log = logging.getLogger(__name__)
 RETRY_PAUSE: Final = 1.0  # seconds
 _GIVE_WAY: Final = 0.3  # seconds, between two blocks of facts
 
+Keys = dict[tuple[str, int], set[str]]
+"""Keys, by the id and the version of their rule."""
 
-class _Front:
+
+class Front:
     """The windows of one partition so far."""
 
-    def __init__(self, state: Correlate, engine: Engine) -> None:
-        self.state = state
+    def __init__(self, engine: Engine, load: Callable[[Front, Keys], Awaitable[None]]) -> None:
         self.engine = engine
-        self.there: dict[tuple[str, int], set[str]] = {}  # keys, by rule and version
+        self.state: Correlate | None = None  # the stage; it goes on with all windows, once they are there
+        self.waiting = False  # whether facts wait for windows just now
+        self.history: frozenset[str] | None = None  # rules that wait for all; None: all of them do
+        self.given_up = False
+        self._load = load
+        self._there: Keys = {}
+        self._over = asyncio.Event()
 
-    def lacking(self, facts: Sequence[FactRun]) -> dict[tuple[str, int], set[str]]:
-        """The keys of facts whose windows are not here yet."""
-        found: dict[tuple[str, int], set[str]] = {}
+    def over(self, *, given_up: bool) -> None:
+        """The windows of all keys are there, or the partition has been given up."""
+        self.given_up = given_up
+        self._over.set()
+
+    async def recall(self, facts: Sequence[FactRun]) -> bool:
+        """Return when the windows are there that these facts belong to. Whether they may be worked: not if the
+        partition was given up meanwhile."""
+        if not facts:
+            return not self.given_up
+        self.waiting = True
+        try:
+            await self._load(self, self._lacking(facts))
+            if self.history is None or not self.history.isdisjoint([run.rule for run in facts]):
+                await self._over.wait()
+        finally:
+            self.waiting = False
+        return not self.given_up
+
+    def _lacking(self, facts: Sequence[FactRun]) -> Keys:
+        found: Keys = {}
         for run in facts:
             rule = run.rule, run.version
-            if missing := set(run.keys) - self.there.get(rule, set()):
+            if missing := set(run.keys) - self._there.get(rule, set()):
                 found.setdefault(rule, set()).update(missing)
         return found
 
+    def take(self, found: Sequence[FactRun], keys: Keys) -> None:
+        """What there is of some keys."""
+        for run in found:
+            self.engine.fold_run(run)
+        for rule, names in keys.items():
+            self._there.setdefault(rule, set()).update(names)
+
 
 class EarlyWindows:
-    """Of all partitions. `restoring` tells of how many the windows of all keys are not there yet."""
+    """Of all partitions of a worker. `restoring` tells of how many the windows of all keys are not there yet."""
 
-    def __init__(self, restorer: Restorer, clock: Clock, restoring: Gauge) -> None:
+    def __init__(self, restorer: Restorer, clock: Clock, restoring: Gauge, *, alone: bool) -> None:
+        """`alone`: no other worker is there, and the clock may decide as soon as all windows are. Otherwise somebody
+        has to tell the stages what it owes."""
         self._restorer = restorer
         self._clock = clock
         self._restoring = restoring
+        self._alone = alone
         self._epoch = 0
-        self._before = 0  # ms; see above
-        self._fronts: dict[int, _Front] = {}
-        self._history: frozenset[str] = frozenset()  # rules that wait for all
-        self._whole = asyncio.Event()
-        self.waiting: set[int] = set()  # partitions whose facts wait for windows just now
+        self._before: int | None = None  # ms; see above
+        self._fronts: dict[int, Front] = {}
+        self._with_history = Shared(self._find_history)
+        self._recent = Shared(self._read_recent)
+        self._under_way = 0  # keys are being read
         self._nobody_waits = threading.Event()
         self._nobody_waits.set()
 
-    async def begin(self) -> None:
-        """Forget all windows: what was received until now is going to be restored."""
+    def begin(self, keep: Collection[int] = ()) -> None:
+        """Forget all windows but those of the partitions to `keep`: what was received until now is to be restored."""
         self.abandon()
-        self._before = to_millis(self._clock.now())
-        self._fronts = {}
-        self._whole.clear()
-        self._history = await asyncio.to_thread(self._restorer.with_history)
-        if self._history:
-            log.info("%d rules wait for their windows to be filled from history", len(self._history))
+        if self._alone:
+            self._before = to_millis(self._clock.now())
+        for partition in self._fronts.keys() - set(keep):
+            self._fronts.pop(partition).over(given_up=True)
+        self._restoring.set(len(self._fronts))
+        self._with_history.forget()
+        self._recent.forget()
 
     def abandon(self) -> None:
         """Whatever is being restored is of no use any more."""
@@ -85,90 +124,93 @@ class EarlyWindows:
 
     async def correlate(self, partition: int) -> Correlate:
         """The stage for a partition, with the windows of no key."""
-        engine = self._restorer.empty()
-        state = self._restorer.over(engine)
-        self._fronts[partition] = _Front(state, engine)
+        front = Front(self._restorer.empty(), self._load)
+        front.state = self._restorer.over(front.engine, front)
+        self._fronts[partition] = front
         self._restoring.set(len(self._fronts))
-        return state
+        return front.state
 
-    async def recall(self, partition: int, facts: Sequence[FactRun]) -> None:
-        """Return when the windows are there that these facts of a partition belong to."""
-        if partition not in self._fronts:
-            return
-        if not self._history.isdisjoint([run.rule for run in facts]):
-            await self._waits(partition, self._whole.wait())
+    async def _load(self, front: Front, keys: Keys) -> None:
+        """Put what there is of some keys into the windows of a partition. Until the store tells it."""
+        self._under_way += 1
         self._nobody_waits.clear()
         try:
-            await self._waits(partition, self._recall(partition, facts))
+            while keys and not front.given_up:
+                try:
+                    recent = await self._recent.get()
+                    front.history = None if recent is None else await self._with_history.get()
+                    found = await self._restorer.facts_of(front.engine.running, keys, self._before)
+                except UnavailableError as error:
+                    log.warning("facts wait for windows: %s", error)
+                    await asyncio.sleep(RETRY_PAUSE)
+                    continue
+                front.take([*found, *(recent.of(keys) if recent is not None else ())], keys)
+                return
         finally:
-            self._nobody_waits.set()
+            self._under_way -= 1
+            if not self._under_way:
+                self._nobody_waits.set()
 
-    async def _waits(self, partition: int, what: Awaitable[object]) -> None:
-        self.waiting.add(partition)
-        try:
-            await what
-        finally:
-            self.waiting.discard(partition)
+    async def _find_history(self) -> frozenset[str]:
+        found = await asyncio.to_thread(self._restorer.with_history)
+        if found:
+            log.info("%d rules wait for their windows to be filled from history", len(found))
+        return found
 
-    async def _recall(self, partition: int, facts: Sequence[FactRun]) -> None:
-        while (front := self._fronts.get(partition)) is not None and (lacking := front.lacking(facts)):
-            try:
-                found = await asyncio.to_thread(self._restorer.facts_of, front.engine.running, lacking, self._before)
-            except UnavailableError as error:
-                log.warning("partition %d waits for windows: %s", partition, error)
-                await asyncio.sleep(RETRY_PAUSE)
-                continue
-            for run in found:
-                front.engine.fold_run(run)
-            for rule, keys in lacking.items():
-                front.there.setdefault(rule, set()).update(keys)
+    async def _read_recent(self) -> Recent | None:
+        return await self._restorer.recent(sorted(self._fronts))
 
-    async def complete(self, exclusive: asyncio.Lock, there: Callable[[], None]) -> None:
+    async def complete(self, exclusive: asyncio.Lock, there: Callable[[], None] = lambda: None) -> None:
         """Restore the windows of all keys. `exclusive` is held while nobody else may use them; `there` is called just
         before the clock may decide on them: facts that came meanwhile may still be on their way."""
         epoch = self._epoch
         while epoch == self._epoch and self._fronts:
             try:
-                if await self._restore(epoch, exclusive, there):
-                    self._whole.set()
-                    self._restoring.set(0)
+                await self._restore(epoch, exclusive, there)
             except UnavailableError as error:
                 log.warning("windows are not restored yet: %s", error)
                 await asyncio.sleep(RETRY_PAUSE)
 
-    async def _restore(self, epoch: int, exclusive: asyncio.Lock, there: Callable[[], None]) -> bool:
-        """Whether they are there; not when the rules have changed meanwhile, or nobody wants them any more."""
-        restorer, before = self._restorer, self._before
-        engines = {partition: restorer.empty() for partition in self._fronts}
-        running = next(iter(engines.values())).running
+    async def _restore(self, epoch: int, exclusive: asyncio.Lock, there: Callable[[], None]) -> None:
+        """Not to the end when the rules have changed meanwhile, or nobody wants them any more."""
+        restorer = self._restorer
 
         def wanted() -> bool:
             self._nobody_waits.wait(_GIVE_WAY)  # those that wait go first, but not for ever
             return epoch == self._epoch
 
-        folded = await asyncio.to_thread(restorer.fold, engines, running, before=before, wanted=wanted)
-        until = restorer.settled_before(before)
-        owed = {
-            partition: await asyncio.to_thread(restorer.owed, engine, folded[partition].newest, until)
-            for partition, engine in engines.items()
-            if epoch == self._epoch
-        }
+        engines = await restorer.whole(sorted(self._fronts), self._before, wanted)
+        until, owed = 0, dict[int, list[Alert]]()
+        if self._alone and epoch == self._epoch:
+            until = restorer.settled_until()
+            if self._before is not None:
+                until = min(until, self._before)
+            owed = {partition: await restorer.owed(partition, engine, until) for partition, engine in engines.items()}
         async with exclusive:
-            fronts = dict(self._fronts)
-            changed = any(_rules(front.engine.running) != _rules(running) for front in fronts.values())
-            if changed or epoch != self._epoch:
-                return False
+            fronts = {partition: front for partition, front in self._fronts.items() if partition in engines}
+            if epoch != self._epoch or any(
+                _rules(front.engine.running) != _rules(engines[partition].running)
+                for partition, front in fronts.items()
+            ):
+                return
             for front in fronts.values():
-                # What it owes is among what all keys owe: facts that came since do not count for what is so long ago.
-                await asyncio.to_thread(restorer.pass_over, front.engine, until)
+                await to_its_end(restorer.warm, front.engine, front.engine.running)
+                if self._alone:
+                    # What it owes is among what all keys owe: what came since does not count for what is so long ago.
+                    await to_its_end(restorer.pass_over, front.engine, until)
             there()
             for partition, front in fronts.items():
-                engines[partition].take_keys(front.engine)
-                front.state.engine = engines[partition]
-                front.state.owe(owed[partition])
-                log.info("partition %d: windows restored from %d facts", partition, folded[partition].facts)
-            self._fronts = {}
-            return True
+                engine = engines[partition]
+                engine.take_keys(front.engine)
+                assert front.state is not None
+                front.state.go_on(engine)
+                if self._alone:
+                    front.state.owe(owed[partition])
+                front.over(given_up=False)
+                del self._fronts[partition]
+            self._restoring.set(len(self._fronts))
+            if not self._fronts:
+                self._recent.forget()
 
 
 def _rules(running: Sequence[Rule]) -> set[tuple[str, int, str]]:

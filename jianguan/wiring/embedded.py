@@ -234,11 +234,10 @@ class EmbeddedApplication:
     async def _rebuild(self, parts: Parts) -> None:
         """All cases from the store, and what a crash may have cut off. Nothing flows meanwhile. Windows follow while
         records flow."""
-        assert parts.early is not None
         await self._end_windows(parts)
         parts.pipeline.keep_only(set())
         await self._find_cut_off(parts)
-        await parts.early.begin()
+        parts.early.begin()
         parts.restorer.expect(set(range(self._partitions)))
         for partition in range(self._partitions):
             await parts.correlate.get(partition)
@@ -257,7 +256,7 @@ class EmbeddedApplication:
 
     async def _end_windows(self, parts: Parts) -> None:
         """Restore no more windows."""
-        if self._windows is not None and parts.early is not None:
+        if self._windows is not None:
             parts.early.abandon()
             self._windows.cancel()
             await asyncio.gather(self._windows, return_exceptions=True)

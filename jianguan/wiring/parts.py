@@ -16,7 +16,7 @@ from jianguan.metrics import Metrics
 from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
 from jianguan.wiring.early import EarlyWindows
-from jianguan.wiring.restore import FoldTopic, Restorer
+from jianguan.wiring.restore import LatestFacts, Restorer
 from jianguan.wiring.tables import Tables
 from rules.sampling import ConditionTimes
 from sinks.webhooks.desk import DeliveryDesk
@@ -60,7 +60,7 @@ class Parts:
     sender: WebhookSender
     seen: SeenEvents
     restorer: Restorer
-    early: EarlyWindows | None  # only where no other worker is
+    early: EarlyWindows
     partitions: int
 
 
@@ -75,7 +75,7 @@ def build_parts(
     receivers: Sequence[Receiver],
     partitions: int,
     observe: Callable[[Records | Columns], None],
-    fold_topic: FoldTopic | None = None,
+    latest_facts: LatestFacts | None = None,
     *,
     alone: bool = False,
     oldest_replayed: Callable[[], Awaitable[int | None]] | None = None,
@@ -100,11 +100,11 @@ def build_parts(
     )
     max_age = int(settings.max_age / timedelta(milliseconds=1))
     restorer = Restorer(
-        archive, rulebook, tables, clock, partitions, fold_topic, max_age=max_age, warm=settings.rules_warm,
+        archive, rulebook, tables, clock, partitions, latest_facts, max_age=max_age, warm=settings.rules_warm,
         current=current,
     )  # fmt: skip
-    early = EarlyWindows(restorer, clock, metrics.restoring) if alone else None
-    correlate = Owned(restorer.correlate if early is None else early.correlate)
+    early = EarlyWindows(restorer, clock, metrics.restoring, alone=alone)
+    correlate = Owned(early.correlate)
     handle = Owned(restorer.handle)
     recorder = Recorder(
         store,
@@ -131,7 +131,6 @@ def build_parts(
         is_ahead=rulebook.is_ahead,
         oldest_replayed=oldest_replayed,
         conditions=ConditionTimes(rulebook.matcher, clock.monotonic),
-        early=early,
     )
     return Parts(
         settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Container, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
@@ -13,19 +13,20 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.event import EventRun
-from jianguan.domain.fact import FactRun
+from jianguan.domain.fact import Fact, FactRun, runs_of
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.errors import UnavailableError
 from jianguan.ports import Archive
 from jianguan.wiring.tables import Tables
+from jianguan.wiring.tasks import to_its_end
 from rules.engine import Engine
 from rules.facts import Matcher
 from rules.pushdown import fields_of_rule, filter_of_rule
 from rules.reference import deadlines
 from rules.rule import Rule
 from rules.ruleset import RuleSet
-from streams.correlate import Correlate
+from streams.correlate import Correlate, Early
 from streams.handle import Handle
 from streams.ingest import spread
 from streams.owned import Owned
@@ -39,8 +40,10 @@ FOREVER: Final = 2**52  # ms
 SETTLED_MS: Final = 3_000
 
 
-FoldTopic: TypeAlias = Callable[[Mapping[int, Engine]], Awaitable[None]]
-"""Folds into the windows of each partition what the store may lack."""
+LatestFacts: TypeAlias = Callable[[Collection[int]], AsyncIterator[tuple[int, FactRun]]]
+"""Of some partitions, the facts that the store may lack."""
+
+RECENT: Final = 200_000  # facts that are kept by key
 
 
 class Recovered(NamedTuple):
@@ -48,6 +51,29 @@ class Recovered(NamedTuple):
 
     missing: list[Alert]  # implied by stored facts, but not stored
     stored: list[Alert]
+
+
+class Recent:
+    """Facts by key, up to RECENT."""
+
+    def __init__(self) -> None:
+        self._left = RECENT
+        self._facts: dict[tuple[str, int, str], list[Fact]] = {}
+
+    def add(self, run: FactRun) -> bool:
+        """Keep these too; False when that are too many."""
+        self._left -= len(run)
+        if self._left < 0:
+            return False
+        for fact in run.rows():
+            self._facts.setdefault((fact.rule, fact.version, fact.key), []).append(fact)
+        return True
+
+    def of(self, keys: Mapping[tuple[str, int], Collection[str]]) -> list[FactRun]:
+        """Those of some keys, which are given by the id and version of their rule."""
+        return runs_of(
+            [fact for rule, names in keys.items() for key in names for fact in self._facts.get((*rule, key), ())]
+        )
 
 
 class Folded(NamedTuple):
@@ -72,18 +98,17 @@ class Restorer:
         tables: Tables,
         clock: Clock,
         partitions: int,
-        fold_topic: FoldTopic | None = None,
+        latest_facts: LatestFacts | None = None,
         *,
         max_age: int = FOREVER,
         warm: bool = True,
         current: Callable[[], Awaitable[Archive]] | None = None,
     ) -> None:
         """`current` gives the archive to restore from, as of now, where other workers write to the store too.
-        `fold_topic` folds in what even that may lack."""
+        `latest_facts` tells what even that may lack."""
         self._current = current
         self._expected: set[int] = set()
-        self._windows: dict[int, Engine] = {}  # made for who asks next, as `_desks` are
-        self._desks: dict[int, CaseDesk] = {}
+        self._desks: dict[int, CaseDesk] = {}  # made for who asks next
         self._epoch = 0
         self._lock = asyncio.Lock()
         self._alive: dict[int, int] = {}  # by partition, when its newest fact was received
@@ -94,31 +119,22 @@ class Restorer:
         self._tables = tables
         self._clock = clock
         self._partitions = partitions
-        self._fold_topic = fold_topic
+        self._latest_facts = latest_facts
         self._known: set[str] = set()
         self._since: int | None = None
 
     def expect(self, partitions: set[int]) -> None:
-        """These are going to be asked for: their windows and cases are restored in one pass over the store."""
+        """These are going to be asked for: their cases are restored in one pass over the store."""
         self._expected = set(partitions)
-        self._windows, self._desks = {}, {}
+        self._desks = {}
         self._epoch += 1
-
-    async def correlate(self, partition: int) -> Correlate:
-        """Windows as a fold over the facts of the partition."""
-        async with self._lock:
-            engine = self._windows.pop(partition, None)
-            # One that was begun before the rules changed lacks those that are new, and nobody would tell it of them.
-            while engine is None or engine.fresh(self._rulebook.ruleset):
-                engine = await self._fill(partition)
-        return self.over(engine)
 
     def empty(self) -> Engine:
         """Windows of the running rules, without facts."""
         return Engine(self._rulebook.ruleset, self._clock.monotonic)
 
-    def over(self, engine: Engine) -> Correlate:
-        """The stage over some windows. The clock decides nothing until it is told what is owed."""
+    def over(self, engine: Engine, early: Early) -> Correlate:
+        """The stage over windows that are there so `early`. The clock decides nothing until it is told what it owes."""
         return Correlate(
             engine,
             self._clock,
@@ -126,29 +142,26 @@ class Restorer:
             known=self._known,
             follow=self._rulebook.follow,
             settling=False,
+            early=early,
         )
 
     async def owe(self, partition: int, state: Correlate, reached: int) -> None:
         """Let the clock decide for a restored partition: everything that was received before `reached` (ms) is through.
         Nothing else may use its windows meanwhile."""
         assert isinstance(state.engine, Engine)
+        state.owe(await self.owed(partition, state.engine, settled_until(self._clock, reached)))
+
+    def settled_until(self) -> int:
+        """Until when (ms) the clock may decide: not on what is read again."""
+        return settled_until(self._clock, self._since)
+
+    async def owed(self, partition: int, engine: Engine, until: int) -> list[Alert]:
+        """What the clock has settled by `until` (ms) since the restored windows were alive, less what is stored."""
         archive = await self._archive_now()
-        until = settled_until(self._clock, reached)
-        alive = self._alive.get(partition, 0)
-        state.owe(await asyncio.to_thread(self._owed, state.engine, alive, until, archive))
-
-    def settled_before(self, before: int) -> int:
-        """Until when (ms) the clock may decide on facts that were received `before`: not on what is read again."""
-        return min(before, settled_until(self._clock, self._since))
-
-    def owed(self, engine: Engine, alive: int, until: int) -> list[Alert]:
-        """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored.
-        Blocking."""
-        return self._owed(engine, alive, until, self._archive)
+        return await to_its_end(self._owed, engine, self._alive.get(partition, 0), until, archive)
 
     def pass_over(self, engine: Engine, until: int) -> None:
         """Let the clock decide up to `until` (ms), and tell nobody. Blocking."""
-        self.warm(engine, engine.running)
         while (due := engine.due()) is not None and due <= until:
             engine.elapse(until)
 
@@ -171,21 +184,49 @@ class Restorer:
     async def _archive_now(self) -> Archive:
         return self._archive if self._current is None else await self._current()
 
-    async def _fill(self, partition: int) -> Engine:
-        """The windows of a partition, and of those that are expected, which are kept for when they are asked for."""
-        epoch, wanted = self._epoch, self._with_expected(partition)
+    async def whole(
+        self, partitions: Sequence[int], before: int | None, wanted: Callable[[], bool]
+    ) -> dict[int, Engine]:
+        """The windows of all keys of some partitions, of what was received `before` (ms), if that is given, and of what
+        even the store may lack. Not to the end when they are not `wanted` any more."""
         archive = await self._archive_now()
-        engines = {each: self.empty() for each in sorted(wanted)}
-        folded = await asyncio.to_thread(self._fold, engines, self._rulebook.ruleset.running, archive)
-        if self._fold_topic is not None:
-            await self._fold_topic(engines)
-        for each in engines:
-            self._alive[each] = folded[each].newest
-            log.info("partition %d: windows restored from %d facts", each, folded[each].facts)
-        engine = engines.pop(partition)
-        if epoch == self._epoch:
-            self._windows.update(engines)
-        return engine
+        engines = {partition: self.empty() for partition in partitions}
+        running = self._rulebook.ruleset.running
+        folded = await asyncio.to_thread(self._fold, engines, running, archive, before=before, wanted=wanted)
+        if self._latest_facts is not None and wanted():
+            async for partition, run in self._latest_facts(partitions):
+                engines[partition].fold_run(run)
+        for partition in engines:
+            self._alive[partition] = folded[partition].newest
+            log.info("partition %d: windows restored from %d facts", partition, folded[partition].facts)
+        return engines
+
+    async def recent(self, partitions: Sequence[int]) -> Recent | None:
+        """What even the store may lack, by key; None when it is too much to be kept so."""
+        recent = Recent()
+        if self._latest_facts is not None:
+            async for _, run in self._latest_facts(partitions):
+                if not recent.add(run):
+                    return None
+        return recent
+
+    async def facts_of(
+        self, rules: Sequence[Rule], keys: Mapping[tuple[str, int], Collection[str]], before: int | None
+    ) -> list[FactRun]:
+        """What the store has of some keys, which are given by the id and version of their rule."""
+        archive = await self._archive_now()
+
+        def read() -> list[FactRun]:
+            return [
+                facts
+                for rule in rules
+                if (wanted := keys.get((rule.id, rule.version)))
+                for facts in archive.facts_to_fold(
+                    rule.id, rule.version, rule.retention, rule.looks_at, before=before, keys=sorted(wanted)
+                )
+            ]
+
+        return await asyncio.to_thread(read)
 
     def filled(self, partitions: Collection[int], rules: Sequence[Rule]) -> dict[int, Engine]:
         """Windows of each of `partitions` for `rules` alone, as they begin. Blocking."""
@@ -235,19 +276,6 @@ class Restorer:
             activated = self._rulebook.activated_at(rule.id)
             if activated is not None:
                 engine.warm([rule.id], activated - SETTLE_AFTER_MS)
-
-    def facts_of(
-        self, rules: Sequence[Rule], keys: Mapping[tuple[str, int], Collection[str]], before: int
-    ) -> list[FactRun]:
-        """What the store has of some keys, which are given by the id and version of their rule. Blocking."""
-        return [
-            facts
-            for rule in rules
-            if (wanted := keys.get((rule.id, rule.version)))
-            for facts in self._archive.facts_to_fold(
-                rule.id, rule.version, rule.retention, rule.looks_at, before=before, keys=sorted(wanted)
-            )
-        ]
 
     def with_history(self) -> frozenset[str]:
         """The running rules whose windows reach back to before their activation, so that there are no facts of some of

@@ -12,7 +12,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Delivery
@@ -20,6 +20,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, UnavailableError
 from jianguan.wiring.parts import Parts
 from jianguan.wiring.tail import CurrentArchive, Tail
+from jianguan.wiring.tasks import Shared
 from jianguan.wiring.watermark import GroupWatermark
 from sinks.store import BlockStore
 from streams.owned import Owned
@@ -32,26 +33,6 @@ REMEMBER_DELIVERIES_MS: Final = 24 * 3_600_000
 RETRY_PAUSE: Final = 1.0  # seconds
 _PART: Final = 20_000  # events that are remembered at once
 READ: Final = tuple(topic for topic in TopicName if topic is not TopicName.QUARANTINE)
-
-Made = TypeVar("Made")
-
-
-class Shared(Generic[Made]):
-    """One piece of work for all who ask for its result. One that failed is done again for who asks next."""
-
-    def __init__(self, make: Callable[[], Awaitable[Made]]) -> None:
-        self._make = make
-        self._task: asyncio.Future[Made] | None = None
-
-    async def get(self) -> Made:
-        """The result; made if it is not there."""
-        if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
-            self._task = asyncio.ensure_future(self._make())
-        return await asyncio.shield(self._task)
-
-    def forget(self) -> None:
-        """Make it anew for who asks next."""
-        self._task = None
 
 
 class Takeover:
@@ -110,6 +91,8 @@ class Takeover:
 
     async def stop(self) -> None:
         """Restore nothing more."""
+        if self._parts is not None:
+            self._parts.early.abandon()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -125,6 +108,7 @@ class Takeover:
         self._tail.forget()
         self._seen.forget()
         self._told.forget()
+        parts.early.begin(kept)
         parts.pipeline.keep_only(kept)
         self._sources.keep_only(kept)
         self._deliveries.keep_only(kept)
@@ -141,6 +125,7 @@ class Takeover:
             await self._deliveries.get(number)
         parts.restorer.expect(set())
         self._told.forget()
+        await parts.early.complete(parts.pipeline.exclusive)
         self._tail.forget()
         reached = await self._watermark.known()
         for number, state in parts.correlate:

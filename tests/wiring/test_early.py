@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
@@ -17,7 +17,7 @@ from jianguan.domain.fact import Fact, FactRun, runs_of
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.wiring.early import EarlyWindows
-from jianguan.wiring.restore import Restorer
+from jianguan.wiring.restore import LatestFacts, Restorer
 from rules.engine import Engine
 from rules.keys import carry
 from rules.rule import Rule
@@ -59,7 +59,7 @@ class Store:
         return iter(())
 
     def facts_to_fold(
-        self, rule: str, version: int, *_: object, before: int, keys: Sequence[str] | None = None
+        self, rule: str, version: int, *_: object, before: int | None, keys: Sequence[str] | None = None
     ) -> Iterator[FactRun]:
         if keys is None:
             self.at_gate.set()
@@ -73,7 +73,7 @@ class Store:
             each
             for each in self.facts
             if (each.rule, each.version) == (rule, version)
-            and each.received_at < before
+            and (before is None or each.received_at < before)
             and (keys is None or each.key in keys)
         )
 
@@ -95,21 +95,21 @@ class Book:
 class Started:
     """Partition 0 of one, as the embedded system has it."""
 
-    def __init__(self, store: Store, *rules: Rule) -> None:
+    def __init__(self, store: Store, *rules: Rule, latest: LatestFacts | None = None) -> None:
         self.store = store
         self.clock = VirtualClock(from_millis(NOW))
         self.book = Book(rules or (COUNTING, SETTLED))
         self.metrics = Metrics(CollectorRegistry())
         tables = SimpleNamespace(rules=reference())
         self.restorer = Restorer(
-            cast(Any, store), cast(Any, self.book), cast(Any, tables), self.clock, 1
+            cast(Any, store), cast(Any, self.book), cast(Any, tables), self.clock, 1, latest
         )  # fmt: skip
-        self.early = EarlyWindows(self.restorer, self.clock, self.metrics.restoring)
+        self.early = EarlyWindows(self.restorer, self.clock, self.metrics.restoring, alone=latest is None)
         self.exclusive = asyncio.Lock()
         self.there = 0
 
     async def begin(self) -> Correlate:
-        await self.early.begin()
+        self.early.begin()
         self.state = await self.early.correlate(0)
         self.completing = asyncio.create_task(self.early.complete(self.exclusive, self._are_there))
         at_gate = asyncio.ensure_future(asyncio.to_thread(self.store.at_gate.wait, 10))
@@ -125,7 +125,8 @@ class Started:
     async def work(self, *facts: Fact) -> list[str]:
         """The rules of the alerts that they raise."""
         runs = runs_of(facts)
-        await asyncio.wait_for(self.early.recall(0, runs), 10)
+        if self.state.early is not None:
+            assert await asyncio.wait_for(self.state.early.recall(runs), 10)
         return [alert.rule for alerts in self.state.work(runs).alerts.values() for alert in alerts]
 
     async def complete(self) -> None:
@@ -142,8 +143,8 @@ def start() -> Iterator[Callable[..., Started]]:
     """Makes one; nobody waits for its store in the end."""
     made: list[Started] = []
 
-    def create(store: Store, *rules: Rule) -> Started:
-        made.append(Started(store, *rules))
+    def create(store: Store, *rules: Rule, latest: LatestFacts | None = None) -> Started:
+        made.append(Started(store, *rules, latest=latest))
         return made[-1]
 
     yield create
@@ -228,13 +229,15 @@ async def test_facts_of_a_rule_with_a_history_wait_for_all_and_others_do_not(sta
     await started.begin()
     assert await started.work(fresh(11)) == [COUNTING.id]
     waiting = asyncio.create_task(started.work(fresh(10, "k9", SETTLED.id)))
-    while not started.early.waiting:  # noqa: ASYNC110 - it is our turn that it waits for
+    early = started.state.early
+    assert early is not None
+    while not early.waiting:  # noqa: ASYNC110 - it is our turn that it waits for
         await asyncio.sleep(0)
-    assert started.early.waiting == {0}
     assert not waiting.done()
     await started.complete()
     assert await asyncio.wait_for(waiting, 10) == []
-    assert started.early.waiting == set()
+    assert not early.waiting
+    assert started.state.early is None
 
 
 @pytest.mark.parametrize("first", [None, NOW - 60_000])
@@ -288,3 +291,75 @@ async def test_restoring_that_is_abandoned_changes_nothing(start: Start) -> None
     await started.complete()
     assert state.settling
     assert await started.work(fresh(2_000)) == [COUNTING.id]
+
+
+async def test_facts_of_a_partition_that_is_given_up_are_not_worked(start: Start) -> None:
+    started = start(Store([stored(1), stored(2)]))
+    started.book.activated = {COUNTING.id: NOW - 60_000}  # so that they have to wait
+    await started.begin()
+    early = started.state.early
+    assert early is not None
+    waiting = asyncio.create_task(early.recall(runs_of([fresh(10)])))
+    while not early.waiting:  # noqa: ASYNC110 - it is our turn that it waits for
+        await asyncio.sleep(0)
+    started.early.begin()
+    assert await asyncio.wait_for(waiting, 10) is False
+    assert started.restoring == 0
+
+
+async def test_a_partition_that_stays_keeps_its_windows_and_is_restored_with_those_that_come(start: Start) -> None:
+    started = start(Store([stored(1), stored(2)]))
+    state = await started.begin()
+    assert await started.work(fresh(10)) == [COUNTING.id]
+    started.early.begin({0})
+    assert started.restoring == 1
+    other = await started.early.correlate(1)
+    assert started.restoring == 2
+    completing = asyncio.create_task(started.early.complete(started.exclusive, started._are_there))
+    await started.complete()
+    await asyncio.wait_for(completing, 10)
+    assert started.restoring == 0
+    assert state.settling
+    assert other.settling
+    assert await started.work(fresh(11)) == []  # it has been raised
+
+
+def recently(*facts: Fact, calls: list[list[int]]) -> LatestFacts:
+    """Told besides what the store has."""
+
+    async def latest(partitions: Collection[int]) -> AsyncIterator[tuple[int, FactRun]]:
+        calls.append([*partitions])
+        for run in runs_of(facts):
+            yield 0, run
+
+    return latest
+
+
+async def test_in_a_cluster_what_was_sent_lately_counts_before_and_after_all_are_there(start: Start) -> None:
+    calls: list[list[int]] = []
+    latest = recently(stored(2), stored(3, "k2"), stored(4, "k2"), calls=calls)
+    started = start(Store([stored(1)]), latest=latest)
+    await started.begin()
+    assert await started.work(fresh(10)) == [COUNTING.id]
+    assert calls == [[0]]
+    await started.complete()
+    assert calls == [[0], [0]]
+    assert await started.work(fresh(11, "k2")) == [COUNTING.id]
+    assert not started.state.settling  # until somebody has told what the clock owes
+
+
+async def test_when_too_much_was_sent_lately_facts_wait_for_all(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jianguan.wiring.restore.RECENT", 2)
+    latest = recently(stored(2), stored(3), stored(4, "k2"), calls=[])
+    started = start(Store([stored(1)]), latest=latest)
+    await started.begin()
+    waiting = asyncio.create_task(started.work(fresh(10, "k2")))
+    early = started.state.early
+    assert early is not None
+    while not early.waiting:  # noqa: ASYNC110 - it is our turn that it waits for
+        await asyncio.sleep(0)
+    await asyncio.wait([waiting], timeout=0.2)
+    assert not waiting.done()
+    await started.complete()
+    assert await asyncio.wait_for(waiting, 10) == []
+    assert await started.work(fresh(11, "k2")) == [COUNTING.id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -101,72 +101,3 @@ async def test_what_came_while_rules_were_swapped_is_folded_when_the_store_is_ba
     store.asked, store.away = [], 2
     await asyncio.wait_for(made.settled(), 10)
     assert store.asked == [[0, 1]] * 3
-
-
-class Shared:
-    """An archive without facts that notes how often they were asked for, and is away so many times."""
-
-    def __init__(self, away: int = 0) -> None:
-        self.away = away
-        self.reads = 0
-
-    async def current(self) -> Any:
-        return self
-
-    def facts_to_fold(self, *_: object, **__: object) -> Any:
-        self.reads += 1
-        if self.away:
-            self.away -= 1
-            raise UnavailableError("no store")
-        return iter(())
-
-
-def restorer(archive: Shared) -> Restorer:
-    rulebook = SimpleNamespace(ruleset=RuleSet([OLD]), activated_at=lambda _: None, follow=lambda alert: ())
-    clock = SimpleNamespace(monotonic=lambda: 0.0, now=None)
-    return Restorer(
-        cast(Any, None), cast(Any, rulebook), cast(Any, None), cast(Any, clock), 4, warm=False, current=archive.current
-    )
-
-
-async def test_windows_that_are_expected_are_restored_in_one_pass() -> None:
-    archive = Shared()
-    made = restorer(archive)
-    made.expect({0, 1, 3})
-    states = [await made.correlate(partition) for partition in (0, 1, 3)]
-    assert archive.reads == 1
-    assert len({id(state.engine) for state in states}) == 3
-    await made.correlate(2)
-    assert archive.reads == 2
-
-
-async def test_a_store_that_is_away_is_asked_again_by_whoever_owns_the_partition() -> None:
-    archive = Shared(away=1)
-    made = restorer(archive)
-    made.expect({0})
-    with pytest.raises(UnavailableError):
-        await made.correlate(0)
-    assert cast(Engine, (await made.correlate(0)).engine).fresh(RuleSet([OLD])) == ()
-    assert archive.reads == 2
-
-
-async def test_a_partition_that_is_taken_over_while_rules_change_has_the_new_ones_too() -> None:
-    rulebook = SimpleNamespace(ruleset=RuleSet([OLD]), activated_at=lambda _: None, follow=lambda alert: ())
-    clock = SimpleNamespace(monotonic=lambda: 0.0, now=None)
-    reads = 0
-
-    async def current() -> Any:
-        nonlocal reads
-        reads += 1
-        return SimpleNamespace(facts_to_fold=facts_to_fold)
-
-    def facts_to_fold(*_: object, **__: object) -> Any:
-        rulebook.ruleset = RuleSet([OLD, NEW])  # somebody changes the rules while this partition is read
-        return iter(())
-
-    made = Restorer(
-        cast(Any, None), cast(Any, rulebook), cast(Any, None), cast(Any, clock), 1, warm=False, current=current
-    )
-    state = await made.correlate(0)
-    assert reads == 2
-    assert cast(Engine, state.engine).fresh(RuleSet([OLD, NEW])) == ()

@@ -13,7 +13,8 @@ from jianguan.clock import VirtualClock, from_millis
 from jianguan.errors import ConfigurationError, UnavailableError
 from jianguan.wiring.parts import Parts
 from jianguan.wiring.tail import Tail
-from jianguan.wiring.takeover import READ, Shared, Takeover, together
+from jianguan.wiring.takeover import READ, Takeover, together
+from jianguan.wiring.tasks import Shared
 from jianguan.wiring.watermark import GroupWatermark
 from sinks.store import BlockStore
 from streams.seen import SeenEvents
@@ -53,6 +54,9 @@ class World:
         self.tails = 0
         self.seen: list[tuple[str, str, str]] = []
         self.reached = asyncio.Event()
+        self.kept: list[set[int]] = []  # partitions whose windows stay, by round
+        self.whole = asyncio.Event()
+        self.whole.set()
 
         def keep(numbers: set[int]) -> None:
             self.correlate.keep_only(numbers)
@@ -61,6 +65,9 @@ class World:
         async def owe(number: int, state: Any, reached: int) -> None:
             self.owed.append((number, reached))
             state.settling = True
+
+        async def complete(_: asyncio.Lock) -> None:
+            await self.whole.wait()
 
         async def known() -> int:
             await self.reached.wait()
@@ -89,6 +96,7 @@ class World:
             seen=self.memory,
             desk=SimpleNamespace(keep_only=self.departments.append, restore=lambda pending, finished: None),
             restorer=SimpleNamespace(expect=self.expected.append, owe=owe),
+            early=SimpleNamespace(begin=self.kept.append, complete=complete, abandon=lambda: None),
         )
         self.takeover.begin(cast(Parts, parts))
 
@@ -134,6 +142,22 @@ async def test_nothing_is_kept_by_one_that_a_generation_passed_without() -> None
     assert world.handle.states[1] is not old
     assert [numbers for numbers in world.expected if numbers] == [{0, 1}, {0, 1}]
     assert not any(world.departments[-1](name) for name in ("police", "health", "fire", "market"))
+
+
+async def test_windows_that_are_not_whole_yet_stay_with_their_partition_and_the_clock_waits_for_them() -> None:
+    world = World()
+    world.whole.clear()
+    world.reached.set()
+    await world.assigned(4, 0, 1)
+    await world.takeover.admit(1)
+    await world.assigned(5, 1, 2)
+    assert world.kept == [set(), {1, 2}]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert world.owed == []
+    world.whole.set()
+    await world.restored()
+    assert world.owed == [(1, NOW), (2, NOW)]
 
 
 async def test_the_clock_decides_nothing_until_it_is_known_what_is_through() -> None:
