@@ -5,8 +5,9 @@ stored facts to fold.
 
 Broker and store are a Kafka and a ClickHouse server of yours. A database of its own is filled with the events of ten
 days and what the shipped rules make of them; events go on coming to all partitions. Prints a JSON object: seconds from
-the start of the process, or from the kill where another takes over, until facts went through windows again (`again_s`)
-and until the state of all partitions was there (`restored_s`); with the CPU seconds of the process so far.
+the start of the process, or from the kill where another takes over, until facts went through windows again (`facts_s`),
+until new events were taken in as well (`again_s`), and until the state of all partitions was there (`restored_s`); with
+the CPU seconds of the process so far.
 
 - `named`: killed with `kill -9` and started again under its JIANGUAN_WORKER_NAME;
 - `nameless`: the same without a name, so that the group waits for its session (`--session`) first;
@@ -67,11 +68,14 @@ async def events_flow(broker: str, topic: str) -> AsyncIterator[None]:
 async def works(worker: Worker, began: float, restored: int = 1) -> dict[str, float]:
     """Seconds since `began` until the worker has restored so often, and has put runs through windows."""
     took: dict[str, float] = {}
-    while len(took) < 2:
+    while len(took) < 3:
         now = time.perf_counter() - began
         if worker.check().count(RESTORED) >= restored:
             took.setdefault("restored_s", round(now, 2))
-        if await asyncio.to_thread(_runs, worker):
+        runs, events = await asyncio.to_thread(_figures, worker)
+        if runs:
+            took.setdefault("facts_s", round(now, 2))
+        if runs and events:
             took.setdefault("again_s", round(now, 2))
         if now > LONGEST:
             raise RoundFailedError(f"it does not work within {LONGEST:g} s: {worker.check()[-2_000:]}")
@@ -79,11 +83,11 @@ async def works(worker: Worker, began: float, restored: int = 1) -> dict[str, fl
     return {**took, "cpu_s": round(cpu_seconds(worker.pid), 2)}
 
 
-def _runs(worker: Worker) -> float:
+def _figures(worker: Worker) -> tuple[float, float]:
     try:
-        return worker.metric(RUNS)
+        return worker.metric(RUNS), worker.taken()
     except httpx.TransportError:  # it has just begun
-        return 0.0
+        return 0.0, 0.0
 
 
 async def measure(broker: str, settings: dict[str, str], folder: Path) -> dict[str, Any]:
@@ -122,7 +126,7 @@ async def measure(broker: str, settings: dict[str, str], folder: Path) -> dict[s
             began = time.perf_counter()
             kill(worker)
             found["taken_over"] = await works(other, began, restored=2)
-            del found["taken_over"]["again_s"]  # its own half never stood still
+            del found["taken_over"]["facts_s"], found["taken_over"]["again_s"]  # its own half never stood still
         return found
 
 

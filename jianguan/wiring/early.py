@@ -34,7 +34,7 @@ from streams.correlate import Correlate
 log = logging.getLogger(__name__)
 
 RETRY_PAUSE: Final = 1.0  # seconds
-_GIVE_WAY: Final = 0.3  # seconds, between two blocks of facts
+_GIVE_WAY: Final = 3.0  # seconds in all
 
 Keys = dict[tuple[str, int], set[str]]
 """Keys, by the id and the version of their rule."""
@@ -175,8 +175,14 @@ class EarlyWindows:
         """Not to the end when the rules have changed meanwhile, or nobody wants them any more."""
         restorer = self._restorer
 
+        patience = _GIVE_WAY
+
         def wanted() -> bool:
-            self._nobody_waits.wait(_GIVE_WAY)  # those that wait go first, but not for ever
+            nonlocal patience
+            if patience > 0:  # those that wait go first, but not for ever
+                began = self._clock.monotonic()
+                self._nobody_waits.wait(patience)
+                patience -= self._clock.monotonic() - began
             return epoch == self._epoch
 
         engines = await restorer.whole(sorted(self._fronts), self._before, wanted)
