@@ -43,7 +43,8 @@ Keys = dict[tuple[str, int], set[str]]
 class Front:
     """The windows of one partition so far."""
 
-    def __init__(self, engine: Engine, load: Callable[[Front, Keys], Awaitable[None]]) -> None:
+    def __init__(self, partition: int, engine: Engine, load: Callable[[Front, Keys], Awaitable[None]]) -> None:
+        self.partition = partition
         self.engine = engine
         self.state: Correlate | None = None  # the stage; it goes on with all windows, once they are there
         self.waiting = False  # whether facts wait for windows just now
@@ -101,15 +102,18 @@ class EarlyWindows:
         self._epoch = 0
         self._before: int | None = None  # ms; see above
         self._fronts: dict[int, Front] = {}
+        self._expected: frozenset[int] = frozenset()
         self._with_history = Shared(self._find_history)
         self._recent = Shared(self._read_recent)
         self._under_way = 0  # keys are being read
         self._nobody_waits = threading.Event()
         self._nobody_waits.set()
 
-    def begin(self, keep: Collection[int] = ()) -> None:
-        """Forget all windows but those of the partitions to `keep`: what was received until now is to be restored."""
+    def begin(self, expected: Collection[int], keep: Collection[int] = ()) -> None:
+        """Forget all windows but those of the partitions to `keep`: what was received until now is to be restored, for
+        those that are `expected`."""
         self.abandon()
+        self._expected = frozenset(expected)
         if self._alone:
             self._before = to_millis(self._clock.now())
         for partition in self._fronts.keys() - set(keep):
@@ -124,7 +128,7 @@ class EarlyWindows:
 
     async def correlate(self, partition: int) -> Correlate:
         """The stage for a partition, with the windows of no key."""
-        front = Front(self._restorer.empty(), self._load)
+        front = Front(partition, self._restorer.empty(), self._load)
         front.state = self._restorer.over(front.engine, front)
         self._fronts[partition] = front
         self._restoring.set(len(self._fronts))
@@ -138,6 +142,8 @@ class EarlyWindows:
             while keys and not front.given_up:
                 try:
                     recent = await self._recent.get()
+                    if recent is not None and front.partition not in recent.partitions:
+                        recent = None
                     front.history = None if recent is None else await self._with_history.get()
                     found = await self._restorer.facts_of(front.engine.running, keys, self._before)
                 except UnavailableError as error:
@@ -158,7 +164,7 @@ class EarlyWindows:
         return found
 
     async def _read_recent(self) -> Recent | None:
-        return await self._restorer.recent(sorted(self._fronts))
+        return await self._restorer.recent(sorted(self._expected))
 
     async def complete(self, exclusive: asyncio.Lock, there: Callable[[], None] = lambda: None) -> None:
         """Restore the windows of all keys. `exclusive` is held while nobody else may use them; `there` is called just

@@ -237,7 +237,7 @@ class EmbeddedApplication:
         await self._end_windows(parts)
         parts.pipeline.keep_only(set())
         await self._find_cut_off(parts)
-        parts.early.begin()
+        parts.early.begin(range(self._partitions))
         parts.restorer.expect(set(range(self._partitions)))
         for partition in range(self._partitions):
             await parts.correlate.get(partition)

@@ -56,7 +56,8 @@ class Recovered(NamedTuple):
 class Recent:
     """Facts by key, up to RECENT."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: Collection[int]) -> None:
+        self.partitions = frozenset(partitions)  # that they are of
         self._left = RECENT
         self._facts: dict[tuple[str, int, str], list[Fact]] = {}
 
@@ -203,7 +204,7 @@ class Restorer:
 
     async def recent(self, partitions: Sequence[int]) -> Recent | None:
         """What even the store may lack, by key; None when it is too much to be kept so."""
-        recent = Recent()
+        recent = Recent(partitions)
         if self._latest_facts is not None:
             async for _, run in self._latest_facts(partitions):
                 if not recent.add(run):

@@ -83,6 +83,7 @@ class Takeover:
         if self._generation >= 0 and not kept:
             log.warning("others may have had the partitions of this worker meanwhile: all state is restored")
         self._generation = generation
+        self.parts.early.begin(numbers, kept)
         self._forget_all_but(kept)
         if self._task is not None:
             self._task.cancel()
@@ -108,7 +109,6 @@ class Takeover:
         self._tail.forget()
         self._seen.forget()
         self._told.forget()
-        parts.early.begin(kept)
         parts.pipeline.keep_only(kept)
         self._sources.keep_only(kept)
         self._deliveries.keep_only(kept)

@@ -109,7 +109,7 @@ class Started:
         self.there = 0
 
     async def begin(self) -> Correlate:
-        self.early.begin()
+        self.early.begin({0, 1})
         self.state = await self.early.correlate(0)
         self.completing = asyncio.create_task(self.early.complete(self.exclusive, self._are_there))
         at_gate = asyncio.ensure_future(asyncio.to_thread(self.store.at_gate.wait, 10))
@@ -302,7 +302,7 @@ async def test_facts_of_a_partition_that_is_given_up_are_not_worked(start: Start
     waiting = asyncio.create_task(early.recall(runs_of([fresh(10)])))
     while not early.waiting:  # noqa: ASYNC110 - it is our turn that it waits for
         await asyncio.sleep(0)
-    started.early.begin()
+    started.early.begin({0})
     assert await asyncio.wait_for(waiting, 10) is False
     assert started.restoring == 0
 
@@ -311,7 +311,7 @@ async def test_a_partition_that_stays_keeps_its_windows_and_is_restored_with_tho
     started = start(Store([stored(1), stored(2)]))
     state = await started.begin()
     assert await started.work(fresh(10)) == [COUNTING.id]
-    started.early.begin({0})
+    started.early.begin({0, 1}, {0})
     assert started.restoring == 1
     other = await started.early.correlate(1)
     assert started.restoring == 2
@@ -324,13 +324,13 @@ async def test_a_partition_that_stays_keeps_its_windows_and_is_restored_with_tho
     assert await started.work(fresh(11)) == []  # it has been raised
 
 
-def recently(*facts: Fact, calls: list[list[int]]) -> LatestFacts:
+def recently(*facts: Fact, calls: list[list[int]], partition: int = 0) -> LatestFacts:
     """Told besides what the store has."""
 
     async def latest(partitions: Collection[int]) -> AsyncIterator[tuple[int, FactRun]]:
         calls.append([*partitions])
-        for run in runs_of(facts):
-            yield 0, run
+        for run in runs_of(facts) if partition in partitions else ():
+            yield partition, run
 
     return latest
 
@@ -341,9 +341,9 @@ async def test_in_a_cluster_what_was_sent_lately_counts_before_and_after_all_are
     started = start(Store([stored(1)]), latest=latest)
     await started.begin()
     assert await started.work(fresh(10)) == [COUNTING.id]
-    assert calls == [[0]]
+    assert calls == [[0, 1]]
     await started.complete()
-    assert calls == [[0], [0]]
+    assert calls == [[0, 1], [0]]
     assert await started.work(fresh(11, "k2")) == [COUNTING.id]
     assert not started.state.settling  # until somebody has told what the clock owes
 
@@ -363,3 +363,22 @@ async def test_when_too_much_was_sent_lately_facts_wait_for_all(start: Start, mo
     await started.complete()
     assert await asyncio.wait_for(waiting, 10) == []
     assert await started.work(fresh(11, "k2")) == [COUNTING.id]
+
+
+async def test_what_was_sent_lately_to_a_partition_counts_though_another_had_facts_first(start: Start) -> None:
+    started = start(Store([]), latest=recently(stored(1, "k2"), stored(2, "k2"), calls=[], partition=1))
+    await started.begin()
+    assert await started.work(fresh(10)) == []
+    other = await started.early.correlate(1)
+    assert other.early is not None
+    runs = runs_of([fresh(11, "k2")])
+    assert await asyncio.wait_for(other.early.recall(runs), 10)
+    assert [alert.rule for alerts in other.work(runs).alerts.values() for alert in alerts] == [COUNTING.id]
+    # One that nobody expected waits for all windows.
+    stray = await started.early.correlate(7)
+    assert stray.early is not None
+    waiting = asyncio.create_task(stray.early.recall(runs))
+    await asyncio.wait([waiting], timeout=0.2)
+    assert not waiting.done()
+    await started.complete()
+    assert await asyncio.wait_for(waiting, 10)

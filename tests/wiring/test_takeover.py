@@ -54,7 +54,7 @@ class World:
         self.tails = 0
         self.seen: list[tuple[str, str, str]] = []
         self.reached = asyncio.Event()
-        self.kept: list[set[int]] = []  # partitions whose windows stay, by round
+        self.begun: list[tuple[set[int], ...]] = []  # partitions that are expected, and whose windows stay, by round
         self.whole = asyncio.Event()
         self.whole.set()
 
@@ -65,6 +65,9 @@ class World:
         async def owe(number: int, state: Any, reached: int) -> None:
             self.owed.append((number, reached))
             state.settling = True
+
+        def begin(*given: set[int]) -> None:
+            self.begun.append(given)
 
         async def complete(_: asyncio.Lock) -> None:
             await self.whole.wait()
@@ -96,7 +99,9 @@ class World:
             seen=self.memory,
             desk=SimpleNamespace(keep_only=self.departments.append, restore=lambda pending, finished: None),
             restorer=SimpleNamespace(expect=self.expected.append, owe=owe),
-            early=SimpleNamespace(begin=self.kept.append, complete=complete, abandon=lambda: None),
+            early=SimpleNamespace(
+                begin=lambda *given: self.begun.append(given), complete=complete, abandon=lambda: None
+            ),
         )
         self.takeover.begin(cast(Parts, parts))
 
@@ -151,7 +156,7 @@ async def test_windows_that_are_not_whole_yet_stay_with_their_partition_and_the_
     await world.assigned(4, 0, 1)
     await world.takeover.admit(1)
     await world.assigned(5, 1, 2)
-    assert world.kept == [set(), {1, 2}]
+    assert world.begun == [({0, 1}, set()), ({1, 2}, {1, 2})]
     for _ in range(50):
         await asyncio.sleep(0)
     assert world.owed == []
