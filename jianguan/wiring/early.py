@@ -25,10 +25,10 @@ from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import FactRun
 from jianguan.errors import UnavailableError
-from jianguan.wiring.restore import Recent, Restorer
+from jianguan.wiring.recent import Recent
+from jianguan.wiring.restore import Restorer
 from jianguan.wiring.tasks import Shared, to_its_end
 from rules.engine import Engine
-from rules.rule import Rule
 from streams.correlate import Correlate
 
 log = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class EarlyWindows:
         async with exclusive:
             fronts = {partition: front for partition, front in self._fronts.items() if partition in engines}
             if epoch != self._epoch or any(
-                _rules(front.engine.running) != _rules(engines[partition].running)
+                front.engine.fresh(engines[partition]) or engines[partition].fresh(front.engine)
                 for partition, front in fronts.items()
             ):
                 return
@@ -223,7 +223,3 @@ class EarlyWindows:
             self._restoring.set(len(self._fronts))
             if not self._fronts:
                 self._recent.forget()
-
-
-def _rules(running: Sequence[Rule]) -> set[tuple[str, int, str]]:
-    return {rule.identity for rule in running}

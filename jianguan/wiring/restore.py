@@ -13,11 +13,12 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.event import EventRun
-from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.domain.fact import FactRun
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.errors import UnavailableError
 from jianguan.ports import Archive
+from jianguan.wiring.recent import Recent
 from jianguan.wiring.tables import Tables
 from jianguan.wiring.tasks import to_its_end
 from rules.engine import Engine
@@ -43,38 +44,12 @@ SETTLED_MS: Final = 3_000
 LatestFacts: TypeAlias = Callable[[Collection[int]], AsyncIterator[tuple[int, FactRun]]]
 """Of some partitions, the facts that the store may lack."""
 
-RECENT: Final = 200_000  # facts that are kept by key
-
 
 class Recovered(NamedTuple):
     """Alerts that a crash may have kept from the handle stage."""
 
     missing: list[Alert]  # implied by stored facts, but not stored
     stored: list[Alert]
-
-
-class Recent:
-    """Facts by key, up to RECENT."""
-
-    def __init__(self, partitions: Collection[int]) -> None:
-        self.partitions = frozenset(partitions)  # that they are of
-        self._left = RECENT
-        self._facts: dict[tuple[str, int, str], list[Fact]] = {}
-
-    def add(self, run: FactRun) -> bool:
-        """Keep these too; False when that are too many."""
-        self._left -= len(run)
-        if self._left < 0:
-            return False
-        for fact in run.rows():
-            self._facts.setdefault((fact.rule, fact.version, fact.key), []).append(fact)
-        return True
-
-    def of(self, keys: Mapping[tuple[str, int], Collection[str]]) -> list[FactRun]:
-        """Those of some keys, which are given by the id and version of their rule."""
-        return runs_of(
-            [fact for rule, names in keys.items() for key in names for fact in self._facts.get((*rule, key), ())]
-        )
 
 
 class Folded(NamedTuple):
@@ -163,8 +138,7 @@ class Restorer:
 
     def pass_over(self, engine: Engine, until: int) -> None:
         """Let the clock decide up to `until` (ms), and tell nobody. Blocking."""
-        while (due := engine.due()) is not None and due <= until:
-            engine.elapse(until)
+        _settled(engine, until)
 
     async def handle(self, partition: int) -> Handle:
         """Cases as the store has them."""
@@ -354,12 +328,9 @@ class Restorer:
     def _owed(self, engine: Engine, alive: int, until: int, archive: Archive) -> list[Alert]:
         """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored."""
         lateness = {rule.id: rule.lateness for rule in self._rulebook.ruleset.running}
-        settled: list[Alert] = []
-        while (due := engine.due()) is not None and due <= until:
-            settled.extend(engine.elapse(until))
         settled = [
             alert
-            for alert in settled
+            for alert in _settled(engine, until)
             if max(alert.time, alert.received_at) + lateness[alert.rule] >= alive - _BEFORE_MS
         ]
         there = archive.known_alerts([alert.id for alert in settled])
@@ -454,6 +425,14 @@ class RuleChanges:
             assert isinstance(state.engine, Engine)
             found.append((partition, state.engine))
         return found
+
+
+def _settled(engine: Engine, until: int) -> list[Alert]:
+    """All that the clock has settled by `until` (ms)."""
+    found: list[Alert] = []
+    while (due := engine.due()) is not None and due <= until:
+        found.extend(engine.elapse(until))
+    return found
 
 
 def _before(facts: FactRun, end: int) -> FactRun | None:

@@ -349,7 +349,7 @@ async def test_in_a_cluster_what_was_sent_lately_counts_before_and_after_all_are
 
 
 async def test_when_too_much_was_sent_lately_facts_wait_for_all(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jianguan.wiring.restore.RECENT", 2)
+    monkeypatch.setattr("jianguan.wiring.recent.RECENT", 2)
     latest = recently(stored(2), stored(3), stored(4, "k2"), calls=[])
     started = start(Store([stored(1)]), latest=latest)
     await started.begin()
