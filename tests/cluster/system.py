@@ -44,7 +44,7 @@ from rules.reference import Reference, deadlines
 from rules.ruleset import RuleSet
 from sinks.server import ServerStore
 from tests.cluster.kafka import free_ports
-from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, alive, environment, eventually
+from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, alive, environment, eventually, figure_in
 from tests.streams.support import unique
 
 PARTITIONS: Final = 8
@@ -143,9 +143,7 @@ class Worker:
 
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels; 0 when it has none yet."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", trust_env=False).text
-        lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
-        return sum([float(line.rpartition(" ")[2]) for line in lines])
+        return figure_in(httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", trust_env=False).text, name)
 
     def tail(self, size: int = 4000) -> str:
         """The end of its log."""

@@ -279,9 +279,8 @@ class System:
         eventually(lambda: waiting() == 0, within, f"an empty journal: {self.tail(1000)}")
 
     def figure(self, name: str) -> float:
-        """The sum of the metrics whose line begins with `name`."""
-        lines = [line for line in self._get("/metrics").text.splitlines() if line.startswith(name)]
-        return sum([float(line.rpartition(" ")[2]) for line in lines])
+        """The sum of a metric over its labels; 0 when it has none yet."""
+        return figure_in(self._get("/metrics").text, name)
 
     def items(self, path: str, **parameters: str | int) -> list[dict[str, Any]]:
         """All items of a list, over its pages where it has any."""
@@ -295,6 +294,12 @@ class System:
     def alerts(self, **parameters: str | int) -> set[str]:
         """Ids of alerts."""
         return {each["id"] for each in self.items("/v1/alerts", **parameters)}
+
+
+def figure_in(text: str, name: str) -> float:
+    """The sum of a metric over its labels, of what /metrics says; 0 when it has none yet."""
+    lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+    return sum([float(line.rpartition(" ")[2]) for line in lines])
 
 
 def free_port() -> int:
