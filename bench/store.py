@@ -20,7 +20,7 @@ from jianguan.domain import ids
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.event import Event
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, FactsWanted
 from jianguan.domain.trace import Records, Step
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
@@ -196,7 +196,7 @@ def measure_look_ups(store: EmbeddedStore, clock: Clock, events: int) -> list[di
         ("newest alerts", archive.alerts),
         ("newest cases", archive.cases),
         ("enterprises by name", lambda: archive.enterprises("第77号")),
-        ("facts to fold", lambda: sum(1 for _ in archive.facts_to_fold("bench-rule", 1, 86_400_000))),
+        ("facts to fold", lambda: sum(1 for _ in archive.facts_to_fold(FactsWanted("bench-rule", 1, 86_400_000)))),
         ("seen events", lambda: sum(1 for _ in archive.seen_events(200_000))),
     ):
         took = []

@@ -15,7 +15,7 @@ from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
-from jianguan.domain.fact import SAID, Fact, FactRun
+from jianguan.domain.fact import Fact, FactRun, FactsWanted
 from jianguan.domain.filters import Filter
 from jianguan.domain.hindsight import BacktestReport, BacktestRequest, RuleLabel, WarmReport
 from jianguan.domain.trace import Quarantined, Records, Step
@@ -170,20 +170,9 @@ class Archive(Protocol):
     def seen_events(self, limit: int) -> Iterator[tuple[str, str, str]]:
         """(event id, content hash, receipt of the acceptance) of the most recently received events, oldest first."""
 
-    def facts_to_fold(
-        self,
-        rule: str,
-        version: int,
-        retention: int,
-        said: Collection[str] = SAID,
-        *,
-        before: int | None = None,
-        keys: Sequence[str] | None = None,
-    ) -> Iterator[FactRun]:
-        """Facts of one rule version that are at most `retention` ms older than the newest fact of their own key: what
-        the windows of all its keys can still need, or of `keys`. In blocks, mostly key by key and in each by (time,
-        event), which is the quickest way to fold them. Of what facts say beside that, `said`; only facts that were
-        received `before` (ms), if that is given."""
+    def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
+        """What the windows of a rule can still need, in blocks, mostly key by key and in each by (time, event), which
+        is the quickest way to fold them."""
 
     def first_received(self) -> int | None:
         """When the oldest stored event was received, ms; None without any."""

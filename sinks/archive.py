@@ -15,7 +15,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import OUTCOMES, Event
-from jianguan.domain.fact import SAID, Fact, FactRun
+from jianguan.domain.fact import Fact, FactRun, FactsWanted
 from jianguan.domain.filters import Filter
 from jianguan.domain.masking import redact
 from jianguan.domain.trace import Quarantined, Step
@@ -199,18 +199,9 @@ class SqlArchive:
         """(event id, content hash, receipt of the acceptance) of the last received events, oldest first."""
         return self._restart.seen_events(limit)
 
-    def facts_to_fold(
-        self,
-        rule: str,
-        version: int,
-        retention: int,
-        said: Collection[str] = SAID,
-        *,
-        before: int | None = None,
-        keys: Sequence[str] | None = None,
-    ) -> Iterator[FactRun]:
-        """Facts of one rule version that the windows of its keys can still need, key by key, in blocks."""
-        return self._restart.facts_to_fold(rule, version, retention, said, before=before, keys=keys)
+    def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
+        """What the windows of a rule can still need, key by key, in blocks."""
+        return self._restart.facts_to_fold(wanted)
 
     def first_received(self) -> int | None:
         """See Archive."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.fact import SAID, Fact, FactRun, stored_runs
+from jianguan.domain.fact import Fact, FactRun, FactsWanted, stored_runs
 from sinks.rows import SHAPES, records_of
 from sinks.select import at, by_ids, chunks
 from sinks.store import BlockStore
@@ -40,33 +40,23 @@ class Restart:
         for block in self._store.blocks(sql, {"most": limit}):
             yield from block
 
-    def facts_to_fold(
-        self,
-        rule: str,
-        version: int,
-        retention: int,
-        said: Collection[str] = SAID,
-        *,
-        before: int | None = None,
-        keys: Sequence[str] | None = None,
-    ) -> Iterator[FactRun]:
-        """Facts of one rule version, none more than `retention` ms older than the newest of its key: in blocks, key by
-        key, in each by (time, event). Of what facts say, `said`. Of `keys` alone, and received `before`, if given."""
-        asked: dict[str, object] = {"rule": rule, "version": version, "retention": retention}
+    def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
+        """What the windows of a rule can still need: in blocks, key by key, in each by (time, event)."""
+        asked: dict[str, object] = {"rule": wanted.rule, "version": wanted.version, "retention": wanted.retention}
         of_rule = "rule = {rule:String} AND version = {version:Int64}"
-        if before is not None:
-            asked["before"] = before
+        if wanted.before is not None:
+            asked["before"] = wanted.before
             of_rule += f" AND received_at < {at('before')}"
-        if keys is None:
-            yield from self._facts(of_rule, asked, said)
+        if wanted.keys is None:
+            yield from self._facts(of_rule, asked, wanted)
             return
-        for some in chunks(keys):
-            yield from self._facts(f"{of_rule} AND key IN {{keys:Array(String)}}", {**asked, "keys": some}, said)
+        for some in chunks(sorted(wanted.keys)):
+            yield from self._facts(f"{of_rule} AND key IN {{keys:Array(String)}}", {**asked, "keys": some}, wanted)
 
-    def _facts(self, of_rule: str, asked: Mapping[str, Any], said: Collection[str]) -> Iterator[FactRun]:
-        """Those that meet the condition `of_rule`, as far back as the retention that was `asked` for."""
+    def _facts(self, of_rule: str, asked: Mapping[str, Any], wanted: FactsWanted) -> Iterator[FactRun]:
+        """Those that meet the condition `of_rule`, in which `asked` are the parameters."""
         selected = {column.name: column.select for column in SHAPES["facts"].columns}
-        names = (*_FOLDED, *said)
+        names = (*_FOLDED, *wanted.said)
         sql = (
             f"SELECT {', '.join([selected[name].format(f'facts.{name}') for name in names])} FROM facts FINAL"  # noqa: S608
             f" INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts WHERE {of_rule} GROUP BY key) AS latest"
@@ -77,8 +67,8 @@ class Restart:
         )
         for columns in self._store.columns(sql, asked):
             keys, times, events, receipts, *rest = columns
-            of_facts = dict(zip(said, rest, strict=True))
-            yield from stored_runs(asked["rule"], asked["version"], keys, times, events, receipts, of_facts)
+            said = dict(zip(wanted.said, rest, strict=True))
+            yield from stored_runs(wanted.rule, wanted.version, keys, times, events, receipts, said)
 
     def first_received(self) -> int | None:
         """When the oldest event was received, ms; None without any."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -133,6 +134,27 @@ def runs_of(facts: Iterable[Fact]) -> list[FactRun]:
 
 # What a fact may say beside its key, its time, its event and when that was received.
 SAID: Final = ("number", "member", "enterprise", "enterprise_name", "region", "industry", "category", "carried")
+
+
+@dataclass(frozen=True, slots=True)
+class FactsWanted:
+    """Which stored facts windows are restored from: those of one rule version that are at most `retention` ms older
+    than the newest of their own key, and of what they say beside key, time, event and receipt, `said`."""
+
+    rule: str
+    version: int
+    retention: int
+    said: Collection[str] = SAID
+    before: int | None = None  # only what was received before (ms)
+    keys: Collection[str] | None = None  # only of these
+
+    def may_take(self, fact: Fact) -> bool:
+        """Whether they may be of these. How old the newest of its key is, a single fact cannot tell."""
+        return (
+            (fact.rule, fact.version) == (self.rule, self.version)
+            and (self.before is None or fact.received_at < self.before)
+            and (self.keys is None or fact.key in self.keys)
+        )
 
 
 def stored_runs(

@@ -13,7 +13,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.event import EventRun
-from jianguan.domain.fact import FactRun
+from jianguan.domain.fact import FactRun, FactsWanted
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.errors import UnavailableError
@@ -196,9 +196,7 @@ class Restorer:
                 facts
                 for rule in rules
                 if (wanted := keys.get((rule.id, rule.version)))
-                for facts in archive.facts_to_fold(
-                    rule.id, rule.version, rule.retention, rule.looks_at, before=before, keys=sorted(wanted)
-                )
+                for facts in archive.facts_to_fold(_wanted(rule, before, wanted))
             ]
 
         return await asyncio.to_thread(read)
@@ -235,7 +233,7 @@ class Restorer:
         history = self._fold_history(engines, rules, archive, wanted) if self._warm else {}
         found = {partition: Folded(history.get(partition, 0), 0) for partition in engines}
         for rule in rules:
-            for facts in archive.facts_to_fold(rule.id, rule.version, rule.retention, rule.looks_at, before=before):
+            for facts in archive.facts_to_fold(_wanted(rule, before)):
                 if not wanted():
                     return found
                 for partition, part in self._fold_run(engines, facts):
@@ -425,6 +423,10 @@ class RuleChanges:
             assert isinstance(state.engine, Engine)
             found.append((partition, state.engine))
         return found
+
+
+def _wanted(rule: Rule, before: int | None, keys: Collection[str] | None = None) -> FactsWanted:
+    return FactsWanted(rule.id, rule.version, rule.retention, rule.looks_at, before, keys)
 
 
 def _settled(engine: Engine, until: int) -> list[Alert]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from jianguan.clock import Clock
 from jianguan.columns import Columns, rows_of
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
-from jianguan.domain.fact import SAID, Fact, FactRun, runs_of
+from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
 from jianguan.domain.trace import STAGES, Records
 from jianguan.errors import InputError, UnavailableError
 from jianguan.wiring.positions import GroupPositions, Positions
@@ -176,26 +176,10 @@ class CurrentArchive(SqlArchive):
             if event in hashes:
                 yield event, hashes[event], receipt
 
-    def facts_to_fold(
-        self,
-        rule: str,
-        version: int,
-        retention: int,
-        said: Collection[str] = SAID,
-        *,
-        before: int | None = None,
-        keys: Sequence[str] | None = None,
-    ) -> Iterator[FactRun]:
+    def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
         """Those of the store, then those of the tail; some are told twice."""
-        yield from super().facts_to_fold(rule, version, retention, said, before=before, keys=keys)
-        wanted = None if keys is None else set(keys)
-        yield from runs_of(
-            fact
-            for fact in self._tail.facts.get(rule, ())
-            if fact.version == version
-            and (before is None or fact.received_at < before)
-            and (wanted is None or fact.key in wanted)
-        )
+        yield from super().facts_to_fold(wanted)
+        yield from runs_of(filter(wanted.may_take, self._tail.facts.get(wanted.rule, ())))
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored, or will be."""

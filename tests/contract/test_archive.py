@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jianguan.clock import VirtualClock, from_millis
+from jianguan.domain.fact import FactsWanted
 from jianguan.domain.trace import Records
 from jianguan.ports import History
 from sinks.archive import SqlArchive
@@ -331,9 +332,11 @@ def test_a_restarting_stage_gets_its_state_back(store: BlockStore, archive: SqlA
     ]
     assert list(archive.seen_events(1)) == [(told.events[1].id, "hash-2", "complaints/0/2")]
     assert list(archive.seen_events(0)) == []
-    assert list(archive.facts_to_fold("rule-a", 2, MINUTE)) == []
-    assert [run.rows() for run in archive.facts_to_fold("rule-a", 1, MINUTE - 1)] == [[told.facts[1]]]
-    assert [sorted(run.rows()) for run in archive.facts_to_fold("rule-a", 1, MINUTE)] == [sorted(told.facts)]
+    assert list(archive.facts_to_fold(FactsWanted("rule-a", 2, MINUTE))) == []
+    assert [run.rows() for run in archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE - 1))] == [[told.facts[1]]]
+    assert [sorted(run.rows()) for run in archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE))] == [
+        sorted(told.facts)
+    ]
     assert list(archive.open_cases()) == [(told.cases[0], told.tasks)]
     assert list(archive.alert_ids_of([told.cases[0].id])) == [(told.alerts[0].id, told.cases[0].id)]
     assert list(archive.alert_ids_of([])) == []
@@ -371,6 +374,6 @@ def test_no_text_that_is_asked_for_is_read_as_sql(archive: SqlArchive, text: str
     assert archive.task(text) is None
     assert archive.quarantined(text) is None
     assert sum(archive.submission(text).values()) == 0
-    assert list(archive.facts_to_fold(text, 1, 0)) == []
+    assert list(archive.facts_to_fold(FactsWanted(text, 1, 0))) == []
     assert list(archive.alert_ids_of([text])) == []
     assert archive.overview(NOW).events_total == 2

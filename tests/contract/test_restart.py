@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from jianguan.domain.fact import Fact, FactRun
+from jianguan.domain.fact import Fact, FactRun, FactsWanted
 from jianguan.domain.trace import Records, Step
 from sinks.archive import SqlArchive
 from sinks.store import BlockStore
@@ -48,8 +48,8 @@ def test_facts_to_fold_reach_back_from_the_newest_of_their_own_key(store: BlockS
     ]
     late = [fact(event(number, enterprise="uscc:late", occurred_at=NOW - number * MINUTE)) for number in (0, 1, 2)]
     twice(store, Records(facts=[*early, *late, fact(event(5), "rule-b"), fact(event(6), version=2)]))
-    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE))) == sorted([*early[:2], *late[:2]])
-    assert sorted(rows(archive.facts_to_fold("rule-a", 1, 0))) == sorted([early[0], late[0]])
+    assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE)))) == sorted([*early[:2], *late[:2]])
+    assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, 0)))) == sorted([early[0], late[0]])
 
 
 def test_facts_to_fold_come_key_by_key_and_in_each_by_time(store: BlockStore, archive: SqlArchive) -> None:
@@ -57,7 +57,7 @@ def test_facts_to_fold_come_key_by_key_and_in_each_by_time(store: BlockStore, ar
         fact(event(number, enterprise=f"uscc:{number % 3}", occurred_at=NOW - number // 4)) for number in range(24)
     ]
     twice(store, Records(facts=facts))
-    found = rows(archive.facts_to_fold("rule-a", 1, MINUTE))
+    found = rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE)))
     assert found == sorted(facts, key=lambda each: (each.key, each.time, each.event))
 
 
@@ -66,11 +66,11 @@ def test_a_rule_that_counts_is_told_only_what_it_needs_of_its_facts(store: Block
     twice(store, Records(facts=facts))
     bare = [each._replace(enterprise=None, enterprise_name=None, region=None, industry=None) for each in facts]
     bare = [each._replace(category="", carried=None) for each in bare]
-    (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, {"member", "number"})
+    (told,) = archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, {"member", "number"}))
     assert sorted(told.rows()) == sorted(bare)
-    (told,) = archive.facts_to_fold("rule-a", 1, MINUTE, ())
+    (told,) = archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, ()))
     assert sorted(told.rows()) == sorted(each._replace(number=None, member=None) for each in bare)
-    assert list(archive.facts_to_fold("rule-b", 1, MINUTE, ())) == []
+    assert list(archive.facts_to_fold(FactsWanted("rule-b", 1, MINUTE, ()))) == []
 
 
 def test_facts_to_fold_are_those_of_some_keys_if_only_these_are_asked_for(
@@ -87,10 +87,10 @@ def test_facts_to_fold_are_those_of_some_keys_if_only_these_are_asked_for(
     twice(store, Records(facts=[other, *[each for facts in of_key.values() for each in facts]]))
     keys = {name: facts[0].key for name, facts in of_key.items()}
     for asked in (["a"], ["it's; DROP TABLE facts", "b"], []):
-        found = rows(archive.facts_to_fold("rule-a", 1, 2 * MINUTE, keys=[keys[name] for name in asked]))
+        found = rows(archive.facts_to_fold(FactsWanted("rule-a", 1, 2 * MINUTE, keys=[keys[name] for name in asked])))
         assert sorted(found) == sorted(each for name in asked for each in of_key[name][:2])
     many = [keys["b"], *[f"unknown-{number}" for number in range(2_500)]]
-    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE, keys=many))) == sorted(of_key["b"][:2])
+    assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, keys=many)))) == sorted(of_key["b"][:2])
 
 
 def test_facts_to_fold_reach_back_from_the_newest_that_was_received_before_if_a_time_is_given(
@@ -101,9 +101,9 @@ def test_facts_to_fold_reach_back_from_the_newest_that_was_received_before_if_a_
         for number in range(5)
     ]
     twice(store, Records(facts=facts))
-    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE, before=NOW))) == sorted(facts[1:3])
-    assert sorted(rows(archive.facts_to_fold("rule-a", 1, MINUTE, before=NOW + 1))) == sorted(facts[:2])
-    assert rows(archive.facts_to_fold("rule-a", 1, MINUTE, before=NOW + 1, keys=["unknown"])) == []
+    assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, before=NOW)))) == sorted(facts[1:3])
+    assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, before=NOW + 1)))) == sorted(facts[:2])
+    assert rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, before=NOW + 1, keys=["unknown"]))) == []
 
 
 def test_the_oldest_receipt_is_that_of_an_event(store: BlockStore, archive: SqlArchive) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from jianguan.clock import VirtualClock, from_millis
 from jianguan.columns import Columns
+from jianguan.domain.fact import FactsWanted
 from jianguan.domain.trace import TABLES, Records
 from jianguan.wiring.tail import CurrentArchive, Tail
 from sinks.archive import SqlArchive
@@ -72,7 +73,7 @@ def answers(archive: SqlArchive) -> dict[str, Any]:
         seen.setdefault(name, (content, receipt))
     return {
         "seen": seen,
-        "facts": {fact for run in archive.facts_to_fold("rule-a", 1, 60 * MINUTE) for fact in run.rows()},
+        "facts": {fact for run in archive.facts_to_fold(FactsWanted("rule-a", 1, 60 * MINUTE)) for fact in run.rows()},
         "alerts": archive.known_alerts(alerts),
         "open": {each.id for each, _ in archive.open_cases()},
         "cases": cases,

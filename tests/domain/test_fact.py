@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jianguan.domain.fact import SAID, Fact, FactRun, runs_of, stored_runs
+from jianguan.domain.fact import SAID, Fact, FactRun, FactsWanted, runs_of, stored_runs
 from jianguan.domain.ids import fact_id, make_id
 from jianguan.errors import InputError
 
@@ -66,3 +66,21 @@ def test_one_run_is_made_as_from_the_facts_themselves() -> None:
 def test_an_event_that_is_no_id_is_an_error() -> None:
     with pytest.raises(InputError, match="is not an id"):
         stored_runs("r", 1, ["x"], [1], ["ev-1"], [1], {})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [
+        (FactsWanted("a-rule", 3, 0), True),
+        (FactsWanted("b-rule", 3, 0), False),
+        (FactsWanted("a-rule", 4, 0), False),
+        (FactsWanted("a-rule", 3, 0, before=6), True),
+        (FactsWanted("a-rule", 3, 0, before=5), False),
+        (FactsWanted("a-rule", 3, 0, keys=["x", "y"]), True),
+        (FactsWanted("a-rule", 3, 0, keys=["x"]), False),
+        (FactsWanted("a-rule", 3, 0, keys=[]), False),
+    ],
+)
+def test_a_fact_is_wanted_by_its_rule_and_version_its_receipt_and_its_key(wanted: FactsWanted, taken: bool) -> None:
+    fact = Fact("f", "a-rule", 3, "y", 1, EVENTS[0], 5, None, None, None, None, None, None, "", None)
+    assert wanted.may_take(fact) is taken

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from jianguan.clock import VirtualClock, from_millis
-from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.wiring.early import EarlyWindows
@@ -58,24 +58,16 @@ class Store:
     def events_to_judge(self, *_: object) -> Iterator[Any]:
         return iter(())
 
-    def facts_to_fold(
-        self, rule: str, version: int, *_: object, before: int | None, keys: Sequence[str] | None = None
-    ) -> Iterator[FactRun]:
-        if keys is None:
+    def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
+        if wanted.keys is None:
             self.at_gate.set()
             assert self.gate.wait(10)
         else:
-            self.asked.append(list(keys))
+            self.asked.append(sorted(wanted.keys))
         if self.away:
             self.away -= 1
             raise UnavailableError("no store")
-        yield from runs_of(
-            each
-            for each in self.facts
-            if (each.rule, each.version) == (rule, version)
-            and (before is None or each.received_at < before)
-            and (keys is None or each.key in keys)
-        )
+        yield from runs_of(filter(wanted.may_take, self.facts))
 
 
 class Book:
