@@ -11,17 +11,19 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboards import api, intake, pages, rule_api, rule_pages, stream
 from dashboards.actions import Actions
 from dashboards.backtests import Backtests
 from dashboards.dependencies import Dependencies
+from dashboards.door import Door
 from dashboards.finding import Finder
 from dashboards.overview import OverviewSource
-from dashboards.problems import TITLES, ProblemError, response_of, retry_after
+from dashboards.problems import TITLES, ProblemError, defect, response_of, unavailable
 from dashboards.reads import Reads
 from dashboards.rendering import HERE, Renderer
-from dashboards.security import HEADERS, Guard
+from dashboards.security import Guard
 from dashboards.telemetry import Telemetry
 from jianguan.errors import UnavailableError
 
@@ -35,9 +37,23 @@ class _Static(StaticFiles):
         return response
 
 
-def create_app(deps: Dependencies) -> FastAPI:
+class Application(FastAPI):
+    """The framework's application, behind what stands `before` it: what is answered there costs no framework."""
+
+    before: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        await (self.before or self.behind)(scope, receive, send)
+
+    async def behind(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The framework itself."""
+        await super().__call__(scope, receive, send)
+
+
+def create_app(deps: Dependencies) -> Application:
     """The ASGI application. Needs no lifespan; call `deps.live.close()` before stopping the server."""
-    app = FastAPI(
+    app = Application(
         title="jianguan",
         version="1",
         description="Complaints, violations and consumer-rights events in; alerts, cases and tasks out.",
@@ -61,9 +77,8 @@ def create_app(deps: Dependencies) -> FastAPI:
     app.include_router(pages.router(shown))
     app.mount("/static", _Static(directory=HERE / "static"), name="static")
     _errors(app, renderer)
-    app.add_middleware(intake.Door, intake=taking)
-    app.add_middleware(Guard, deps=deps)
-    app.add_middleware(Telemetry, registry=deps.metrics, clock=deps.clock, live=deps.live)
+    guarded = Guard(Door(app.behind, taking), deps)
+    app.before = Telemetry(guarded, deps.metrics, deps.clock, deps.live)
     app.state.live = deps.live
     return app
 
@@ -94,8 +109,8 @@ def _errors(app: FastAPI, renderer: Renderer) -> None:
         return answer(request, error)
 
     @app.exception_handler(UnavailableError)
-    async def unavailable(request: Request, error: UnavailableError) -> Response:
-        return answer(request, ProblemError(503, "unavailable", str(error), headers=retry_after(5)))
+    async def away(request: Request, error: UnavailableError) -> Response:
+        return answer(request, unavailable(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -119,8 +134,6 @@ def _errors(app: FastAPI, renderer: Renderer) -> None:
         return answer(request, ProblemError(error.status_code, code, detail, headers=error.headers))
 
     @app.exception_handler(Exception)
-    async def defect(request: Request, error: Exception) -> Response:
-        # Starlette raises it again after this answer, so that the server logs it. This is outside of the guard.
-        response = answer(request, ProblemError(500, "defect", "an internal error; it is in the server's log"))
-        response.headers.update(HEADERS)
-        return response
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        # Starlette raises it again after this answer, so that the server logs it.
+        return answer(request, defect())

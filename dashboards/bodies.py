@@ -1,11 +1,12 @@
-"""Reads a request body with bounds: bytes as sent, bytes after gzip, seconds. Knows HTTP, not events."""
+"""Reads a request body with bounds: bytes as sent, bytes after gzip, seconds. Knows HTTP, not events. Plain ASGI."""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Mapping
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from dashboards.problems import ProblemError
 
@@ -13,24 +14,28 @@ _GZIP = zlib.MAX_WBITS | 16
 _STEP = 256 * 1024  # inflated at once, between two turns of the event loop
 
 
-async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, seconds: float) -> bytes:
     """The body as sent. 413 above `limit` bytes, 408 when it takes longer than `seconds`."""
-    announced = request.headers.get("content-length", "")
+    announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise too_large(limit)
     parts: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(seconds):
-            async for part in request.stream():
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ProblemError(400, "disconnected", "the body ended early")
+                part = message.get("body", b"")
                 size += len(part)
                 if size > limit:
                     raise too_large(limit)
                 parts.append(part)
+                more = message.get("more_body", False)
     except TimeoutError:
         raise ProblemError(408, "slow-body", f"the body did not arrive within {seconds:g} s") from None
-    except ClientDisconnect:
-        raise ProblemError(400, "disconnected", "the body ended early") from None
     return b"".join(parts)
 
 
@@ -58,12 +63,14 @@ async def inflate(body: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_encoded(request: Request, limit: int, inflated: int, seconds: float) -> bytes:
-    """The body after its Content-Encoding, which is identity or gzip; 415 for another."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+async def read_encoded(
+    headers: Mapping[str, str], receive: Receive, limit: int, inflated: int, seconds: float
+) -> bytes:
+    """The body after its Content-Encoding, identity or gzip; 415 for another. Names of headers in lower case."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise ProblemError(415, "unknown-encoding", "the content encoding must be gzip or identity")
-    body = await read_body(request, limit, seconds)
+    body = await read_body(headers, receive, limit, seconds)
     if encoding == "identity":
         return body
     if not body:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastapi.responses import JSONResponse
 
-from jianguan.errors import JianguanError
+from jianguan.errors import JianguanError, UnavailableError
 
 TITLES: Final = {
     400: "The request cannot be read",
@@ -48,6 +48,16 @@ class ProblemError(JianguanError):
 def retry_after(seconds: float) -> dict[str, str]:
     """The header that says when to come back: whole seconds, at least one."""
     return {"Retry-After": str(max(1, int(-(-seconds // 1))))}
+
+
+def unavailable(error: UnavailableError) -> ProblemError:
+    """What is said while the broker or the store is away."""
+    return ProblemError(503, "unavailable", str(error), headers=retry_after(5))
+
+
+def defect() -> ProblemError:
+    """What is said of an error that nobody foresaw."""
+    return ProblemError(500, "defect", "an internal error; it is in the server's log")
 
 
 def body_of(problem: ProblemError) -> dict[str, Any]:

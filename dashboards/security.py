@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards.bodies import too_large
@@ -34,6 +35,10 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+_ANSWERED: Final = tuple(
+    (name.lower().encode(), value.encode()) for name, value in {**HEADERS, "Cache-Control": "no-store"}.items()
+)
+
 
 class Guard:
     """Refuses what is not allowed before anything else runs."""
@@ -51,10 +56,9 @@ class Guard:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                headers = message.get("headers", ())
+                there = {name for name, _ in headers}  # in lower case, says ASGI
+                message["headers"] = [*headers, *[header for header in _ANSWERED if header[0] not in there]]
             await send(message)
 
         refusal = self._refusal(scope)
@@ -66,8 +70,8 @@ class Guard:
             await self._app(scope, self._bounded(receive), guarded)
 
     def _refusal(self, scope: Scope) -> ProblemError | None:
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}  # so the first counts
+        host = headers.get(b"host", "")
         if self._hosts is not None and hostname(host) not in self._hosts:
             return ProblemError(421, "unknown-host", "this server answers to its own name only")
         path = scope["path"]
@@ -78,14 +82,14 @@ class Guard:
             return None
         if not same_origin(headers, host):
             return ProblemError(403, "cross-origin", "pages of other sites may not act here")
-        length = headers.get("content-length", "0")
+        length = headers.get(b"content-length", "0")
         if path != INTAKE and (not length.isdigit() or int(length) > self._small):
             return too_large(self._small)
         return None
 
-    def _authorised(self, headers: Headers) -> bool:
+    def _authorised(self, headers: Mapping[bytes, str]) -> bool:
         assert self._token is not None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, given = headers.get(b"authorization", "").partition(" ")
         given = given.strip()
         if scheme.lower() == "basic":  # for browsers: any user name, the token as password
             try:
@@ -109,6 +113,7 @@ class Guard:
         return bounded
 
 
+@lru_cache(256)
 def hostname(host: str) -> str:
     """The name in a Host header, without port and brackets, in lower case; empty when it is malformed."""
     try:
@@ -117,12 +122,12 @@ def hostname(host: str) -> str:
         return ""
 
 
-def same_origin(headers: Headers, host: str) -> bool:
+def same_origin(headers: Mapping[bytes, str], host: str) -> bool:
     """Whether a writing request comes from this server's own pages, or from no browser at all."""
-    site = headers.get("sec-fetch-site")
+    site = headers.get(b"sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False
-    origin = headers.get("origin")
+    origin = headers.get(b"origin")
     if origin is None:
         return True
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jianguan.columns import Columns
 from jianguan.domain.alert import Alert
@@ -240,8 +240,7 @@ class RuleTools(Protocol):
         """Record that a person approves the content that the rule's file has now."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawEvent:
+class RawEvent(NamedTuple):
     """One record as it came in, before anyone judged it."""
 
     value: bytes
