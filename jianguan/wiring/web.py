@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, WaitingRule, create_app
 from jianguan.clock import Clock, to_millis
-from jianguan.domain.admission import admit, decode
+from jianguan.domain.admission import check, decode
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.ids import make_id
 from jianguan.domain.industries import Industries
@@ -54,8 +54,7 @@ def build_web(
         model = quick.decode(raw.value, raw.topic) if plain else None
         if model is None:
             model = decode(raw.value, raw.topic, raw.content_type, raw.headers)
-        event, _ = admit(model, tables.codes, to_millis(clock.now()))
-        return event.id
+        return check(model, tables.codes, to_millis(clock.now()))
 
     async def retried(row: Quarantined, receipt: str) -> None:
         now = to_millis(clock.now())

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from jianguan.clock import Clock, to_millis
-from jianguan.domain.admission import Reference, admit, decode, without_personal
+from jianguan.domain.admission import Reference, admit, check, decode, without_personal
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.casework import CaseDesk, Outcome
@@ -76,7 +76,7 @@ class World:
 
     def admit(self, raw: RawEvent) -> str:
         """What the intake is given to judge rows with."""
-        return admit(decode(raw.value, raw.topic, raw.content_type, raw.headers), reference(), self.now)[0].id
+        return check(decode(raw.value, raw.topic, raw.content_type, raw.headers), reference(), self.now)
 
     # The gateway.
 
