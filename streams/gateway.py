@@ -130,6 +130,8 @@ class StreamGateway:
                 return
 
     async def _admission(self) -> None:
+        if self._open.is_set():
+            return
         try:
             async with asyncio.timeout(BROKER_PATIENCE):
                 await self._open.wait()

@@ -68,7 +68,8 @@ class Outbox:
         if waiting:
             ends = self.ends
             try:
-                places = await asyncio.gather(*waiting)
+                # One is most of what single uploads send, and gathering costs as much as a call of the client.
+                places = await asyncio.gather(*waiting) if len(waiting) > 1 else [await waiting[0]]
             except KafkaError as error:
                 raise UnavailableError(f"the broker did not take a record: {error!r}") from error
             for place in places:
