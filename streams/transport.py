@@ -7,7 +7,8 @@ All other topics (changelogs, replies, the assignor's) keep Faust's own path unc
 Used by broker URLs `jianguan-batch://host:port`. It must not know what is in a record.
 
 What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
-- `Consumer.getmany` yields runs for batch topics;
+- `Consumer.getmany` makes runs for batch topics, and hands them on itself: Faust would begin two tasks for each, and
+  fetch no more until the event loop has gone round for all of them;
 - commit positions of batch topics come from a `RunLedger` (see there why Faust's own stalls);
 - a run counts as processed only if an agent's stream took it up: Faust also acknowledges the messages that
   it skips during a rebalance, and would so commit records that nobody has seen;
@@ -39,6 +40,7 @@ from streams.namesake import Namesake
 from streams.transport_client import BatchConsumerThread
 from streams.transport_ledger import RunLedger
 from streams.transport_options import BatchOptions
+from streams.transport_pace import Pace
 from streams.transport_run import Place, Record, Run, cut, size_in_bytes
 
 # Faust has no types of its own that mypy could follow here.
@@ -123,6 +125,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self._namesake = transport.namesake
         self._ledgers: dict[Partition, RunLedger] = {}
         self._room = asyncio.Event()
+        self._pace = Pace()
+        self._fetched = 0  # records, at the last fetch
         super().__init__(transport, *args, **kwargs)
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
@@ -134,11 +138,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self,
         timeout: float,  # noqa: ASYNC109 - Faust's signature
     ) -> AsyncIterator[tuple[Partition, Message]]:
-        """Fetch, and yield partition and message: a run for batch topics, a record for all others.
+        """Fetch, hand on the runs of batch topics, and yield partition and message for all other topics.
 
         Round robin over topics and partitions, as Faust does it, so that a full partition starves nobody.
         """
+        await asyncio.sleep(self._pace.rest(self._fetched))
         fetched, active = await self._wait_next_records(timeout)
+        self._fetched = sum(map(len, fetched.values())) if fetched else 0
         generation = self.app.consumer_generation_id
         if fetched is None or self.should_stop:
             return
@@ -149,6 +155,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             tp: list(self._slices(records)) if tp.topic in self._batch_topics else records
             for tp, records in fetched.items()
         }
+        room = self.app.conf.stream_buffer_maxsize // 2 - sum(map(len, self._ledgers.values()))
         for tp, item in self.scheduler.iterate(queues):
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 break  # the next assignment seeks back to what is committed
@@ -157,7 +164,18 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             message = self._run_message(tp, item) if tp.topic in self._batch_topics else self._to_message(tp, item)
             if message is not None:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                yield tp, message
+                if tp.topic in self._batch_topics and room > 0 and self._flows:
+                    await self.callback(message)
+                    self._read_offset[tp] = message.offset
+                    room -= 1
+                else:
+                    yield tp, message  # and Faust waits until the agent can take it, or another assignment comes
+
+    @property
+    def _flows(self) -> bool:
+        """Whether a message can be handed to an agent that has room for it without waiting."""
+        app = self.app
+        return bool(self.flow_active and app.flow_control.is_active() and app.producer.buffer.size == 0)
 
     async def _seek_back(self) -> None:
         try:

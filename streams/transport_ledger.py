@@ -33,6 +33,10 @@ class RunLedger:
         self.in_flight_records = 0
         self.in_flight_bytes = 0
 
+    def __len__(self) -> int:
+        """How many runs are in flight."""
+        return len(self._open)
+
     @property
     def last_handed_out(self) -> int | None:
         """The highest offset handed out so far."""

@@ -18,10 +18,12 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.streams import Stream
 from faust.tables.manager import TableManager
+from faust.transport.conductor import ConductorCompiler
 from faust.transport.consumer import Consumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.transport.drivers.aiokafka import Consumer as DriverConsumer
 from faust.types.tuples import Message
+from mode.utils.queues import FlowControlEvent
 
 PINNED: dict[str, tuple[Callable[..., Any], str]] = {
     "Consumer.getmany": (Consumer.getmany, "4b168d84882a70d6"),
@@ -40,6 +42,8 @@ PINNED: dict[str, tuple[Callable[..., Any], str]] = {
     "Consumer._clean_unacked_messages": (Consumer._clean_unacked_messages, "11be2587e71c9162"),
     "Consumer.ack": (Consumer.ack, "5fcf41cf45153475"),
     "Consumer.perform_seek": (Consumer.perform_seek, "0e8c130ff4b0afd8"),
+    "ConductorCompiler.build": (ConductorCompiler.build, "837cf521368c1ee4"),
+    "FlowControlEvent.acquire": (FlowControlEvent.acquire, "ed0208e866e64d0b"),
     "Consumer.on_buffer_full": (Consumer.on_buffer_full, "c8961679e0bcdce5"),
     "Consumer.on_buffer_drop": (Consumer.on_buffer_drop, "4b57e8a418d5ad9c"),
     "DriverConsumer._new_consumer_thread": (DriverConsumer._new_consumer_thread, "0870ec53dea75083"),

@@ -182,6 +182,42 @@ async def test_what_is_in_flight_is_bounded_and_another_topic_goes_on(broker: st
     assert values(slow) == sent
 
 
+@pytest.mark.parametrize(("buffer", "by_faust"), [(4096, False), (8, True)])
+async def test_runs_are_handed_on_without_faust_while_their_agent_has_room_and_in_order_either_way(
+    broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buffer: int, by_faust: bool
+) -> None:
+    topic, app_id = await make_topic(broker), unique("app")
+    app = make_app(broker, tmp_path, app_id, BatchOptions(run_records=1))
+    app.conf.stream_buffer_maxsize = buffer
+    waited: list[object] = []
+    original = type(app.consumer).wait_first
+
+    async def wait_first(self: object, *awaited: object, **options: object) -> object:
+        waited.append(awaited)
+        return await original(self, *awaited, **options)
+
+    monkeypatch.setattr(type(app.consumer), "wait_first", wait_first)
+    gate = asyncio.Event()
+    arrived: list[Run] = []
+
+    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
+    async def agent(stream: object) -> None:
+        async for run in each_run(stream):
+            await gate.wait()
+            arrived.append(run)
+
+    sent = [b"%d" % number for number in range(60)]
+    await send(broker, topic, sent)
+    async with running(app):
+        await until(lambda: any(len(ledger) >= min(buffer // 2, 60) for ledger in app.consumer._ledgers.values()))
+        gate.set()
+        await until(lambda: len(arrived) == len(sent))
+        await app.consumer.commit()
+    assert values(arrived) == sent
+    assert bool(waited) is by_faust
+    assert await committed(broker, app_id, topic) == {0: len(sent)}
+
+
 async def test_a_stop_does_not_wait_for_an_agent_that_is_stuck(broker: str, tmp_path: Path) -> None:
     topic, app_id = await make_topic(broker), unique("app")
     app = make_app(broker, tmp_path, app_id, QUICK)
