@@ -358,3 +358,26 @@ async def test_a_judge_that_breaks_its_promise_does_not_lose_the_row(build: Buil
     answer = await site.send("{}")
     assert (answer.status_code, answer.json()["results"][0]["code"]) == (422, "too-deep")
     assert len(site.world.submitted) == 1
+
+
+async def test_a_defect_at_the_door_is_a_guarded_problem_and_is_counted(build: Build) -> None:
+    def admit(raw: object) -> str:
+        raise ZeroDivisionError("secret")
+
+    site = build(admit=admit)
+    answer = await site.send("{}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "defect")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "secret" not in answer.text
+    counted = (await site.client.get("/metrics")).text
+    assert 'jianguan_http_requests_total{method="POST",route="/v1/events",status="500"} 1.0' in counted
+
+
+async def test_of_a_header_that_is_sent_twice_the_first_counts(site: Site) -> None:
+    twice = [("Content-Type", "application/json"), ("Jianguan-Submission", "first"), ("Jianguan-Submission", "second")]
+    answer = await site.client.post("/v1/events", content=json.dumps(event(1)), headers=twice)
+    assert (answer.status_code, answer.json()["submission"]) == (202, "first")
+    twice = [("Host", "localhost"), ("Host", "elsewhere"), ("Content-Type", "application/json")]
+    assert (await site.client.post("/v1/events", content="{}", headers=twice)).status_code == 422
+    twice[:2] = reversed(twice[:2])
+    assert (await site.client.post("/v1/events", content="{}", headers=twice)).status_code == 421
