@@ -39,6 +39,8 @@ from streams.transport_options import BatchOptions
 EMBEDDED_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 8
 GC_THRESHOLD: Final = 400_000  # containers made and not yet gone: about a fifth of the whole path less than at 50,000
+# Seconds. It is by a heartbeat too that a worker hears of partitions that are to be shared out anew.
+LONGEST_HEARTBEAT: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -155,7 +157,7 @@ def faust_options(settings: Settings, embedded: bool) -> Callable[[str], FaustOp
             folder,
             name=settings.worker_name,
             session_timeout=session,
-            heartbeat_interval=session / 10,
+            heartbeat_interval=min(session / 10, LONGEST_HEARTBEAT),
             rebalance_timeout=60.0,
             request_timeout=max(40.0, session),
             batch=batch,
