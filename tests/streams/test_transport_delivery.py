@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -149,19 +150,26 @@ async def test_a_record_waits_for_no_batch(broker: str, tmp_path: Path) -> None:
     assert sorted(latencies)[4] < 0.25
 
 
+def held_up(app: Any, topic: str, gate: asyncio.Event) -> list[Run]:
+    """The runs that an agent of `topic`, of one partition, is through with: it begins when `gate` is open."""
+    arrived: list[Run] = []
+
+    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
+    async def agent(stream: object) -> None:
+        async for run in each_run(stream):
+            await gate.wait()
+            arrived.append(run)
+
+    return arrived
+
+
 async def test_what_is_in_flight_is_bounded_and_another_topic_goes_on(broker: str, tmp_path: Path) -> None:
     slow_topic, quick_topic = await make_topic(broker), await make_topic(broker)
     limits = BatchOptions(run_records=5, in_flight_records=20, drain_timeout=0.5)
     app = make_app(broker, tmp_path, unique("app"), limits)
     gate = asyncio.Event()
-    slow: list[Run] = []
+    slow = held_up(app, slow_topic, gate)
     quick: list[Run] = []
-
-    @app.agent(batch_topic(app, slow_topic, partitions=1))  # type: ignore[untyped-decorator]
-    async def slow_agent(stream: object) -> None:
-        async for run in each_run(stream):
-            await gate.wait()
-            slow.append(run)
 
     @app.agent(batch_topic(app, quick_topic, partitions=1))  # type: ignore[untyped-decorator]
     async def quick_agent(stream: object) -> None:
@@ -198,14 +206,7 @@ async def test_runs_are_handed_on_without_faust_while_their_agent_has_room_and_i
 
     monkeypatch.setattr(type(app.consumer), "wait_first", wait_first)
     gate = asyncio.Event()
-    arrived: list[Run] = []
-
-    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
-    async def agent(stream: object) -> None:
-        async for run in each_run(stream):
-            await gate.wait()
-            arrived.append(run)
-
+    arrived = held_up(app, topic, gate)
     sent = [b"%d" % number for number in range(60)]
     await send(broker, topic, sent)
     async with running(app):
