@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope
 from dashboards.bodies import read_encoded
 from dashboards.dependencies import Dependencies
 from dashboards.framing import CLOUD_EVENT, JSON, MODES, Frames, split, topic_of, topic_of_type
+from dashboards.headers import headers_of
 from dashboards.problems import ProblemError, retry_after
 from dashboards.ratelimit import RateLimiter
 from dashboards.reads import Reads
@@ -45,18 +46,15 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 class Upload(NamedTuple):
     """A request as the intake looks at it."""
 
-    headers: Mapping[str, str]  # names in lower case; of one that is there several times, the first
+    headers: Mapping[str, str]  # as `headers_of` gives them
     client: str
     receive: Receive
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive) -> Upload:
         """That of an ASGI scope."""
-        headers: dict[str, str] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         client = scope.get("client")
-        return cls(headers, client[0] if client else "", receive)
+        return cls(headers_of(scope), client[0] if client else "", receive)
 
 
 class Verdict(NamedTuple):

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboards.bodies import too_large
 from dashboards.dependencies import Dependencies
+from dashboards.headers import headers_of
 from dashboards.problems import ProblemError, response_of
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
@@ -70,8 +71,8 @@ class Guard:
             await self._app(scope, self._bounded(receive), guarded)
 
     def _refusal(self, scope: Scope) -> ProblemError | None:
-        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}  # so the first counts
-        host = headers.get(b"host", "")
+        headers = headers_of(scope)
+        host = headers.get("host", "")
         if self._hosts is not None and hostname(host) not in self._hosts:
             return ProblemError(421, "unknown-host", "this server answers to its own name only")
         path = scope["path"]
@@ -82,14 +83,14 @@ class Guard:
             return None
         if not same_origin(headers, host):
             return ProblemError(403, "cross-origin", "pages of other sites may not act here")
-        length = headers.get(b"content-length", "0")
+        length = headers.get("content-length", "0")
         if path != INTAKE and (not length.isdigit() or int(length) > self._small):
             return too_large(self._small)
         return None
 
-    def _authorised(self, headers: Mapping[bytes, str]) -> bool:
+    def _authorised(self, headers: Mapping[str, str]) -> bool:
         assert self._token is not None
-        scheme, _, given = headers.get(b"authorization", "").partition(" ")
+        scheme, _, given = headers.get("authorization", "").partition(" ")
         given = given.strip()
         if scheme.lower() == "basic":  # for browsers: any user name, the token as password
             try:
@@ -122,12 +123,12 @@ def hostname(host: str) -> str:
         return ""
 
 
-def same_origin(headers: Mapping[bytes, str], host: str) -> bool:
+def same_origin(headers: Mapping[str, str], host: str) -> bool:
     """Whether a writing request comes from this server's own pages, or from no browser at all."""
-    site = headers.get(b"sec-fetch-site")
+    site = headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False
-    origin = headers.get(b"origin")
+    origin = headers.get("origin")
     if origin is None:
         return True
     try:
