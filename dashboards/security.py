@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboards.bodies import too_large
 from dashboards.dependencies import Dependencies
 from dashboards.headers import headers_of
+from dashboards.intake import EVENTS
 from dashboards.problems import ProblemError, response_of
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
-INTAKE: Final = "/v1/events"
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -65,7 +65,7 @@ class Guard:
         refusal = self._refusal(scope)
         if refusal is not None:
             await response_of(refusal)(scope, receive, guarded)
-        elif scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] == INTAKE:
+        elif scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] == EVENTS:
             await self._app(scope, receive, guarded)
         else:
             await self._app(scope, self._bounded(receive), guarded)
@@ -84,7 +84,7 @@ class Guard:
         if not same_origin(headers, host):
             return ProblemError(403, "cross-origin", "pages of other sites may not act here")
         length = headers.get("content-length", "0")
-        if path != INTAKE and (not length.isdigit() or int(length) > self._small):
+        if path != EVENTS and (not length.isdigit() or int(length) > self._small):
             return too_large(self._small)
         return None
 
