@@ -54,8 +54,11 @@ def _change(path: Path, old: str, new: str) -> None:
 
 
 @contextmanager
-def flow(cluster: Cluster, events: list[dict[str, Any]], at_a_time: int = 100) -> Iterator[None]:
-    """Send `events` during the block, a few at a time, and the rest at its end."""
+def flow(cluster: Cluster, events: list[dict[str, Any]], at_a_time: int = 20) -> Iterator[None]:
+    """Send `events` during the block, a few at a time, and the rest at its end.
+
+    10,000 last for more than four minutes: five times what an upgrade takes, since machines differ.
+    """
     ended = Event()
 
     def send() -> None:
