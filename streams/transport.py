@@ -371,9 +371,17 @@ async def each_unacknowledged(stream: Stream) -> AsyncIterator[tuple[Run, Callab
 
 
 def acknowledged_positions(app: App) -> dict[tuple[str, int], int]:
-    """By topic and partition, the position that the next commit will reach, for metrics and the watchdog."""
-    ledgers: Iterable[tuple[Any, RunLedger]] = getattr(app.consumer, "_ledgers", {}).items()
-    return {(tp.topic, tp.partition): ledger.position for tp, ledger in ledgers if ledger.position is not None}
+    """By topic and partition of the batch topics, the position that the next commit will reach: where nothing has been
+    acknowledged since the partition was assigned, what was committed before. A partition without any is not there."""
+    consumer: Any = app.consumer
+    found = {
+        (tp.topic, tp.partition): int(offset)
+        for tp, offset in getattr(consumer, "_committed_offset", {}).items()
+        if offset and tp.topic in consumer._batch_topics
+    }
+    ledgers: Iterable[tuple[Any, RunLedger]] = getattr(consumer, "_ledgers", {}).items()
+    found.update({(tp.topic, tp.partition): ledger.position for tp, ledger in ledgers if ledger.position is not None})
+    return found
 
 
 def _offset_of(record: Record) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streams.transport import Run, batch_topic, each_run
+from streams.transport import Run, acknowledged_positions, batch_topic, each_run
 from streams.transport_options import BatchOptions
 from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_topic, running, send, unique, until, values
 
@@ -72,6 +72,32 @@ async def test_runs_acknowledged_out_of_order_are_committed_in_order(broker: str
             event.ack()
         await app.consumer.commit()
         assert await committed(broker, app_id, topic) == {0: 50}
+
+
+async def test_what_was_committed_before_an_assignment_counts_as_acknowledged_after_it(
+    broker: str, tmp_path: Path
+) -> None:
+    topic, app_id = await make_topic(broker, 2), unique("app")
+    sent = [b"%d" % number for number in range(20)]
+    await send(broker, topic, sent)
+
+    async def takes_all(folder: str) -> dict[tuple[str, int], int]:
+        app, done = make_app(broker, tmp_path / folder, app_id), asyncio.Event()
+
+        @app.agent(batch_topic(app, topic, partitions=2))  # type: ignore[untyped-decorator]
+        async def agent(stream: object) -> None:
+            async for run in each_run(stream):
+                if run.last_offset == len(sent) - 1:
+                    done.set()
+
+        async with running(app):
+            if folder == "first":
+                await asyncio.wait_for(done.wait(), DEADLINE)
+            await until(lambda: bool(app.consumer and acknowledged_positions(app)))
+            return acknowledged_positions(app)
+
+    assert await takes_all("first") == {(topic, 0): len(sent)}
+    assert await takes_all("second") == {(topic, 0): len(sent)}
 
 
 async def test_a_run_held_through_a_rebalance_is_not_committed_by_its_old_owner(broker: str, tmp_path: Path) -> None:
