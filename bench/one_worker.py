@@ -53,15 +53,13 @@ class Worker:
         archive = SqlArchive(self.store, self._clock)
         self._parts = build_parts(
             self._settings, self._clock, self.metrics, tables, rulebook, self._before(self.store), archive, (),
-            self._partitions, self._observe,
+            self._partitions, self._observe, alone=True,
         )  # fmt: skip
         self._parts.early.begin(range(self._partitions))
         for partition in range(self._partitions):
             await self._parts.correlate.get(partition)
             await self._parts.handle.get(partition)
         await self._parts.early.complete(self._parts.pipeline.exclusive)
-        for _, state in self._parts.correlate:
-            state.owe(())
         return self
 
     async def start(self, broker: str) -> None:

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
-from jianguan.domain.fact import runs_of
+from jianguan.domain.fact import FactRun
 from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined, Records
 from jianguan.errors import InputError, JianguanError, UnavailableError
@@ -28,17 +28,26 @@ from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
 from streams.handle import Handle, Handled
 from streams.ingest import Ingest, Ingested
 from streams.lease import Lease
+from streams.onward import AtOnce, Onward
 from streams.outbox import Outbox
 from streams.owned import Owned
 from streams.poison import PoisonGuard
 from streams.record import Recorder
 from streams.topics import SOURCES, TopicName
-from streams.transport import App, batch_topic, each_run, each_unacknowledged, transport_of
+from streams.transport import (
+    App,
+    acknowledged_positions,
+    batch_topic,
+    each_run,
+    each_unacknowledged,
+    transport_of,
+)
 from streams.transport_run import Place, Run
 
 log = logging.getLogger(__name__)
 
 RETRY_PAUSE: Final = 0.5
+ONWARD: Final = (TopicName.FACTS.value, TopicName.ALERTS.value)
 TICK: Final = 1.0
 MANY_WINDOWS: Final = 500_000  # of one partition
 # What the clock decides waits this long for facts that are still on their way between the stages.
@@ -102,7 +111,13 @@ class Pipeline:
         # Held while windows are changed from outside, as when rules are replaced: the engine is nobody's else then.
         self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
-        self._lease: Lease | None = None  # of the app that is attached
+        self._at_once = (
+            AtOnce(stages.correlate, stages.handle, stages.deliver, self._judge, self._under_way)
+            if stages.alone
+            else None
+        )
+        self._app: App = None  # that is attached
+        self._lease: Lease | None = None  # its
         self._together: Alignment | None = None  # of its source partitions
         self._unheard: set[tuple[str, int]] = set()  # versions of rules that were waited for in vain
 
@@ -125,6 +140,7 @@ class Pipeline:
                 await self._stages.recorder.put(run, acknowledge)
 
         app.agent(topic, name="record")(record)
+        self._app = app
         self._lease = transport_of(app).lease
         self._stages.outbox.attach(app)
 
@@ -208,6 +224,8 @@ class Pipeline:
     async def _ingest(self, runs: Sequence[Run], generation: int) -> None:
         stages = self._stages
         topic = runs[0].topic.removeprefix(stages.prefix)
+        if self._at_once is not None:
+            await self._at_once.catch_up()
         results: list[Ingested] = []
         for run in runs:
             if stages.admit is not None:
@@ -216,13 +234,12 @@ class Pipeline:
         result = Ingested.joined(results)
 
         async def send() -> list[Awaitable[Any]]:
-            queued = await stages.outbox.rows(TopicName.FACTS, FACTS, result.facts)
-            queued += await stages.outbox.frames(result.frames())
+            queued = await stages.outbox.frames(result.frames())
             for quarantined in result.quarantine:
                 queued.append(await self._put_aside(quarantined))
             return queued
 
-        if not await self._persist(send, generation):
+        if not await self._go_on(Onward(facts=result.facts), generation, send):
             return
         stages.metrics.rule_seconds.labels("conditions").inc(result.condition_seconds)
         for outcome, count in result.outcomes.items():
@@ -260,11 +277,15 @@ class Pipeline:
         await self._wait_for_rules({(fact.rule, fact.version) for fact in facts})
         if state.early is not None and not await state.early.recall(facts):
             return  # whoever has the partition now reads this run again
+        await self.hand_over(await self._judge(state, facts), generation)
+
+    async def _judge(self, state: Correlate, facts: Sequence[FactRun]) -> Correlated:
+        """Put facts of rules that are loaded into windows that are there."""
         async with self.exclusive:
-            started = stages.clock.monotonic()
+            started = self._stages.clock.monotonic()
             result = state.work(facts)
-            stages.metrics.rule_seconds.labels("windows").inc(stages.clock.monotonic() - started)
-        await self.hand_over(result, generation)
+            self._stages.metrics.rule_seconds.labels("windows").inc(self._stages.clock.monotonic() - started)
+        return result
 
     async def _wait_for_rules(self, versions: set[tuple[str, int]]) -> None:
         """Windows that do not know a rule lose its facts: wait until it is loaded here too, but not for ever."""
@@ -277,22 +298,9 @@ class Pipeline:
 
     async def hand_over(self, result: Correlated, generation: int | None = None) -> None:
         """Send what facts, or a restart, led to; not if the partitions were lost since the `generation` of the work."""
-        stages = self._stages
-
-        async def send() -> list[Awaitable[Any]]:
-            queued = await stages.outbox.rows(TopicName.ALERTS, ALERTS, result.alerts)
-            facts = {partition: runs_of(rows) for partition, rows in result.facts.items()}
-            queued += await stages.outbox.rows(TopicName.FACTS, FACTS, facts)
-            return queued + await stages.outbox.records(result.records)
-
-        if not await self._persist(send, generation):
-            return
-        for (rule, severity), count in result.raised.items():
-            stages.metrics.alerts.labels(rule, severity).inc(count)
-        for rule, count in result.late.items():
-            stages.metrics.late_facts.labels(rule).inc(count)
-        for rule, count in result.limited.items():
-            stages.metrics.limited.labels(rule).inc(count)
+        onward = Onward()
+        onward.add_correlated(result)
+        await self._go_on(onward, generation)
 
     async def _alerts(self, run: Run, generation: int) -> None:
         state = await self._stages.handle.get(run.partition)
@@ -304,17 +312,47 @@ class Pipeline:
         await self._hand_on(state.commands(commands), generation)
 
     async def _hand_on(self, handled: Handled, generation: int) -> None:
-        stages = self._stages
-        if stages.alone:
-            # The topic still gets them, and what is told twice is one delivery; but nobody has to wait for it.
-            for notices in handled.notices.values():
-                handled.records.extend(stages.deliver(notices))
+        onward = Onward()
+        onward.add_handled(handled)
+        await self._go_on(onward, generation)
+
+    async def _go_on(
+        self,
+        onward: Onward,
+        generation: int | None,
+        send_more: Callable[[], Awaitable[list[Awaitable[Any]]]] | None = None,
+    ) -> bool:
+        """Work at once what can be, and send the rest, and `send_more`, on its way. False as `_persist` says."""
+        outbox, metrics = self._stages.outbox, self._stages.metrics
+        if self._at_once is not None:
+            await self._at_once.work(onward)
 
         async def send() -> list[Awaitable[Any]]:
-            queued = await stages.outbox.rows(TopicName.DELIVERIES, NOTICES, handled.notices)
-            return queued + await stages.outbox.records(handled.records)
+            queued = await outbox.rows(TopicName.FACTS, FACTS, onward.facts)
+            queued += await outbox.rows(TopicName.ALERTS, ALERTS, onward.alerts)
+            queued += await outbox.rows(TopicName.DELIVERIES, NOTICES, onward.notices)
+            if send_more is not None:
+                queued += await send_more()
+            return queued + await outbox.records(onward.records)
 
-        await self._persist(send, generation)
+        if not await self._persist(send, generation):
+            return False
+        for result in onward.correlated:
+            for (rule, severity), count in result.raised.items():
+                metrics.alerts.labels(rule, severity).inc(count)
+            for rule, count in result.late.items():
+                metrics.late_facts.labels(rule).inc(count)
+            for rule, count in result.limited.items():
+                metrics.limited.labels(rule).inc(count)
+        return True
+
+    def _under_way(self) -> bool:
+        """Whether there are facts or alerts on the topics that were sent and are not worked."""
+        positions, prefix = acknowledged_positions(self._app), self._stages.prefix
+        return any(
+            topic in ONWARD and positions.get((f"{prefix}{topic}", partition), 0) < end
+            for (topic, partition), end in self._stages.outbox.ends.items()
+        )
 
     async def _deliver(self, run: Run, generation: int) -> None:
         if self._stages.recall is not None:

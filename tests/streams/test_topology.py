@@ -37,9 +37,13 @@ class Out:
         self.settled += 1
 
 
+def stages(**parts: Any) -> Stages:
+    """As much of the stages as a test needs."""
+    return cast(Stages, SimpleNamespace(alone=False, **parts))
+
+
 def pipeline(out: Out, lease: Lease) -> Pipeline:
-    clock = SimpleNamespace(monotonic=lambda: 0.0)
-    made = Pipeline(cast(Stages, SimpleNamespace(outbox=out, clock=clock)))
+    made = Pipeline(stages(outbox=out, clock=SimpleNamespace(monotonic=lambda: 0.0)))
     made._lease = lease
     return made
 
@@ -85,8 +89,7 @@ async def test_facts_of_a_rule_that_another_worker_loaded_first_wait_for_it_here
     def is_ahead(rule: str, version: int) -> bool:
         return version > known.get(rule, 0)
 
-    stages = SimpleNamespace(clock=SimpleNamespace(monotonic=time), is_ahead=is_ahead)
-    made = Pipeline(cast(Stages, stages))
+    made = Pipeline(stages(clock=SimpleNamespace(monotonic=time), is_ahead=is_ahead))
     await asyncio.wait_for(made._wait_for_rules({("a", 1)}), 5)
     waiting = asyncio.create_task(made._wait_for_rules({("a", 1), ("a", 2), ("b", 1)}))
     await asyncio.sleep(0)
@@ -97,8 +100,7 @@ async def test_facts_of_a_rule_that_another_worker_loaded_first_wait_for_it_here
 
 async def test_a_rule_that_never_comes_is_waited_for_once_and_not_for_ever() -> None:
     time = Time()
-    stages = SimpleNamespace(clock=SimpleNamespace(monotonic=time), is_ahead=lambda rule, version: rule == "gone")
-    made = Pipeline(cast(Stages, stages))
+    made = Pipeline(stages(clock=SimpleNamespace(monotonic=time), is_ahead=lambda rule, version: rule == "gone"))
     waiting = asyncio.create_task(made._wait_for_rules({("gone", 3)}))
     await asyncio.sleep(0)
     time.now += 31
@@ -120,9 +122,9 @@ async def test_a_notice_waits_until_the_deliveries_of_its_partition_are_known() 
         told.append(list(notices))
         return Records()
 
-    stages = SimpleNamespace(clock=SimpleNamespace(monotonic=Time()), outbox=out, recall=recall, deliver=deliver)
-    stages.outbox.records = records
-    made = Pipeline(cast(Stages, stages))
+    outbox = SimpleNamespace(records=records, settle=out.settle)
+    clock = SimpleNamespace(monotonic=Time())
+    made = Pipeline(stages(clock=clock, outbox=outbox, recall=recall, deliver=deliver))
     run = SimpleNamespace(partition=3, records=[])
     delivering = asyncio.create_task(made._deliver(cast(Run, run), 0))
     await asyncio.sleep(0)
