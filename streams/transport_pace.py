@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 MANY: Final = 500  # records of a fetch: runs are large already
-IDLE: Final = 0.6  # busy for this part of the time: nobody waits for anybody
+IDLE: Final = 0.3  # busy for no more than this part of the time: nobody waits for anybody
 LONGEST: Final = 0.05  # seconds, when there is no time left at all
 SMOOTHING: Final = 0.2
 

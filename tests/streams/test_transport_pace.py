@@ -44,7 +44,7 @@ def test_a_loop_that_stays_busy_comes_to_rest_and_one_that_has_time_again_does_n
         found = asked.rest(3)
     assert found == pytest.approx(LONGEST, rel=0.01)
     for _ in range(40):
-        clocks.pass_by(0.02, 0.3)
+        clocks.pass_by(0.02, IDLE - 0.1)
         found = asked.rest(3)
     assert found == 0.0
 
