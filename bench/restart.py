@@ -148,8 +148,8 @@ async def system(data: Path) -> AsyncIterator[tuple[int, str, dict[str, float]]]
 
 
 async def correlated(client: aiohttp.ClientSession, address: str) -> float:
-    """How many runs of facts have gone through the windows."""
-    return await figure(client, address, _RUNS)
+    """How long, in seconds, facts have been put into windows."""
+    return await figure(client, address, _WINDOWS)
 
 
 async def figure(client: aiohttp.ClientSession, address: str, name: str) -> float:
@@ -160,7 +160,7 @@ async def figure(client: aiohttp.ClientSession, address: str, name: str) -> floa
     return float(line.rpartition(" ")[2])
 
 
-_RUNS: Final = 'jianguan_run_records_count{stage="facts"}'
+_WINDOWS: Final = 'jianguan_rules_seconds_total{part="windows"}'
 _RESTORING: Final = "jianguan_restoring_partitions"
 
 
