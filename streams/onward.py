@@ -42,8 +42,7 @@ class Onward:
     def add_correlated(self, result: Correlated) -> None:
         """What facts became."""
         self.correlated.append(result)
-        for partition, facts in result.facts.items():
-            self.facts.setdefault(partition, []).extend(runs_of(facts))
+        _extend(self.facts, {partition: runs_of(facts) for partition, facts in result.facts.items()})
         _extend(self.alerts, result.alerts)
         self.records.extend(result.records)
 

@@ -146,6 +146,7 @@ class Pipeline:
 
     def detach(self) -> None:
         """Send nothing until another app is attached."""
+        self._app = None
         self._stages.outbox.attach(None)
 
     def start(self) -> None:
@@ -166,6 +167,16 @@ class Pipeline:
     def waiting(self) -> int:
         """How many runs of records wait for the store: a bounded number, whatever the store does."""
         return self._stages.recorder.waiting
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """By topic, without prefix, and partition, how far the app that is attached has worked; nothing without one."""
+        if self._app is None:
+            return {}
+        prefix = self._stages.prefix
+        return {
+            (topic.removeprefix(prefix), number): at
+            for (topic, number), at in acknowledged_positions(self._app).items()
+        }
 
     def held(self) -> Collection[Place]:
         """The source partitions that have something here for which it is not their turn, and those whose facts wait for
@@ -348,11 +359,11 @@ class Pipeline:
 
     def _under_way(self) -> bool:
         """Whether there are facts or alerts on the topics that were sent and are not worked."""
-        positions, prefix = acknowledged_positions(self._app), self._stages.prefix
-        return any(
-            topic in ONWARD and positions.get((f"{prefix}{topic}", partition), 0) < end
-            for (topic, partition), end in self._stages.outbox.ends.items()
-        )
+        ends = {place: end for place, end in self._stages.outbox.ends.items() if place[0] in ONWARD}
+        if not ends:
+            return False
+        worked = self.positions()
+        return any(worked.get(place, 0) < end for place, end in ends.items())
 
     async def _deliver(self, run: Run, generation: int) -> None:
         if self._stages.recall is not None:

@@ -24,7 +24,7 @@ from streams.gateway import StreamGateway
 from streams.outbox import Outbox
 from streams.topics import all_topics, ensure_topics
 from streams.topology import Pipeline
-from streams.transport import App, acknowledged_positions
+from streams.transport import App
 from streams.watchdog import Stuck, Watchdog
 
 log = logging.getLogger(__name__)
@@ -190,14 +190,10 @@ class EmbeddedSystem:
                 await self._empty_broker()
 
     def _advance(self) -> bool:
-        mark = self._drain.observe(self._processed(), self._outbox.ends)
+        mark = self._drain.observe(self._pipeline.positions(), self._outbox.ends)
         if mark is not None:
             self._journal.drop_before(mark)
         return mark is not None
-
-    def _processed(self) -> dict[tuple[str, int], int]:
-        positions = acknowledged_positions(self._app) if self._app is not None else {}
-        return {(topic.removeprefix(self._prefix), partition): at for (topic, partition), at in positions.items()}
 
     async def _empty_broker(self) -> None:
         """Replace the broker if everything in it can be brought to the store in time; else try again later."""
