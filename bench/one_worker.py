@@ -89,7 +89,10 @@ class Worker:
         places = [TopicPartition(topic, number) for topic in topics for number in range(self._partitions)]
         ends = await end_offsets(places, bootstrap_servers=self._broker)
         acknowledged = acknowledged_positions(self._app)
-        return all(acknowledged.get((place.topic, place.partition), 0) >= end for place, end in ends.items())
+        if any(acknowledged.get((place.topic, place.partition), 0) < end for place, end in ends.items()):
+            return False
+        worked = self._parts.pipeline.positions()
+        return all(worked.get(place, 0) >= end for place, end in self._parts.pipeline.ends().items())
 
     @property
     def stored(self) -> int:

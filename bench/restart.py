@@ -43,7 +43,6 @@ from jianguan.wiring.tables import load_tables
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from sinks.store import BlockStore
-from streams.frames import RECORDS
 from streams.ingest import Ingest
 from streams.rulebook import RuleBook
 from streams.seen import SeenEvents
@@ -88,9 +87,7 @@ def fill_store(store: BlockStore, data: Path, facts: int) -> dict[str, int]:
         nonlocal found
         result = ingest.work(Run(topic, 0, records))
         found += sum(map(len, result.runs))
-        for frame in result.frames():
-            one = RECORDS.decode(frame)
-            rows.append(one if isinstance(one, Columns) else Columns.of(one))
+        rows.extend(each if isinstance(each, Columns) else Columns.of(each) for each in result.to_store())
 
     waiting: defaultdict[str, list[PlainRecord]] = defaultdict(list)
     for offset, (topic, key, value) in enumerate(events(count, until=until)):

@@ -96,12 +96,13 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
             with costs.of("correlate"):
                 decided = correlate.work(back)
             facts, alerts = facts + sum(map(len, runs_of_rules)), alerts + len(decided.records.alerts)
-            with costs.of("records: to frames"):
-                frames = [*result.frames(), *RECORDS.encode(decided.records)]
-            with costs.of("records: from frames"):
-                for frame in frames:
-                    found = RECORDS.decode(frame)
-                    waiting.append(found if isinstance(found, Columns) else Columns.of(found))
+            with costs.of("records: to columns"):
+                left = [*result.to_store(), decided.records]
+                waiting += [rows if isinstance(rows, Columns) else Columns.of(rows) for rows in left]
+            with costs.of("records: to frames and back, in a cluster"):
+                for rows in left:
+                    for frame in RECORDS.encode(rows):
+                        RECORDS.decode(frame)
             if sum(map(len, waiting)) >= batch or run is incoming[-1]:
                 for name, table in Columns.joined(waiting).tables.items():
                     with costs.of(f"insert: {name}"):

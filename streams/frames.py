@@ -13,24 +13,21 @@ version byte, and a decoder that still reads the old one. `tests/streams/golden`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import pyarrow as pa
 
 from jianguan.columns import ROWS, Columns, fitted
-from jianguan.domain.admission import without_personal
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import Fact, FactRun, runs_of
-from jianguan.domain.trace import TABLES, Quarantined, Records
+from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import InputError
 
 VERSION: Final = b"\x01"
 COLUMNS_VERSION: Final = b"\x02"
-BULK_ROWS: Final = 500  # from here on columns are cheaper than rows
 MAX_COLUMNS: Final = 3_000_000  # bytes of the columns in a frame, before compression; our topics take 4 MiB
 MAX_FRAME: Final = 900_000  # of several rows; a single row may be larger, our topics take 4 MiB
 
@@ -115,8 +112,13 @@ class RecordsCodec:
         self._decode = msgspec.msgpack.Decoder(Records).decode
         self._decode_tables = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
-    def encode(self, records: Records) -> list[bytes]:
+    def encode(self, records: Records | Columns) -> list[bytes]:
         """`records` in as few frames as the broker's limit allows."""
+        if isinstance(records, Columns):
+            return [
+                COLUMNS_VERSION + self._encode({name: _to_ipc(table) for name, table in part.tables.items()})
+                for part in records.cut(MAX_COLUMNS)
+            ]
         frame = VERSION + self._encode(records)
         if len(frame) <= MAX_FRAME:
             return [frame]
@@ -124,23 +126,6 @@ class RecordsCodec:
             return [frame]  # a single large row, such as a quarantined record: the limit of our topics is higher
         first, second = halves(records)
         return [*self.encode(first), *self.encode(second)]
-
-    def encode_bulk(self, records: Records) -> list[bytes]:
-        """`records` of a run of any length: as columns if there are enough rows to be worth it.
-
-        The free text of events is left out either way: it travels and is stored as personal.
-        """
-        if len(records) < BULK_ROWS:
-            return self.encode(replace(records, events=list(map(without_personal, records.events))))
-        return self.encode_columns(Columns.of(replace(records, quarantine=[])), records.quarantine)
-
-    def encode_columns(self, columns: Columns, quarantine: list[Quarantined]) -> list[bytes]:
-        """Rows that are columns already, and what was put aside: it may be large, and is little when it is not."""
-        frames = [
-            COLUMNS_VERSION + self._encode({name: _to_ipc(table) for name, table in part.tables.items()})
-            for part in columns.cut(MAX_COLUMNS)
-        ]
-        return [*frames, *(self.encode(Records(quarantine=quarantine)) if quarantine else ())]
 
     def decode(self, frame: bytes | None) -> Records | Columns:
         """The records of a frame. InputError when it is not one."""

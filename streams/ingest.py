@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 
 from jianguan.clock import Clock, to_millis
 from jianguan.columns import Columns
-from jianguan.domain.admission import Model, Reference, admit_run, decode
+from jianguan.domain.admission import Model, Reference, admit_run, decode, without_personal
 from jianguan.domain.by_field import Constant, joined, take
 from jianguan.domain.cloud_events import MEDIA_TYPE, structured
 from jianguan.domain.event import EventRun, Personal
@@ -25,7 +25,6 @@ from jianguan.domain.fact import FactRun, fields_of
 from jianguan.domain.ids import make_id, partition_of, step_ids
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
-from streams.frames import BULK_ROWS, RECORDS
 from streams.headers import NO_ENVELOPE, Envelope, read_envelope
 from streams.quick_decode import QuickDecoder
 from streams.seen import SeenEvents
@@ -34,6 +33,7 @@ from streams.transport_run import Record, Run
 log = logging.getLogger(__name__)
 
 MAX_EVENT: Final = 256 * 1024  # bytes of a record that can be an event; a larger one is quarantined
+BULK_ROWS: Final = 500  # from here on columns are cheaper than rows
 MAX_KEPT: Final = 2 * 1024 * 1024  # bytes of a record in quarantine: more than any door of ours takes
 _STAGE: Final = STAGES["ingest"]
 
@@ -105,7 +105,7 @@ class Ingested:
 
     @property
     def records(self) -> Records:
-        """What the run leaves for the store, row by row; events with their free text, which no frame carries."""
+        """What the run leaves for the store, row by row; events with their free text, which is stored as personal."""
         return Records(
             events=[event for run in self.events for event in run.rows],
             personal=self.personal,
@@ -114,19 +114,22 @@ class Ingested:
             trace=list(map(Step._make, zip(*self._trace(), strict=True))),
         )
 
-    def frames(self) -> list[bytes]:
-        """The same as it travels: as columns, which are made once and stored as they are, where there are many rows."""
+    def to_store(self) -> list[Records | Columns]:
+        """The same for the record stage: as columns, which are made once and stored as they are, where there are many
+        rows. The free text of events is left out: it travels and is stored as personal."""
         rows = sum(map(len, self.events)) + len(self.personal) + sum(map(len, self.runs)) + len(self.steps)
         if rows < BULK_ROWS:
             records = self.records
-            return RECORDS.encode_bulk(records) if records else []
+            records.events = list(map(without_personal, records.events))
+            return [records] if records else []
         columns: dict[str, Sequence[Sequence[Any]]] = {
             "events": [joined(each) for each in zip(*(run.fields for run in self.events), strict=True)],
             "personal": list(zip(*self.personal, strict=True)),
             "facts": fields_of(self.runs),
             "trace": self._trace(),
         }
-        return RECORDS.encode_columns(Columns.of_fields(columns), self.quarantine)
+        # What was put aside may be large, and is little when it is not.
+        return [Columns.of_fields(columns), *([Records(quarantine=self.quarantine)] if self.quarantine else ())]
 
     def _trace(self) -> list[Sequence[Any]]:
         """The steps, field by field, in the order of Step."""

@@ -1,13 +1,17 @@
-"""The way out of a stage: frames to internal topics, acknowledged by the broker before the stage goes on."""
+"""The way out of a stage: frames to internal topics, acknowledged by the broker before the stage goes on.
+
+Records go to the record stage of the same process instead, where it takes them by hand.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from jianguan.columns import Columns
 from jianguan.domain.trace import Records
 from jianguan.errors import UnavailableError
 from streams.frames import RECORDS, Codec
@@ -17,9 +21,13 @@ from streams.topics import TopicName
 class Outbox:
     """Sends through the app's producer. `attach` it to the app that runs now."""
 
-    def __init__(self, prefix: str, partitions: int) -> None:
+    def __init__(
+        self, prefix: str, partitions: int, take: Callable[[Records | Columns], Awaitable[bool]] | None = None
+    ) -> None:
+        """`take` hands records over without a topic between; what it does not take goes over the topic."""
         self._prefix = prefix
         self._partitions = partitions
+        self._take = take
         self._app: Any = None
         self._turn = 0
         self.ends: dict[tuple[str, int], int] = {}  # topic without prefix and partition -> offset after our last record
@@ -50,14 +58,12 @@ class Outbox:
                 queued.append(await self.raw(topic, "", frame, (), partition))
         return queued
 
-    async def records(self, records: Records) -> list[Awaitable[Any]]:
-        """Queue records for the store, spread over the partitions."""
-        return await self.frames(RECORDS.encode(records)) if records else []
-
-    async def frames(self, frames: Iterable[bytes]) -> list[Awaitable[Any]]:
-        """Queue frames of records for the store, spread over the partitions."""
+    async def records(self, records: Records | Columns) -> list[Awaitable[Any]]:
+        """Hand records over for the store, or queue them, spread over the partitions."""
+        if not records or (self._take is not None and await self._take(records)):
+            return []
         queued = []
-        for frame in frames:
+        for frame in RECORDS.encode(records):
             self._turn = (self._turn + 1) % self._partitions
             queued.append(await self.raw(TopicName.RECORDS, "", frame, (), self._turn))
         return queued
@@ -78,7 +84,7 @@ class Outbox:
                     ends[(topic, place.partition)] = place.offset + 1
 
     async def emit(self, records: Records) -> None:
-        """Queue records and wait until the broker has them; UnavailableError when it does not take them."""
+        """Hand records over, or wait until the broker has them; UnavailableError when it does not take them."""
         try:
             queued = await self.records(records)
         except KafkaError as error:

@@ -1,5 +1,8 @@
 """The record stage: collects records and writes them to the store in large batches, then acknowledges them.
 
+They come from the topic as frames, or by hand from the other stages of a worker that is alone. By hand nothing is
+taken that could not be written soon: it goes over the topic, where the broker keeps it.
+
 While one batch is being written the next is collected. A store that is away is asked again until it is back; meanwhile
 a bounded number of rows is held, of all partitions together, and the broker keeps the rest. A row that the store
 refuses for good goes to quarantine (`store-refused`) and the others are stored; when many are refused it is the store
@@ -11,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -32,6 +36,7 @@ LONGEST_PAUSE: Final = 10.0
 BUSY_ROWS: Final = 2_000
 BUSY_FACTOR: Final = 8
 BATCHES_HELD: Final = 2  # one that is being written and one that is being collected
+ROOM_PATIENCE: Final = 1.0  # seconds in which a store that works makes room
 MAX_REFUSED: Final = 20  # rows of one batch; more, and the store or its schema is at fault
 MAX_REFUSED_RUNNING: Final = 100  # rows since the last batch of which none was refused
 
@@ -48,7 +53,7 @@ class _Waiting:
 
 
 class Recorder:
-    """Writes records. `put` from the agent, `run` in a task of its own.
+    """Writes records. `put` from the agent, `take` from other stages, `run` in a task of its own.
 
     Holds at most `bound` runs and about twice `rows` rows that the store has not taken yet.
     """
@@ -75,6 +80,9 @@ class Recorder:
         self._observe = observe
         self._refused = 0  # rows since the last batch of which none was
         self.failure = ""  # why the store does not take records now; empty when it does
+        self._slow = False  # there was no room in time, and there has been none since
+        self.handed = 0  # how often something was taken by hand
+        self.handed_stored = 0  # how many of those, the first of them, the store has
 
     @property
     def waiting(self) -> int:
@@ -86,9 +94,7 @@ class Recorder:
 
         The last run may go beyond the room there is. A run that waits is not decoded yet: it is much smaller so.
         """
-        while self.held >= BATCHES_HELD * self._rows:
-            self._room.clear()
-            await self._room.wait()
+        await self._until_room()
         waiting = self._decoded(run, done)
         self.held += len(waiting)
         try:
@@ -96,6 +102,39 @@ class Recorder:
         except BaseException:  # the app ends: the run comes again
             self._release(waiting)
             raise
+
+    async def take(self, records: Records | Columns) -> bool:
+        """Take what another stage of this process leaves, at least one row, which must not change any more. False, and
+        nothing is taken, when the store takes nothing now or is slow."""
+        if self.failure or not await self._has_room_soon():
+            return False
+        self.handed += 1
+        rows, bulk = (Records(), [records]) if isinstance(records, Columns) else (records, [])
+        waiting = _Waiting(rows, bulk, f"handed-{self.handed}", self._handed_is_stored)
+        self.held += len(waiting)
+        self._queue.put_nowait(waiting)
+        return True
+
+    def _handed_is_stored(self) -> None:
+        self.handed_stored += 1
+
+    @property
+    def _has_room(self) -> bool:
+        return self.held < BATCHES_HELD * self._rows
+
+    async def _until_room(self) -> None:
+        while not self._has_room:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _has_room_soon(self) -> bool:
+        """Whether there is room to take something by hand. Waits for it, but not again and again for a slow store."""
+        if not self._has_room and not self._slow:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ROOM_PATIENCE):
+                    await self._until_room()
+        self._slow = not self._has_room
+        return self._has_room and not self._queue.full()
 
     def _decoded(self, run: Run, done: Callable[[], Any]) -> _Waiting:
         waiting = _Waiting(Records(), [], f"{run.topic}-{run.partition}-{run.first_offset}-{run.last_offset}", done)

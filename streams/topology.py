@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 
 RETRY_PAUSE: Final = 0.5
 ONWARD: Final = (TopicName.FACTS.value, TopicName.ALERTS.value)
+HANDED: Final = ("handed", 0)  # in place of a topic and partition: records that the record stage was handed
 TICK: Final = 1.0
 MANY_WINDOWS: Final = 500_000  # of one partition
 # What the clock decides waits this long for facts that are still on their way between the stages.
@@ -169,14 +170,20 @@ class Pipeline:
         return self._stages.recorder.waiting
 
     def positions(self) -> dict[tuple[str, int], int]:
-        """By topic, without prefix, and partition, how far the app that is attached has worked; nothing without one."""
+        """By topic, without prefix, and partition, how far the app that is attached has worked, and how much is stored
+        of what was handed to the record stage; nothing without an app."""
         if self._app is None:
             return {}
         prefix = self._stages.prefix
-        return {
+        worked = {
             (topic.removeprefix(prefix), number): at
             for (topic, number), at in acknowledged_positions(self._app).items()
         }
+        return {**worked, HANDED: self._stages.recorder.handed_stored}
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        """Of the same, where what this worker sent or handed over ends."""
+        return {**self._stages.outbox.ends, HANDED: self._stages.recorder.handed}
 
     def held(self) -> Collection[Place]:
         """The source partitions that have something here for which it is not their turn, and those whose facts wait for
@@ -245,7 +252,7 @@ class Pipeline:
         result = Ingested.joined(results)
 
         async def send() -> list[Awaitable[Any]]:
-            queued = await stages.outbox.frames(result.frames())
+            queued = [sent for each in result.to_store() for sent in await stages.outbox.records(each)]
             for quarantined in result.quarantine:
                 queued.append(await self._put_aside(quarantined))
             return queued

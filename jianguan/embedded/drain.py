@@ -13,13 +13,14 @@ from typing import Final
 
 Positions = Mapping[tuple[str, int], int]
 
-# In the order of the flow; records come last, because every stage leaves some. (Topic names without prefix.)
+# In the order of the flow; records come last, because every stage leaves some. (Topic names without prefix, and what
+# was handed to the record stage without a topic.)
 CHAIN: Final[tuple[tuple[str, ...], ...]] = (
     ("complaints", "violations", "consumer-rights", "commands"),
     ("facts",),
     ("alerts",),
     ("deliveries",),
-    ("records",),
+    ("records", "handed"),
 )
 
 

@@ -183,14 +183,14 @@ class EmbeddedSystem:
             if self._clock.monotonic() - last_drain >= DRAIN_EVERY and not self._drain.busy:
                 last_drain = self._clock.monotonic()
                 mark = self._journal.roll()
-                self._drain.begin(mark, self._outbox.ends)
+                self._drain.begin(mark, self._pipeline.ends())
                 self._metrics.journal_bytes.set(self._journal.size())
             self._advance()
             if self._broker_bytes() > self._broker_memory:
                 await self._empty_broker()
 
     def _advance(self) -> bool:
-        mark = self._drain.observe(self._pipeline.positions(), self._outbox.ends)
+        mark = self._drain.observe(self._pipeline.positions(), self._pipeline.ends())
         if mark is not None:
             self._journal.drop_before(mark)
         return mark is not None
@@ -201,7 +201,7 @@ class EmbeddedSystem:
         self._gateway.shut()
         deadline = self._clock.monotonic() + DRAIN_PATIENCE
         self._drain.reset()
-        self._drain.begin(self._journal.roll(), self._outbox.ends)
+        self._drain.begin(self._journal.roll(), self._pipeline.ends())
         while not self._advance():
             if self._clock.monotonic() > deadline or self._died.is_set():
                 log.warning("the broker could not be emptied in %g s: is the store away?", DRAIN_PATIENCE)

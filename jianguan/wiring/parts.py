@@ -86,7 +86,15 @@ def build_parts(
     recall: Callable[[int], Awaitable[None]] | None = None,
 ) -> Parts:
     """Join the stages. Nothing is started; the store and the rule book are."""
-    outbox = Outbox(settings.topic_prefix, partitions)
+    recorder = Recorder(
+        store,
+        clock,
+        metrics,
+        rows=settings.store_batch,
+        linger=settings.store_linger / timedelta(seconds=1),
+        observe=observe,
+    )
+    outbox = Outbox(settings.topic_prefix, partitions, recorder.take if alone else None)
     sender = WebhookSender(clock)
     schedule = DeliverySchedule(RetryPolicy(), random.Random())  # noqa: S311 - jitter, not a secret
     desk = DeliveryDesk(receivers, schedule, sender, clock, outbox.emit, metrics)
@@ -108,14 +116,6 @@ def build_parts(
     early = EarlyWindows(restorer, clock, metrics.restoring, alone=alone)
     correlate = Owned(early.correlate)
     handle = Owned(restorer.handle)
-    recorder = Recorder(
-        store,
-        clock,
-        metrics,
-        rows=settings.store_batch,
-        linger=settings.store_linger / timedelta(seconds=1),
-        observe=observe,
-    )
     stages = Stages(
         ingest=ingest,
         correlate=correlate,

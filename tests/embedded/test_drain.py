@@ -9,10 +9,19 @@ from hypothesis import strategies as st
 
 from jianguan.embedded.drain import CHAIN, Drain
 from streams.topics import TopicName
+from streams.topology import HANDED
 
 
-def test_the_chain_has_every_topic_that_a_stage_reads() -> None:
-    assert sorted(topic for stage in CHAIN for topic in stage) == sorted(set(TopicName) - {TopicName.QUARANTINE})
+def test_the_chain_has_every_topic_that_a_stage_reads_and_what_is_handed_over() -> None:
+    read = {*map(str, set(TopicName) - {TopicName.QUARANTINE}), HANDED[0]}
+    assert sorted(topic for stage in CHAIN for topic in stage) == sorted(read)
+
+
+def test_a_mark_waits_for_records_that_were_handed_to_the_record_stage() -> None:
+    drain = Drain()
+    drain.begin(3, {("complaints", 0): 1, HANDED: 4})
+    assert drain.observe({("complaints", 0): 1, HANDED: 4}, {("complaints", 0): 1, HANDED: 5}) is None
+    assert drain.observe({("complaints", 0): 1, HANDED: 5}, {("complaints", 0): 9, HANDED: 9}) == 3
 
 
 def test_a_mark_waits_for_each_stage_in_turn() -> None:

@@ -17,12 +17,12 @@ from jianguan.columns import SCHEMAS, Columns
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
-from jianguan.domain.event import Event, Personal
+from jianguan.domain.event import Personal
 from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import event_id, fact_id
 from jianguan.domain.trace import TABLES, Quarantined, Records, Step
 from jianguan.errors import InputError
-from streams.frames import ALERTS, BULK_ROWS, COMMANDS, FACTS, MAX_FRAME, NOTICES, RECORDS, Codec
+from streams.frames import ALERTS, COMMANDS, FACTS, MAX_FRAME, NOTICES, RECORDS, Codec
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
@@ -129,31 +129,15 @@ def ipc_of(table: str) -> bytes:
 
 
 def test_a_large_run_travels_as_columns_and_comes_back_as_the_same_rows() -> None:
-    quarantined = Quarantined("q", "r", "t", 0, 0, 0, "c", "f", "m", b"\xff\x00", "", "", "quarantined", 1)
     personal = [Personal(f"ev-{number}", number, "王", None, None, None, "字") for number in range(300)]
-    records = Records(
-        personal=personal, quarantine=[quarantined], trace=[step(number, 10_000) for number in range(600)]
-    )
-    frames = RECORDS.encode_bulk(records)
-    assert len(frames) > 2  # 6 MB of steps are more than one frame takes
-    assert [isinstance(RECORDS.decode(frame), Columns) for frame in frames] == [True] * (len(frames) - 1) + [False]
+    records = Records(personal=personal, trace=[step(number, 10_000) for number in range(600)])
+    frames = RECORDS.encode(Columns.of(records))
+    assert len(frames) > 1  # 6 MB of steps are more than one frame takes
+    assert all(isinstance(RECORDS.decode(frame), Columns) for frame in frames)
     joined = Records()
     for frame in frames:
         joined.extend(rows_in(frame))
     assert joined == records
-
-
-@settings(max_examples=20, deadline=None)
-@given(rows_of(Event), st.integers(0, BULK_ROWS))
-def test_the_free_text_of_an_event_is_in_no_frame(event: Event, others: int) -> None:
-    records = Records(events=[event._replace(text="王小明的电话")], trace=[step(number) for number in range(others)])
-    for frame in RECORDS.encode_bulk(records):
-        assert all(each.text is None for each in rows_in(frame).events)
-
-
-def test_a_small_run_travels_as_rows() -> None:
-    (frame,) = RECORDS.encode_bulk(Records(trace=[step(1)]))
-    assert RECORDS.decode(frame) == Records(trace=[step(1)])
 
 
 @settings(max_examples=60, deadline=None)

@@ -21,8 +21,7 @@ from jianguan.domain.fact import runs_of as runs_of_facts
 from jianguan.domain.ids import event_id, fact_id, partition_of
 from jianguan.domain.trace import Records
 from rules.facts import Found
-from streams.frames import BULK_ROWS, RECORDS
-from streams.ingest import MAX_EVENT, MAX_KEPT, Ingest, Ingested
+from streams.ingest import BULK_ROWS, MAX_EVENT, MAX_KEPT, Ingest, Ingested
 from streams.poison import PoisonGuard
 from streams.seen import SeenEvents
 from streams.transport_run import PlainRecord, Run
@@ -92,11 +91,18 @@ def rows_of(facts: Mapping[int, Iterable[FactRun]]) -> dict[int, list[Fact]]:
     return {partition: [fact for run in runs for fact in run.rows()] for partition, runs in facts.items()}
 
 
+def rows_in(left: Iterable[Records | Columns]) -> Records:
+    """All rows of what is left for the store."""
+    found = Records()
+    for each in left:
+        found.extend(each.records() if isinstance(each, Columns) else each)
+    return found
+
+
 def test_an_accepted_event_leaves_its_row_its_facts_and_its_step() -> None:
     result = ingest().work(run(record(encoded(text="字"), 5, "r-1")))
     (event,) = result.records.events
-    (frame,) = result.frames()
-    assert RECORDS.decode(frame) == replace(result.records, events=[event._replace(text=None)])
+    assert result.to_store() == [replace(result.records, events=[event._replace(text=None)])]
     assert [personal.text for personal in result.records.personal] == ["字"]
     assert result.outcomes == {"accepted": 1}
     (step,) = result.records.trace
@@ -119,12 +125,13 @@ def test_a_large_run_leaves_as_columns_the_rows_that_it_consists_of(partitions: 
     ]  # fmt: skip
     result = ingest(partitions=partitions, max_age_ms=DAY).work(run(*good, *odd))
     assert result.outcomes == {"accepted": BULK_ROWS + 1, "duplicate": 2, "late": 1, "quarantined": 3}
-    stored = Records()
-    for frame in result.frames():
-        found = RECORDS.decode(frame)
-        stored.extend(found.records() if isinstance(found, Columns) else found)
+    columns, put_aside = result.to_store()
+    assert isinstance(columns, Columns)
     expected = result.records
-    assert stored == replace(expected, events=[event._replace(text=None) for event in expected.events])
+    assert put_aside == Records(quarantine=expected.quarantine)
+    assert rows_in([columns, put_aside]) == replace(
+        expected, events=[event._replace(text=None) for event in expected.events]
+    )
     assert sorted(fact for rows in rows_of(result.facts).values() for fact in rows) == sorted(expected.facts)
     assert {fact.event for fact in expected.facts} < {event.id for event in expected.events}
 
@@ -310,11 +317,7 @@ def test_runs_that_are_sent_together_leave_what_they_leave_one_by_one(
     assert [joined.outcomes, joined.reasons] == counted
     assert (joined.unknown_doors, joined.unknown_bad) == tuple(map(sum, zip(*doors, strict=True)))
     assert joined.condition_seconds == pytest.approx(spent)
-    stored = Records()
-    for frame in joined.frames():
-        found = RECORDS.decode(frame)
-        stored.extend(found.records() if isinstance(found, Columns) else found)
-    assert ids(stored) == ids(apart)
+    assert ids(rows_in(joined.to_store())) == ids(apart)
 
 
 @settings(max_examples=100, deadline=None)

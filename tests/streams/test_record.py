@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from jianguan.clock import SystemClock, VirtualClock
+from jianguan.columns import Columns
 from jianguan.domain.event import Personal
 from jianguan.domain.trace import Records, Step
 from jianguan.errors import UnavailableError
@@ -301,6 +302,88 @@ async def test_a_run_that_was_given_up_while_it_waited_takes_no_room() -> None:
         putting.cancel()
         await asyncio.gather(putting, return_exceptions=True)
     assert recorder.held == 1
+
+
+async def test_what_is_handed_over_is_stored_together_and_counted() -> None:
+    store = FakeStore()
+    async with recording(store) as recorder:
+        for number in range(3):
+            assert await recorder.take(Records(trace=[step(number)]))
+        assert await recorder.take(Columns.of(Records(trace=[step(number) for number in range(3, 600)])))
+        assert (recorder.handed, recorder.handed_stored) == (4, 0)
+        await until(lambda: recorder.handed_stored == 4)
+        assert recorder.held == 0
+    assert sorted(ids(store.rows)) == sorted(f"st-{number}" for number in range(600))
+    assert store.writes == 1  # together, because they came together
+
+
+async def test_what_is_handed_over_and_what_comes_by_topic_share_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROOM_PATIENCE", 0.01)
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    recorder = Recorder(FakeStore(), clock, Metrics(CollectorRegistry()), rows=5, linger=0.0)
+    await recorder.put(run_of(*range(6)), lambda: None)
+    assert await recorder.take(Records(trace=[step(number) for number in range(4)]))
+    assert not await recorder.take(Records(trace=[step(4)]))
+    assert (recorder.held, recorder.handed) == (10, 1)
+
+
+async def test_a_full_queue_takes_nothing_by_hand() -> None:
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    recorder = Recorder(FakeStore(), clock, Metrics(CollectorRegistry()), rows=100, linger=0.0, bound=2)
+    taken = [await recorder.take(Records(trace=[step(number)])) for number in range(3)]
+    assert taken == [True, True, False]
+
+
+async def test_a_store_that_makes_room_in_time_is_waited_for() -> None:
+    store, away = FakeStore(), asyncio.Event()
+    writing = asyncio.Event()
+
+    def slowly(records: Records) -> None:
+        writing.set()
+        if not away.is_set():
+            raise UnavailableError("in the middle of something")
+
+    store.refuse = slowly
+    async with recording(store, rows=10, linger=0.0) as recorder:
+        assert await recorder.take(Records(trace=[step(number) for number in range(20)]))
+        taking = asyncio.create_task(recorder.take(Records(trace=[step(20)])))
+        await until(writing.is_set)
+        away.set()
+        assert await asyncio.wait_for(taking, 5)
+        await until(lambda: recorder.handed_stored == 2)
+    assert ids(store.rows) == [f"st-{number}" for number in range(21)]
+
+
+async def test_a_slow_store_is_waited_for_once_and_not_before_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    recorder = Recorder(FakeStore(), clock, Metrics(CollectorRegistry()), rows=1, linger=0.0)
+    assert await recorder.take(Records(trace=[step(1), step(2)]))
+    monkeypatch.setattr(module, "ROOM_PATIENCE", 0.01)
+    assert not await recorder.take(Records(trace=[step(3)]))
+    monkeypatch.setattr(module, "ROOM_PATIENCE", 3_600.0)
+    assert not await asyncio.wait_for(recorder.take(Records(trace=[step(3)])), 5)
+    writing = asyncio.create_task(recorder.run())
+    await until(lambda: recorder.handed_stored == 1)
+    assert await recorder.take(Records(trace=[step(3)]))
+    await until(lambda: recorder.handed_stored == 2)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_a_store_that_is_away_is_handed_nothing_until_it_is_back() -> None:
+    store = FakeStore()
+    away = asyncio.Event()
+    store.refuse = lambda records: None if away.is_set() else _raise(UnavailableError("away"))
+    async with recording(store) as recorder:
+        assert await recorder.take(Records(trace=[step(1)]))
+        await until(lambda: recorder.failure)
+        assert not await recorder.take(Records(trace=[step(2)]))
+        assert recorder.handed_stored == 0
+        away.set()
+        await until(lambda: recorder.handed_stored == 1)
+        assert await recorder.take(Records(trace=[step(3)]))
+        await until(lambda: recorder.handed_stored == 2)
+    assert ids(store.rows) == ["st-1", "st-3"]
 
 
 def _raise(error: Exception) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from jianguan.domain.delivery import Notice
 from jianguan.domain.trace import Records
+from streams import topology
 from streams.lease import Lease
-from streams.topology import Pipeline, Stages
+from streams.topology import HANDED, Pipeline, Stages
 from streams.transport_run import Run
 
 
@@ -28,6 +30,7 @@ class Out:
     """An outbox: what `send` queued is sent when it settles. `failures` are raised first."""
 
     def __init__(self) -> None:
+        self.ends = {("facts", 0): 2}
         self.settled = 0
         self.failures: list[Exception] = []
 
@@ -50,6 +53,18 @@ def pipeline(out: Out, lease: Lease) -> Pipeline:
 
 async def nothing() -> list[Awaitable[Any]]:
     return []
+
+
+async def test_what_was_handed_to_the_record_stage_ends_where_it_is_and_is_worked_as_far_as_it_is_stored() -> None:
+    recorder = SimpleNamespace(handed=7, handed_stored=4)
+    made = Pipeline(stages(clock=SimpleNamespace(monotonic=Time()), outbox=Out(), recorder=recorder, prefix="p-"))
+    assert made.ends() == {("facts", 0): 2, HANDED: 7}
+    assert made.positions() == {}
+    worked = {("p-facts", 0): 1, ("p-complaints", 0): 9}
+    made._app = SimpleNamespace(consumer=SimpleNamespace(transport=None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topology, "acknowledged_positions", lambda app: worked)
+        assert made.positions() == {("facts", 0): 1, ("complaints", 0): 9, HANDED: 4}
 
 
 async def test_what_was_in_hand_while_the_partitions_went_is_not_sent() -> None:

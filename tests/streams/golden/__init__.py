@@ -68,6 +68,6 @@ def frames() -> dict[str, bytes]:
         "commands": COMMANDS.encode(rows(Command)),
         "notices": NOTICES.encode(rows(Notice)),
         "records": RECORDS.encode(records()),
-        "columns": RECORDS.encode_columns(Columns.of(replace(records(), quarantine=[])), []),
+        "columns": RECORDS.encode(Columns.of(replace(records(), quarantine=[]))),
     }
     return {name: frame for name, (frame,) in made.items()}
