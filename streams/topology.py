@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from aiokafka.errors import KafkaError
 
-from jianguan.clock import Clock, to_millis
-from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import FactRun
 from jianguan.domain.ids import partition_of
-from jianguan.domain.trace import Quarantined, Records
-from jianguan.errors import InputError, JianguanError, UnavailableError
-from jianguan.metrics import Metrics
+from jianguan.domain.trace import Quarantined
+from jianguan.errors import InputError, UnavailableError
 from streams.alignment import Alignment
-from streams.correlate import Correlate, Correlated, Spent
+from streams.correlate import Correlate, Correlated
+from streams.elapsing import Elapsing
 from streams.frames import ALERTS, COMMANDS, FACTS, NOTICES, Codec
-from streams.handle import Handle, Handled
-from streams.ingest import Ingest, Ingested
+from streams.handle import Handled
+from streams.ingest import Ingested
 from streams.lease import Lease
 from streams.onward import AtOnce, Onward
-from streams.outbox import Outbox
-from streams.owned import Owned
 from streams.poison import PoisonGuard
-from streams.record import Recorder
+from streams.stages import Stages
 from streams.topics import SOURCES, TopicName
 from streams.transport import (
     App,
@@ -49,52 +44,8 @@ log = logging.getLogger(__name__)
 RETRY_PAUSE: Final = 0.5
 ONWARD: Final = (TopicName.FACTS.value, TopicName.ALERTS.value)
 HANDED: Final = ("handed", 0)  # in place of a topic and partition: records that the record stage was handed
-TICK: Final = 1.0
-MANY_WINDOWS: Final = 500_000  # of one partition
-# What the clock decides waits this long for facts that are still on their way between the stages.
-SETTLE_AFTER_MS: Final = 5_000
 RULES_PATIENCE: Final = 30.0  # seconds
 RULES_POLL: Final = 0.05
-COSTS_EVERY: Final = 60.0  # seconds
-
-
-class PoisonedStreamError(JianguanError):
-    """Nearly everything in a source topic is invalid; the stream was stopped rather than quarantine the world."""
-
-    exit_code = 4
-
-
-class Conditions(Protocol):
-    """Measures what each condition takes, now and then."""
-
-    def measure(self) -> int: ...
-    def costs(self) -> Sequence[Spent]: ...
-
-
-@dataclass(slots=True)
-class Stages:
-    """The five stages of one worker, and what they share."""
-
-    ingest: Ingest
-    correlate: Owned[Correlate]
-    handle: Owned[Handle]
-    deliver: Callable[[Iterable[Notice]], Records]
-    recorder: Recorder
-    outbox: Outbox
-    clock: Clock
-    metrics: Metrics
-    prefix: str
-    partitions: int
-    alone: bool = False  # no other worker: every partition is this one's
-    # Returns when it is known which events of a partition of the source topics were accepted before.
-    admit: Callable[[int], Awaitable[None]] | None = None
-    # Returns when it is known which deliveries there were before of a partition of the deliveries topic.
-    recall: Callable[[int], Awaitable[None]] | None = None
-    # Whether a version of a rule has not run here yet: other workers load changed rules at their own time.
-    is_ahead: Callable[[str, int], bool] = lambda rule, version: False
-    # When the oldest record was received (ms) that is read again after a restart and may not be through yet.
-    oldest_replayed: Callable[[], Awaitable[int | None]] | None = None
-    conditions: Conditions | None = None  # what each of them takes
 
 
 Work: TypeAlias = Callable[[Sequence[Run], int], Awaitable[None]]
@@ -108,7 +59,6 @@ class Pipeline:
         self._stages = stages
         self._guard = PoisonGuard()
         self._tasks: list[asyncio.Task[None]] = []
-        self._costs_asked = stages.clock.monotonic()
         # Held while windows are changed from outside, as when rules are replaced: the engine is nobody's else then.
         self.exclusive = asyncio.Lock()
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
@@ -117,6 +67,7 @@ class Pipeline:
             if stages.alone
             else None
         )
+        self._elapsing = Elapsing(stages, self.exclusive, self._go_on, self._holds, self._generation)
         self._app: App = None  # that is attached
         self._lease: Lease | None = None  # its
         self._together: Alignment | None = None  # of its source partitions
@@ -154,7 +105,7 @@ class Pipeline:
         """Begin what goes on beside the agents: writing records, and the passing of time."""
         self._tasks = [
             asyncio.create_task(self._stages.recorder.run(), name="recorder"),
-            asyncio.create_task(self._tick(), name="tick"),
+            asyncio.create_task(self._elapsing.run(), name="tick"),
         ]
 
     async def stop(self) -> None:
@@ -238,6 +189,9 @@ class Pipeline:
 
     def _generation(self) -> int:
         return 0 if self._lease is None else self._lease.generation
+
+    def _holds(self) -> bool:
+        return self._lease is None or self._lease.holds
 
     async def _ingest(self, runs: Sequence[Run], generation: int) -> None:
         stages = self._stages
@@ -396,65 +350,6 @@ class Pipeline:
             else:
                 return True
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK)
-            if self._lease is not None and not self._lease.holds:
-                continue  # the clock must not decide on state that another worker may have carried on
-            opened, overdue, generation = 0, 0, self._generation()
-            for _, state in self._stages.handle:
-                handled = state.elapse()
-                opened += len(state.desk)
-                overdue += state.desk.overdue
-                if handled.records or handled.notices:
-                    await self._hand_on(handled, generation)
-            self._stages.metrics.open_cases.set(opened)
-            self._stages.metrics.overdue_tasks.set(overdue)
-            await self._settle()
-            self._look_at_windows()
-
-    async def _settle(self) -> None:
-        oldest, generation = self._stages.oldest_replayed, self._generation()
-        until = settled_until(self._stages.clock, None if oldest is None else await oldest())
-        for _, state in self._stages.correlate:
-            if not state.settling:
-                continue
-            async with self.exclusive:
-                result = state.elapse(until)
-            if result.records:
-                await self.hand_over(result, generation)
-        if self._stages.conditions is not None:
-            self._stages.conditions.measure()
-        if self._stages.clock.monotonic() - self._costs_asked >= COSTS_EVERY:
-            self._costs_asked = self._stages.clock.monotonic()
-            await self._ask_costs()
-
-    async def _ask_costs(self) -> None:
-        metrics, conditions = self._stages.metrics, self._stages.conditions
-        sampled = [] if conditions is None else list(conditions.costs())
-        for each in sampled:
-            metrics.condition_micros.labels(each.rule).set(each.seconds * 1_000_000 / each.facts)
-            if each.is_over:
-                metrics.over_budget.labels(each.rule).inc()
-        for _, state in self._stages.correlate:
-            spent, result = state.costs(sampled)
-            sampled = []  # told once
-            for each in spent:
-                metrics.rule_time.labels(each.rule).inc(each.seconds)
-                if each.is_over:
-                    metrics.over_budget.labels(each.rule).inc()
-            if result.records:
-                await self.hand_over(result, self._generation())
-
-    def _look_at_windows(self) -> None:
-        windows = 0
-        for _, state in self._stages.correlate:
-            # Windows are cheap, and one that was forgotten too early would miss its past: only many are thinned out.
-            if len(state.engine) > MANY_WINDOWS and not self.exclusive.locked():
-                state.engine.forget()
-            windows += len(state.engine)
-        self._stages.metrics.windows.set(windows)
-
 
 def _each(work: Callable[[Run, int], Awaitable[None]]) -> Work:
     """Run after run."""
@@ -464,13 +359,6 @@ def _each(work: Callable[[Run, int], Awaitable[None]]) -> Work:
             await work(run, generation)
 
     return works
-
-
-def settled_until(clock: Clock, oldest: int | None) -> int:
-    """The time (ms) up to which rules that wait for the clock may decide: the present, less what facts take on their
-    way, and never later than the receipt of the oldest record that may still be on its way."""
-    until = to_millis(clock.now()) - SETTLE_AFTER_MS
-    return until if oldest is None else min(until, oldest)
 
 
 def _rows(run: Run, codec: Codec[Any]) -> list[Any]:

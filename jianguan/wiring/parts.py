@@ -33,7 +33,8 @@ from streams.owned import Owned
 from streams.record import Recorder
 from streams.rulebook import RuleBook
 from streams.seen import SeenEvents
-from streams.topology import Pipeline, Stages
+from streams.stages import Stages
+from streams.topology import Pipeline
 from streams.transport_options import BatchOptions
 
 EMBEDDED_PARTITIONS: Final = 1

@@ -28,11 +28,12 @@ from rules.reference import deadlines
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 from streams.correlate import Correlate, Early
+from streams.elapsing import SETTLE_AFTER_MS, settled_until
 from streams.handle import Handle
 from streams.ingest import spread
 from streams.owned import Owned
 from streams.rulebook import RuleBook
-from streams.topology import SETTLE_AFTER_MS, Pipeline, settled_until
+from streams.topology import Pipeline
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from jianguan.domain.delivery import Notice
 from jianguan.domain.trace import Records
 from streams import topology
 from streams.lease import Lease
-from streams.topology import HANDED, Pipeline, Stages
+from streams.stages import Stages
+from streams.topology import HANDED, Pipeline
 from streams.transport_run import Run
 
 
