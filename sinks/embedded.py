@@ -23,7 +23,7 @@ from jianguan.columns import Columns
 from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import ConfigurationError, UnavailableError
 from sinks import migrate
-from sinks.arrow import arrow_table, columns_of, parameter_texts, rows_of
+from sinks.arrow import arrow_table, columns_of, parameter_texts, rows_of, table_in
 from sinks.rows import SHAPES, deduplication_token
 from sinks.store import BLOCK_ROWS, DATABASE, SESSION_SETTINGS, error_of
 
@@ -100,7 +100,8 @@ class EmbeddedStore:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; parameters as `{name:Type}`. StoreError when the statement is wrong."""
         with self._reader() as session:
-            return rows_of(self._run(session, sql, parameters, "ArrowTable"))
+            answer = self._run(session, sql, parameters, "Arrow")
+            return rows_of(table_in(answer))
 
     def blocks(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a SELECT, a block at a time, without holding them all."""

@@ -33,6 +33,18 @@ for run in range(10_000):
     store.write(Records(events=events, trace=[step(each.id, "accepted") for each in events]), f"run-{run}")
     print(run, flush=True)
 """
+READER = """
+import sys
+from pathlib import Path
+from sinks.embedded import EmbeddedStore
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.start()
+print(store.query("SELECT 1, ['字'], CAST(NULL AS Nullable(Int64))"))
+print(store.query("SELECT id FROM events"))
+store.close()
+print("pandas:", "pandas" in sys.modules)
+"""
 OPENER = """
 import sys
 from pathlib import Path
@@ -114,6 +126,13 @@ def test_a_start_changes_no_description_of_a_table_unless_it_must(tmp_path: Path
     changed = started(fsync=True)
     assert [name for name in first if changed[name] == first[name]] == ["migrations.sql"]
     assert started(fsync=True) == changed
+
+
+def test_opening_and_asking_a_store_imports_no_pandas(tmp_path: Path) -> None:
+    asked = subprocess.run(
+        [sys.executable, "-c", READER, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert asked.stdout.splitlines() == ["[(1, ['字'], None)]", "[]", "pandas: False"]
 
 
 def test_the_folder_is_for_its_owner_only(tmp_path: Path) -> None:
