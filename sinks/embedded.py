@@ -2,7 +2,8 @@
 
 Writes go through one connection under a lock; reads through a few others, so that a long scan does not hold up a
 look-up. What `write` has returned for is in the files of the folder: the process may be killed, and with `fsync` the
-machine may lose power. Knows rows, not what they mean.
+machine may lose power. When the engine could not write its files it is opened anew (see `engine`), and what was
+inserted meanwhile counts as refused. Knows rows, not what they mean.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import os
 import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from queue import Empty, LifoQueue
 from typing import Any, Final
 
 from chdb.session import Session
 
 from jianguan.columns import Columns
 from jianguan.domain.trace import TABLES, Records
-from jianguan.errors import ConfigurationError, UnavailableError
+from jianguan.errors import ConfigurationError
 from sinks import migrate
 from sinks.arrow import arrow_table, columns_of, parameter_texts, rows_of, table_in
+from sinks.engine import Engine
 from sinks.rows import SHAPES, deduplication_token
-from sinks.store import BLOCK_ROWS, DATABASE, SESSION_SETTINGS, error_of
+from sinks.store import BLOCK_ROWS, DATABASE, error_of
 
 _LOCK: Final = "store.lock"
 _MANY_PARTS: Final = 12
@@ -50,26 +51,20 @@ class EmbeddedStore:
         if "?" in str(folder):
             raise ConfigurationError(f"the store's folder {folder} must not have a question mark in its name")
         self._folder = folder
-        self._readers = readers
-        self._reader_timeout_s = reader_timeout_s
         self._fsync = fsync
+        self._engine = Engine(folder, readers=readers, patience_s=reader_timeout_s)
         self._lock_file: int | None = None
-        self._writer: Session | None = None
         self._write_lock = threading.Lock()
-        self._idle: LifoQueue[Session] = LifoQueue()
-        self._opened = 0
 
     def start(self) -> None:
         """Take the folder, open it and run the missing migrations. ConfigurationError when another process has it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_folder()
         try:
-            self._writer = self._open()
-            for _ in range(self._readers):
-                self._idle.put(self._open())
-                self._opened += 1
+            self._engine.open()
             migrate.apply(self)
             self._set_fsync()
+            self._engine.refuse_unwritten()
         except BaseException:
             self.close()
             raise
@@ -93,13 +88,17 @@ class EmbeddedStore:
         if not columns:
             return
         with self._write_lock:
-            session = self._writer_session()
-            for name, table in columns.tables.items():
-                _insert(session, name, table, token)
+            self._engine.ensure_sound()
+            distinct = "\x1f".join((token, *self._engine.set_aside))
+            try:
+                for name, table in columns.tables.items():
+                    _insert(self._engine.writer, name, table, distinct)
+            finally:
+                self._engine.refuse_unwritten()
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Rows of a SELECT; parameters as `{name:Type}`. StoreError when the statement is wrong."""
-        with self._reader() as session:
+        with self._engine.reader() as session:
             answer = self._run(session, sql, parameters, "Arrow")
             return rows_of(table_in(answer))
 
@@ -117,7 +116,7 @@ class EmbeddedStore:
                     yield columns_of(batch)
 
     def _batches(self, sql: str, parameters: Mapping[str, Any] | None) -> Generator[Any]:
-        with self._reader(streaming=True) as session:
+        with self._engine.reader() as session:
             try:
                 with session.send_query(sql, "Arrow", params=parameter_texts(parameters)) as stream:
                     yield from stream.record_batch(rows_per_batch=BLOCK_ROWS)
@@ -127,10 +126,16 @@ class EmbeddedStore:
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that answers nothing, on the connection of the writes."""
         with self._write_lock:
-            self._run(self._writer_session(), sql, parameters)
+            self._run(self._engine.writer, sql, parameters)
 
     def maintain(self) -> None:
-        """Ask for one merge of every small table that has many parts. Large tables are left to the background."""
+        """Ask for one merge of every small table that has many parts. Large tables are left to the background.
+
+        Also sees whether the background could write, and opens the engine anew if it could not.
+        """
+        with self._write_lock:
+            self._engine.look()
+            self._engine.ensure_sound()
         crowded = self.query(
             "SELECT table FROM system.parts WHERE active AND database = {database:String} GROUP BY table"
             " HAVING count() > {parts:UInt32} AND sum(bytes_on_disk) < {bytes:UInt64}",
@@ -138,21 +143,13 @@ class EmbeddedStore:
         )
         for (table,) in crowded:
             if table in SHAPES:
-                with self._reader() as session:
+                with self._engine.reader() as session:
                     self._run(session, f"OPTIMIZE TABLE {table}")
 
     def close(self) -> None:
         """Close every connection and give the folder back. Waits for queries that are running."""
         with self._write_lock:
-            writer, self._writer = self._writer, None
-            while self._opened:
-                try:
-                    self._idle.get(timeout=self._reader_timeout_s).close()
-                except Empty:
-                    break  # a query that never ends: the process's end will end it
-                self._opened -= 1
-            if writer is not None:
-                writer.close()
+            self._engine.close()
             if self._lock_file is not None:
                 os.close(self._lock_file)
                 self._lock_file = None
@@ -170,45 +167,6 @@ class EmbeddedStore:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._lock_file = descriptor
-
-    def _open(self) -> Session:
-        try:
-            session = Session(str(self._folder / "data"))
-            session.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-            session.query(f"USE {DATABASE}")
-            # Handing rows from thread to thread costs a look-up more than it saves, and a scan must leave a core to the
-            # stages. Waiting for threads of its own, the engine has also been seen to wait for ever.
-            session.query("SET max_threads = 1")
-            session.query("SET " + ", ".join(f"{name} = {value}" for name, value in SESSION_SETTINGS.items()))
-            return session
-        except RuntimeError as fault:
-            raise ConfigurationError(f"the store in {self._folder} cannot be opened: {fault}") from fault
-
-    def _writer_session(self) -> Session:
-        if self._writer is None:
-            raise UnavailableError(f"the store in {self._folder} is not open")
-        return self._writer
-
-    @contextmanager
-    def _reader(self, streaming: bool = False) -> Iterator[Session]:
-        """A session for one question. One whose answer was `streaming` and was not read to its end is replaced: what is
-        left of that answer has been seen in the next one."""
-        if self._writer is None:
-            raise UnavailableError(f"the store in {self._folder} is not open")
-        try:
-            session = self._idle.get(timeout=self._reader_timeout_s)
-        except Empty:
-            raise UnavailableError("the store has too many queries running: try again") from None
-        whole = False
-        try:
-            yield session
-            whole = True
-        finally:
-            if streaming and not whole:
-                session.close()
-                if self._writer is not None:  # closing the store waits for this one, and closes it again
-                    session = self._open()
-            self._idle.put(session)
 
     @staticmethod
     def _run(session: Session, sql: str, parameters: Mapping[str, Any] | None = None, form: str = "Null") -> Any:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.support import START, System, complaint, eventually
+from tests.end_to_end.support import START, System, complaint, eventually, stored
 
 SIZE = 192  # MB
+LIVES = 2
+UPLOAD = 50  # events
+BEFORE_FULL = 2_000  # events of a life
 
 
 @pytest.fixture
@@ -86,5 +91,40 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(small_disk: Path, rules
         system.send([complaint(5_000, now)], "after")
         assert system.settled("after", 1) == {"accepted": 1}
         assert system.stop() == 0
+    finally:
+        system.close()
+
+
+def test_a_disk_that_fills_up_while_events_flow_loses_nothing_that_was_acknowledged(
+    small_disk: Path, rules: Path, now: str
+) -> None:
+    """Not what was stored before either: merges write it again, and the engine does not say when it cannot."""
+    system = System(small_disk / "data", JIANGUAN_RULES=str(rules))
+    system.log = small_disk.with_name("log")
+    acknowledged: dict[str, int] = {}
+    try:
+        for life in range(LIVES):
+            system.start()
+            name, taken, status = f"life-{life}", 0, 202
+            filling = ThreadPoolExecutor(1)
+            while status == 202 and taken < 100_000:
+                if taken == BEFORE_FULL:
+                    filled = filling.submit(fill, small_disk)
+                events = [complaint(life * 100_000 + taken + each, now) for each in range(UPLOAD)]
+                body = b"\n".join(json.dumps(each, ensure_ascii=False).encode() for each in events)
+                status = system.post(body, name).status_code
+                taken += UPLOAD * (status == 202)
+            assert status == 503
+            acknowledged[name] = taken
+            filler = filled.result()
+            filling.shutdown()
+            system.kill()
+            filler.unlink()
+        system.start()
+        for name, taken in acknowledged.items():
+            assert system.settled(name, taken, 60)["accepted"] >= taken
+        system.quiet()
+        assert system.stop() == 0
+        assert len(stored(small_disk / "data")["events"]) >= sum(acknowledged.values())
     finally:
         system.close()
