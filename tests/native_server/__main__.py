@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.native_server.engine import Engine
 from tests.native_server.server import Server
 
+WATCH = 1.0  # seconds
+
 
 def main() -> None:
     """Serve a folder. Says on one line of standard output where, once it takes connections."""
@@ -27,6 +29,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     threading.Thread(target=server.run, daemon=True).start()
+    threading.Thread(target=_watch, args=(engine, stop), daemon=True).start()
     if options.until_stdin_ends:
         threading.Thread(target=_stop_with_stdin, args=(stop,), daemon=True).start()
     print(f"clickhouse://127.0.0.1:{server.port}", flush=True)
@@ -34,6 +37,12 @@ def main() -> None:
     if not server.stop():
         os._exit(1)  # a statement does not end: the engine cannot be closed under it
     engine.close()
+
+
+def _watch(engine: Engine, stop: threading.Event) -> None:
+    """Merges go on in the background; what they replace is removed only minutes later."""
+    while not stop.wait(WATCH):
+        engine.end_if_unwritten()
 
 
 def _stop_with_stdin(stop: threading.Event) -> None:

@@ -9,14 +9,16 @@ import fcntl
 import json
 import os
 import re
+import sys
 import threading
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from chdb.session import Session as EngineSession
 
+from sinks.engine_writes import EngineWrites
 from tests.native_server.blocks import Column
 
 # What holds when a statement does not say otherwise. With more threads of its own for reading, the engine has been seen
@@ -36,6 +38,8 @@ NO_SUCH_COLUMN: Final = 16
 UNKNOWN_DATABASE: Final = 81
 UNKNOWN_SETTING: Final = 115
 WITHOUT_CODE: Final = 1000
+UNWRITTEN: Final = 28  # what the process ends with; ENOSPC
+_TOKEN: Final = "insert_deduplication_token"
 
 
 class StatementError(Exception):
@@ -67,13 +71,23 @@ class Engine:
         self._first = EngineSession(self._path)
         self.version, self.timezone = self._ask("SELECT version(), timezone()")[0].split("\t")
         self._settings = frozenset(self._ask("SELECT name FROM system.settings"))
+        self._writes = EngineWrites(self._first)
+        self._looking = threading.Lock()
 
     def _ask(self, sql: str) -> list[str]:
         return str(self._first.query(sql, "TSV")).splitlines()
 
     def open(self) -> Session:
         """A session of its own: a current database and settings."""
-        return Session(EngineSession(self._path), self._settings)
+        return Session(EngineSession(self._path), self._settings, self.end_if_unwritten, self._writes.set_aside)
+
+    def end_if_unwritten(self) -> None:
+        """End the process if the engine could not write: it would answer as if it had, as no server does. The next
+        process finds what was there before."""
+        with self._looking:
+            if self._writes.have_failed(self._first):
+                sys.stderr.write("the disk is full: a file could not be written\n")
+                os._exit(UNWRITTEN)
 
     def close(self) -> None:
         """Close the engine."""
@@ -84,8 +98,18 @@ class Engine:
 class Session:
     """What one connection does, one thing at a time."""
 
-    def __init__(self, session: EngineSession, known_settings: frozenset[str]) -> None:
+    def __init__(
+        self,
+        session: EngineSession,
+        known_settings: frozenset[str],
+        check: Callable[[], None] = lambda: None,
+        set_aside: Collection[str] = (),
+    ) -> None:
+        """`check` is called before a statement that writes is said to be done; `set_aside` are parts that the engine
+        lost, though it remembers the tokens of what was in them."""
         self._session = session
+        self._check = check
+        self._set_aside = "".join([f"/{name}" for name in set_aside])
         self._known = known_settings
         self._set: dict[str, str] = {}
         self._busy = threading.Lock()
@@ -107,6 +131,8 @@ class Session:
         if refused:
             raise StatementError(UNKNOWN_SETTING, f"DB::Exception: Unknown setting {refused[0]!r}")
         wanted = {name: value for name, value in settings.items() if name not in unknown}
+        if _TOKEN in wanted:
+            wanted[_TOKEN] += self._set_aside
         dropped = {name: _ALWAYS.get(name) for name in self._set if name not in wanted}
         changed = {name: value for name, value in wanted.items() if self._set.get(name) != value}
         if dropped or changed:
@@ -138,13 +164,16 @@ class Session:
             self._run(f"INSERT INTO {into.table} ({names}) FROM INFILE '/proc/self/fd/{descriptor}' FORMAT Native")
         finally:
             os.close(descriptor)
+        self._check()
 
     def answer(self, sql: str, parameters: Mapping[str, str]) -> Generator[bytes, None, None]:
         """Run a statement; the blocks of its answer, each in the format Native. Closing it stops the statement."""
         values = {name: _literal(value) for name, value in parameters.items()}
         with self._refusals(), self._busy:
             if not _STREAMED.match(_COMMENTS.sub("", sql)):
-                yield self._session.query(sql, "Native", params=values).bytes()
+                answer = self._session.query(sql, "Native", params=values).bytes()
+                self._check()
+                yield answer
                 return
             with self._session.send_query(sql, "Native", params=values) as stream:
                 for piece in stream:
