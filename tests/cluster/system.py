@@ -44,7 +44,7 @@ from rules.reference import Reference, deadlines
 from rules.ruleset import RuleSet
 from sinks.server import ServerStore
 from tests.cluster.kafka import free_ports
-from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, alive, environment, eventually, figure_in
+from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, environment, eventually, figure_in
 from tests.streams.support import unique
 
 PARTITIONS: Final = 8
@@ -290,7 +290,8 @@ class Cluster:
         self.dashboards.close()
         if self._store is not None:
             self._store.close()
-        assert not [worker.pid for worker in self.workers if worker._process is not None and alive(worker.pid)]
+        # Not by their numbers: those of workers that ended long ago may be other processes' by now.
+        assert not [worker.pid for worker in self.workers if worker.running]
 
     def __enter__(self) -> Self:
         return self
