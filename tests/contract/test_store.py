@@ -198,7 +198,7 @@ def test_a_wrong_statement_is_an_error_of_the_statement(store: BlockStore) -> No
     assert store.query("SELECT 1") == [(1,)]
 
 
-@pytest.mark.parametrize("form", ["blocks", "columns"])
+@pytest.mark.parametrize("form", ["blocks", "columns", "query"])
 def test_an_answer_that_fails_on_its_way_is_an_error_of_the_statement(store: BlockStore, form: str) -> None:
     # On a session that had such an answer the embedded engine may spoil the next; on a busy machine it always did.
     for _ in range(10):
