@@ -8,12 +8,18 @@ still there. Knows no tables and no rows.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 _FAILED: Final = "SELECT value FROM system.events WHERE event = 'WriteBufferFromFileDescriptorWriteFailed'"
 _SET_ASIDE: Final = (
     "SELECT name FROM system.detached_parts WHERE startsWith(ifNull(reason, ''), 'broken') ORDER BY name"
 )
+
+
+def set_aside_in(folder: Path) -> list[Path]:
+    """The folders of the parts that were set aside in the folder of an embedded store, whether that is open or not."""
+    return sorted(folder.glob("data/store/*/*/detached/broken*"))
 
 
 class EngineWrites:

@@ -57,6 +57,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         ("server", lambda: _running(server)),
         ("port", lambda: _port(settings, server)),
         ("store", lambda: _store(settings, server)),
+        ("parts", lambda: _parts(settings)),
         ("disk", lambda: _disk(settings)),
         ("clock", lambda: _clock(settings, clock)),
         ("calendar", lambda: _calendar(settings, clock)),
@@ -69,6 +70,8 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
             yield check()
         except (JianguanError, OSError) as error:
             yield Finding(name, "error", str(error))
+        except Exception as error:  # noqa: BLE001 - what else is wrong is wanted all the same
+            yield Finding(name, "error", f"{type(error).__name__} while looking: {error}; this is a defect")
 
 
 def _server(settings: Settings) -> dict[str, object] | None:
@@ -124,6 +127,22 @@ def _store(settings: Settings, server: dict[str, object] | None) -> Finding:
     finally:
         embedded.close()
     return Finding("store", "ok", f"{settings.data / 'store'} opens; {rows[0][0]} event rows")
+
+
+def _parts(settings: Settings) -> Finding:
+    from sinks.engine_writes import set_aside_in
+
+    if settings.store is not None:
+        return Finding("parts", "ok", "the ClickHouse server names broken parts in its table system.detached_parts")
+    found = set_aside_in(settings.data / "store")
+    if found:
+        return Finding(
+            "parts",
+            "warning",
+            f"{len(found)} parts of the store could not be read and were set aside, the first is {found[0]}; "
+            "docs/operator.md says under Disk why, and when they can be deleted",
+        )
+    return Finding("parts", "ok", "no part of the store was set aside")
 
 
 def _disk(settings: Settings) -> Finding:

@@ -1,0 +1,193 @@
+"""What the doctor finds, on a machine that is well and on one that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+
+from jianguan.cli import doctor
+from jianguan.cli.doctor import DISK_ERROR, DISK_WARNING, Finding, examine
+from jianguan.clock import VirtualClock
+from jianguan.settings import Settings, load_settings
+from sinks.embedded import EmbeddedStore
+from tests.cluster.kafka import free_ports
+
+NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
+CHECKS = ["server", "port", "store", "parts", "disk", "clock", "calendar", "rules", "receivers", "broker"]
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in [name for name in os.environ if name.startswith("JIANGUAN_")]:
+        monkeypatch.delenv(name)
+    (port,) = free_ports(1)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=DISK_WARNING))
+    return load_settings(data=tmp_path / "data", port=port)
+
+
+def findings(settings: Settings, now: datetime = NOW) -> dict[str, Finding]:
+    return {each.check: each for each in examine(settings, VirtualClock(now))}
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    return CliRunner().invoke(doctor.command, ["--data", str(settings.data), *arguments])
+
+
+def test_on_a_new_machine_nothing_is_wrong(settings: Settings) -> None:
+    found = findings(settings)
+    assert list(found) == CHECKS
+    assert [each.check for each in found.values() if each.level == "error"] == []
+    assert "does not exist yet; the first start makes it" in found["store"].text
+    assert not settings.data.exists()
+
+
+def test_a_port_that_another_program_has_is_an_error(settings: Settings) -> None:
+    with socket.socket() as other:
+        other.bind((settings.host, settings.port))
+        other.listen()
+        finding = findings(settings)["port"]
+    assert finding.level == "error"
+    assert "choose another with --port" in finding.text
+
+
+def test_a_port_that_the_running_system_has_is_its_own(settings: Settings) -> None:
+    settings.data.mkdir()
+    url = f"http://{settings.host}:{settings.port}"
+    (settings.data / "server.json").write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    with socket.socket() as own:
+        own.bind((settings.host, settings.port))
+        own.listen()
+        found = findings(settings)
+    assert (found["port"].level, found["server"].text) == ("ok", f"running at {url} as process {os.getpid()}")
+    assert found["store"].text.endswith(f"is open in process {os.getpid()}")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"url": "x", "pid": "?"}'])
+def test_what_a_dead_server_left_behind_is_no_running_one(settings: Settings, text: str) -> None:
+    settings.data.mkdir()
+    (settings.data / "server.json").write_text(text)
+    assert findings(settings)["server"].text == "no embedded system is running on this folder"
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[EmbeddedStore]:
+    made = EmbeddedStore(settings.data / "store")
+    made.start()
+    yield made
+    made.close()
+
+
+def test_a_store_that_another_process_has_is_an_error_that_names_it(settings: Settings, store: EmbeddedStore) -> None:
+    finding = findings(settings)["store"]
+    assert finding.level == "error"
+    assert f"in use by process {os.getpid()}" in finding.text
+
+
+def test_a_store_that_opens_says_how_much_is_in_it(settings: Settings, store: EmbeddedStore) -> None:
+    store.close()
+    assert findings(settings)["store"] == Finding("store", "ok", f"{settings.data / 'store'} opens; 0 event rows")
+
+
+def test_parts_that_were_set_aside_are_counted_and_one_is_named(settings: Settings) -> None:
+    assert findings(settings)["parts"].text == "no part of the store was set aside"
+    folder = settings.data / "store/data/store/a59/a59a5e07/detached"
+    for name in ("broken-on-start_all_2_2_0", "broken-on-start_all_1_1_0", "ignored_all_3_3_0"):
+        (folder / name).mkdir(parents=True)
+    finding = findings(settings)["parts"]
+    assert finding.level == "warning"
+    assert finding.text.startswith("2 parts of the store could not be read")
+    assert str(folder / "broken-on-start_all_1_1_0") in finding.text
+
+
+@pytest.mark.parametrize(
+    ("free", "level"),
+    [(DISK_WARNING, "ok"), (DISK_WARNING - 1, "warning"), (DISK_ERROR, "warning"), (DISK_ERROR - 1, "error")],
+)
+def test_the_disk_is_judged_by_what_is_free(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, level: str
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert findings(settings)["disk"].level == level
+
+
+def test_a_clock_that_went_back_is_an_error(settings: Settings) -> None:
+    (settings.data / "journal").mkdir(parents=True)
+    entry = settings.data / "journal" / "0.journal"
+    entry.touch()
+    os.utime(entry, (NOW.timestamp() + 3_600,) * 2)
+    assert "the journal was written later than that" in findings(settings)["clock"].text
+    os.utime(entry, (NOW.timestamp(),) * 2)
+    assert findings(settings)["clock"].level == "ok"
+
+
+@pytest.mark.parametrize(("year", "level"), [(2020, "error"), (2026, "ok")])
+def test_a_clock_that_was_never_set_is_an_error(settings: Settings, year: int, level: str) -> None:
+    assert findings(settings, NOW.replace(year=year))["clock"].level == level
+
+
+def test_a_year_without_a_notice_of_holidays_is_an_error_and_the_next_one_a_warning(settings: Settings) -> None:
+    assert findings(settings)["calendar"].level == "warning"
+    finding = findings(settings, NOW.replace(year=2099))["calendar"]
+    assert finding.level == "error"
+    assert "2099 and 2100" in finding.text
+
+
+def test_rules_that_cannot_be_loaded_are_an_error_with_file_and_line(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "bad.yaml").write_text("id: bad\nversion: one\n")
+    finding = findings(settings.model_copy(update={"rules": [tmp_path / "rules"]}))["rules"]
+    assert finding.level == "error"
+    assert "bad.yaml:" in finding.text
+
+
+def test_a_broker_that_does_not_answer_is_an_error(settings: Settings) -> None:
+    (port,) = free_ports(1)
+    finding = findings(settings.model_copy(update={"broker": f"127.0.0.1:{port}"}))["broker"]
+    assert finding.level == "error"
+    assert f"127.0.0.1:{port} does not answer" in finding.text
+
+
+def test_a_list_of_receivers_that_is_not_there_is_an_error(settings: Settings, tmp_path: Path) -> None:
+    finding = findings(settings.model_copy(update={"receivers": tmp_path / "none.yaml"}))["receivers"]
+    assert finding.level == "error"
+    assert "none.yaml" in finding.text
+
+
+def test_a_look_that_fails_by_a_defect_is_a_finding_and_the_others_go_on(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(settings: Settings) -> Finding:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(doctor, "_disk", fails)
+    found = findings(settings)
+    assert list(found) == CHECKS
+    assert found["disk"] == Finding("disk", "error", "ZeroDivisionError while looking: by nothing; this is a defect")
+
+
+def test_the_command_ends_with_3_when_something_is_wrong_and_prints_it_as_json_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JIANGUAN_PORT", str(settings.port))
+    monkeypatch.setattr(doctor, "SystemClock", lambda: VirtualClock(NOW))
+    well = run(settings)
+    assert well.exit_code == 0, well.output
+    assert "✓ port:" in well.output
+    with socket.socket() as other:
+        other.bind((settings.host, settings.port))
+        other.listen()
+        ill = run(settings, "--json")
+    assert ill.exit_code == 3
+    levels = {each["check"]: each["level"] for each in json.loads(ill.output)}
+    assert list(levels) == CHECKS
+    assert levels["port"] == "error"
