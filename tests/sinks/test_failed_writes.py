@@ -5,6 +5,7 @@ A limit on the size of files stands in for a full disk: a write beyond it fails 
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import threading
 from collections import Counter
@@ -14,11 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from jianguan.clock import SystemClock
 from jianguan.domain.trace import Records, Step
 from jianguan.errors import UnavailableError
+from jianguan.metrics import Metrics
 from sinks.embedded import EmbeddedStore
 from sinks.engine import ROOM_BYTES
+from streams import record
+from streams.record import Recorder
+from tests.streams.fakes import until
 
 pytestmark = pytest.mark.store
 
@@ -175,3 +182,28 @@ def test_questions_that_come_while_the_store_is_opened_anew_are_answered_or_told
             thread.join()
     assert set(answers) <= {"[(1,)]", "later"}
     assert stored(store) == ids(*range(6))
+
+
+async def test_the_record_stage_keeps_what_could_not_be_written_and_brings_it_in_when_it_can(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(record, "LONGEST_PAUSE", 0.01)
+    recorder = Recorder(store, SystemClock(), Metrics(CollectorRegistry()), rows=100_000, linger=0.0)
+    writing = asyncio.create_task(recorder.run())
+    try:
+        assert await recorder.take(run(0))
+        await until(lambda: recorder.handed_stored == 1)
+        with full_disk():
+            assert await recorder.take(run(1))
+            await until(lambda: "could not be written" in recorder.failure)
+            assert not await recorder.take(run(2))
+            assert recorder.handed_stored == 1
+        await until(lambda: recorder.handed_stored == 2)
+        assert recorder.failure == ""
+        assert await recorder.take(run(2))
+        await until(lambda: recorder.handed_stored == 3)
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    assert stored(store) == ids(0, 1, 2)
