@@ -22,7 +22,7 @@ from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from streams.app import create_app
 from streams.rulebook import RuleBook
-from streams.transport import acknowledged_positions, transport_of
+from streams.transport import transport_of
 from streams.transport_ends import end_offsets
 
 
@@ -87,12 +87,12 @@ class Worker:
     async def _is_through(self) -> bool:
         topics = sorted(transport_of(self._app).batch_topics)
         places = [TopicPartition(topic, number) for topic in topics for number in range(self._partitions)]
-        ends = await end_offsets(places, bootstrap_servers=self._broker)
-        acknowledged = acknowledged_positions(self._app)
-        if any(acknowledged.get((place.topic, place.partition), 0) < end for place, end in ends.items()):
-            return False
+        there = await end_offsets(places, bootstrap_servers=self._broker)
+        prefix = self._settings.topic_prefix
+        ends = self._parts.pipeline.ends()
+        ends.update({(place.topic.removeprefix(prefix), place.partition): end for place, end in there.items()})
         worked = self._parts.pipeline.positions()
-        return all(worked.get(place, 0) >= end for place, end in self._parts.pipeline.ends().items())
+        return all(worked.get(place, 0) >= end for place, end in ends.items())
 
     @property
     def stored(self) -> int:
