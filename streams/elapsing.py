@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from jianguan.clock import Clock, to_millis
-from streams.correlate import Correlated
 from streams.onward import Onward
 from streams.stages import Stages
 
@@ -67,9 +66,7 @@ class Elapsing:
             opened += len(state.desk)
             overdue += state.desk.overdue
             if handled.records or handled.notices:
-                onward = Onward()
-                onward.add_handled(handled)
-                await self._go_on(onward, generation)
+                await self._go_on(Onward.of_handled(handled), generation)
         self._stages.metrics.open_cases.set(opened)
         self._stages.metrics.overdue_tasks.set(overdue)
 
@@ -82,7 +79,8 @@ class Elapsing:
                 continue
             async with self._exclusive:
                 result = state.elapse(until)
-            await self._hand_over(result, generation)
+            if result.records:
+                await self._go_on(Onward.of_correlated(result), generation)
         if self._stages.conditions is not None:
             self._stages.conditions.measure()
 
@@ -101,13 +99,8 @@ class Elapsing:
                 metrics.rule_time.labels(each.rule).inc(each.seconds)
                 if each.is_over:
                     metrics.over_budget.labels(each.rule).inc()
-            await self._hand_over(result, self._generation())
-
-    async def _hand_over(self, result: Correlated, generation: int) -> None:
-        if result.records:
-            onward = Onward()
-            onward.add_correlated(result)
-            await self._go_on(onward, generation)
+            if result.records:
+                await self._go_on(Onward.of_correlated(result), self._generation())
 
     def _look_at_windows(self) -> None:
         windows = 0

@@ -39,6 +39,20 @@ class Onward:
     records: Records = field(default_factory=Records)
     correlated: list[Correlated] = field(default_factory=list)  # what led to it, for those who count
 
+    @classmethod
+    def of_correlated(cls, result: Correlated) -> Onward:
+        """Of what facts became."""
+        made = cls()
+        made.add_correlated(result)
+        return made
+
+    @classmethod
+    def of_handled(cls, handled: Handled) -> Onward:
+        """Of what alerts, or commands, became."""
+        made = cls()
+        made.add_handled(handled)
+        return made
+
     def add_correlated(self, result: Correlated) -> None:
         """What facts became."""
         self.correlated.append(result)

@@ -270,9 +270,7 @@ class Pipeline:
 
     async def hand_over(self, result: Correlated, generation: int | None = None) -> None:
         """Send what facts, or a restart, led to; not if the partitions were lost since the `generation` of the work."""
-        onward = Onward()
-        onward.add_correlated(result)
-        await self._go_on(onward, generation)
+        await self._go_on(Onward.of_correlated(result), generation)
 
     async def _alerts(self, run: Run, generation: int) -> None:
         state = await self._stages.handle.get(run.partition)
@@ -284,9 +282,7 @@ class Pipeline:
         await self._hand_on(state.commands(commands), generation)
 
     async def _hand_on(self, handled: Handled, generation: int) -> None:
-        onward = Onward()
-        onward.add_handled(handled)
-        await self._go_on(onward, generation)
+        await self._go_on(Onward.of_handled(handled), generation)
 
     async def _go_on(
         self,
