@@ -87,7 +87,7 @@ def fill_store(store: BlockStore, data: Path, facts: int) -> dict[str, int]:
         nonlocal found
         result = ingest.work(Run(topic, 0, records))
         found += sum(map(len, result.runs))
-        rows.extend(each if isinstance(each, Columns) else Columns.of(each) for each in result.to_store())
+        rows.extend(map(Columns.of, result.to_store()))
 
     waiting: defaultdict[str, list[PlainRecord]] = defaultdict(list)
     for offset, (topic, key, value) in enumerate(events(count, until=until)):

@@ -98,7 +98,7 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
             facts, alerts = facts + sum(map(len, runs_of_rules)), alerts + len(decided.records.alerts)
             with costs.of("records: to columns"):
                 left = [*result.to_store(), decided.records]
-                waiting += [rows if isinstance(rows, Columns) else Columns.of(rows) for rows in left]
+                waiting += map(Columns.of, left)
             with costs.of("records: to frames and back, in a cluster"):
                 for rows in left:
                     for frame in RECORDS.encode(rows):

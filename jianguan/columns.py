@@ -69,8 +69,10 @@ class Columns:
         self.tables = {name: tables[name] for name in TABLES if name in tables and tables[name].num_rows}
 
     @classmethod
-    def of(cls, records: Records) -> Columns:
-        """The rows of `records`. InputError when a value does not fit its column."""
+    def of(cls, records: Records | Columns) -> Columns:
+        """The rows of `records`, themselves if they are columns. InputError when a value does not fit its column."""
+        if isinstance(records, Columns):
+            return records
         return cls({name: table_of(name, rows) for name in TABLES if (rows := getattr(records, name))})
 
     @classmethod

@@ -84,7 +84,7 @@ class EmbeddedStore:
 
         The trace goes last: who finds a step finds what it tells of.
         """
-        columns = Columns.of(records) if isinstance(records, Records) else records
+        columns = Columns.of(records)
         if not columns:
             return
         with self._write_lock:

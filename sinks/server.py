@@ -53,7 +53,7 @@ class ServerStore:
 
         The trace goes last: who finds a step finds what it tells of.
         """
-        columns = Columns.of(records) if isinstance(records, Records) else records
+        columns = Columns.of(records)
         for name, table in columns.tables.items():
             self._insert(name, table, token)
 
