@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import IO, Any, Final, Self, TypeVar
 
 import httpx
 
@@ -52,11 +52,13 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **changes}
 
 
-def jianguan(*arguments: str, within: float = 60.0, **settings: str) -> subprocess.CompletedProcess[str]:
+def jianguan(
+    *arguments: str, within: float = 60.0, stdin: IO[bytes] | None = None, **settings: str
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     command = [PROGRAM, *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=within, env=environment(settings), check=False
+        command, stdin=stdin, capture_output=True, text=True, timeout=within, env=environment(settings), check=False
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from threading import Event
+from typing import Any, NamedTuple
 
 from jianguan.domain.event import OUTCOMES
 from tests.end_to_end.conftest import Make
@@ -17,7 +20,7 @@ ROWS = 16_000
 ENTERPRISES = 300
 
 
-def upload(path: Path, now: str) -> None:
+def upload(now: str) -> list[bytes]:
     """Complaints about many enterprises, some of them twice, some of them changed, some of them bad."""
     chance = Random(7)
     lines: list[bytes] = []
@@ -30,17 +33,39 @@ def upload(path: Path, now: str) -> None:
         if number % 400 == 30:
             event = {**json.loads(lines[number - 25]), "category": "advertising"}
         lines.append(json.dumps(event).encode())
-    path.write_bytes(b"\n".join(lines))
+    return lines
 
 
-def ingest(system: System, path: Path) -> dict[str, int]:
+class Part(NamedTuple):
+    """Rows of an upload that are there to be read from `when` on."""
+
+    rows: Sequence[bytes]
+    when: Event
+
+
+def ingest(system: System, parts: Sequence[Part]) -> dict[str, int]:
     """What became of the rows, by `jianguan ingest`, one batch at a time in order."""
-    ended = jianguan(
-        "ingest", str(path), "--submission", "rows", "--batch", "50", "--json", within=180, JIANGUAN_SERVER=system.url
-    )
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{system.tail()}"
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        with os.fdopen(reading, "rb") as rows:
+            feeding = pool.submit(feed, writing, parts)
+            ended = jianguan(
+                "ingest", "-", "--submission", "rows", "--batch", "50", "--json",
+                within=180, stdin=rows, JIANGUAN_SERVER=system.url,
+            )  # fmt: skip
+        assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{system.tail()}"
+        feeding.result(60)
     result = json.loads(ended.stdout)
     return {name: result[name] for name in OUTCOMES}
+
+
+def feed(writing: int, parts: Sequence[Part]) -> None:
+    """Write each part when it is time for it."""
+    with os.fdopen(writing, "wb") as stream:
+        for part in parts:
+            assert part.when.wait(120), "it was never time for the next part"
+            stream.write(b"\n".join(part.rows) + b"\n")
+            stream.flush()
 
 
 def reached(system: System, least: int) -> bool:
@@ -48,15 +73,14 @@ def reached(system: System, least: int) -> bool:
     return sum(system.outcomes("rows").values()) >= least
 
 
-def test_a_run_that_was_killed_twice_ends_like_an_undisturbed_one(
-    make: Make, rules: Path, tmp_path: Path, now: str
-) -> None:
+def test_a_run_that_was_killed_twice_ends_like_an_undisturbed_one(make: Make, rules: Path, now: str) -> None:
     (rules / "test-many.yaml").write_text(rule("test-many", at_least=15), "utf-8")
-    path = tmp_path / "rows.ndjson"
-    upload(path, now)
+    rows = upload(now)
+    at_once = Event()
+    at_once.set()
 
     calm = make("calm", JIANGUAN_RULES=str(rules)).start()
-    whole = ingest(calm, path)
+    whole = ingest(calm, [Part(rows, at_once)])
     calm.quiet()
     assert calm.stop() == 0
     expected = stored(calm.data)
@@ -64,12 +88,17 @@ def test_a_run_that_was_killed_twice_ends_like_an_undisturbed_one(
     assert len(expected["tasks"]) == 2 * len(expected["cases"])
 
     cut = make("cut", port=free_port(), JIANGUAN_RULES=str(rules)).start()
+    third = ROWS // 3
+    killed = Event(), Event()
+    parts = [Part(rows[:third], at_once), Part(rows[third : 2 * third], killed[0]), Part(rows[2 * third :], killed[1])]
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(ingest, cut, path)
-        for least in (ROWS // 16, ROWS // 3):
+        running = pool.submit(ingest, cut, parts)
+        for done, kill in enumerate(killed):
+            least = done * third + ROWS // 16
             eventually(partial(reached, cut, least), 60, f"{least} rows")
             cut.kill()
-            assert not running.done(), "the kill came too late to be in the middle"
+            assert not running.done(), "it ended before all of its rows were there"
+            kill.set()
             cut.start()
         assert running.result(180) == whole
     cut.quiet()
