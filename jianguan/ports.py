@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from jianguan.columns import Columns
-from jianguan.domain.alert import Alert
+from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
@@ -183,6 +183,16 @@ class Archive(Protocol):
 
     def alerts_since(self, raised: int) -> Iterator[Alert]:
         """Alerts raised at `raised` (ms) or later."""
+
+    def last_received(self) -> int | None:
+        """When the newest stored fact was received, ms; None without any."""
+
+    def raised(self, rules: Collection[str], since: int, keys: Collection[str] | None = None) -> Iterator[Raised]:
+        """The alerts of some rules, and of some keys if they are given, whose episode ends at `since` (ms) or later, or
+        that were raised since. Some may be told twice."""
+
+    def alerts_of(self, rules: Collection[str], since: int) -> Iterator[Alert]:
+        """The same, whole, of all keys, each once."""
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored."""

@@ -44,15 +44,21 @@ class AlertMatcher:
 
     def __init__(self, ruleset: RuleSet, reference: Reference) -> None:
         self._listeners: dict[str, list[Callable[[Alert], Fact | None]]] = {}
+        self._silencers: dict[str, list[Callable[[Alert], Fact | None]]] = {}
         for rule in ruleset.running:
             for heard in rule.weights:
                 self._listeners.setdefault(heard, []).append(_listener(rule, reference))
             for heard in rule.inhibited_by:
-                self._listeners.setdefault(heard, []).append(_silencer(rule, reference))
+                self._silencers.setdefault(heard, []).append(_silencer(rule, reference))
 
     def facts(self, alert: Alert) -> list[Fact]:
         """One fact for each rule that the alert concerns and whose group it names."""
         found = [listener(alert) for listener in self._listeners.get(alert.rule, ())]
+        return [*(fact for fact in found if fact is not None), *self.silences(alert)]
+
+    def silences(self, alert: Alert) -> list[Fact]:
+        """Those of them that keep a rule silent."""
+        found = [silencer(alert) for silencer in self._silencers.get(alert.rule, ())]
         return [fact for fact in found if fact is not None]
 
 

@@ -42,7 +42,7 @@ from functools import partial
 from itertools import groupby, islice, repeat
 from typing import Final, Protocol
 
-from jianguan.domain.alert import MAX_EVENTS, Alert
+from jianguan.domain.alert import MAX_EVENTS, Alert, Raised
 from jianguan.domain.fact import Fact, FactRun, runs_of
 from jianguan.domain.ids import WIDTH, alert_id, packed
 from rules.alerts import Found, alert_of
@@ -133,24 +133,27 @@ class Engine:
                     found.append((place, decision))
         return found
 
-    def fold(self, facts: Iterable[Fact]) -> None:
+    def fold(self, facts: Iterable[Fact], open_since: int | None = None) -> None:
         """Take facts in, in any order, as `add` would, and emit nothing.
 
         A restart folds what the store has and then replays what was not committed. Lateness is not judged here, as
         the order of arrival is not known: facts beyond the retention are left out, all others are added.
+
+        `open_since` (ms) is for a rule whose facts were chosen by it (see FactsWanted): the clock decides again only
+        what it may not have decided before, and of which all facts are there.
         """
         some = iter(facts)
         while part := list(islice(some, _AT_ONCE)):
             for run in runs_of(part):
-                self.fold_run(run)
+                self.fold_run(run, open_since)
 
-    def fold_run(self, facts: FactRun) -> None:
+    def fold_run(self, facts: FactRun, open_since: int | None = None) -> None:
         """`fold` for facts of one rule."""
         state = self._states.get(facts.rule)
         if state is None or state.rule.version != facts.version:
             judged = self._judged.get(facts.rule)
             if judged is not None and judged.rule.version == facts.version:
-                judged.fold(facts)
+                judged.fold(facts, open_since)
             return
         rule, first = state.rule, 0
         for key, group in groupby(facts.keys):
@@ -168,6 +171,20 @@ class Engine:
                 _mark(rule, window, place)
                 state.trim(window)
             first = end
+
+    def remember(self, alerts: Iterable[Raised]) -> None:
+        """Count alerts as raised that the facts which were folded may not tell of: no more is said of their episodes.
+        Those of other versions of a rule are left out."""
+        for alert in alerts:
+            state = self._states.get(alert.rule)
+            if state is None:
+                judged = self._judged.get(alert.rule)
+                if judged is not None and judged.rule.version == alert.version:
+                    judged.remember(alert)
+            elif state.rule.version == alert.version:
+                window = state.windows.get(alert.key)
+                if window is not None and len(window):
+                    _remember(state.rule, window, [alert.episode])
 
     def _fold_one_by_one(self, state: RuleWindows, window: Window, facts: FactRun, places: Iterable[int]) -> None:
         members, numbers = facts.members, facts.numbers

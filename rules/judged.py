@@ -20,7 +20,7 @@ from bisect import insort
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
-from jianguan.domain.alert import Alert
+from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.fact import Fact, FactRun
 from rules.decisions import LATE, NOTHING, Cost, Decision, RuleStats
 from rules.key_states import AWAKE, KeyStates
@@ -44,6 +44,7 @@ class Judge(Protocol):
     def advance(self, state: KeyState, until: int, now_ms: int) -> list[Alert]: ...
     def next_moment(self, state: KeyState) -> int | None: ...
     def needed_from(self, state: KeyState) -> int: ...
+    def decided_with(self, first: int) -> int: ...
 
 
 class Judged:
@@ -129,17 +130,18 @@ class Judged:
         self._prune(state)
         return Decision(alerts, limited=limited) if alerts or limited else NOTHING
 
-    def fold(self, facts: FactRun) -> None:
-        """Take facts in without a word. Of a rule that decides at once, it marks what they bring about as raised."""
+    def fold(self, facts: FactRun, open_since: int | None = None) -> None:
+        """Take facts in without a word. Of a rule that decides at once, it marks what they bring about as raised. With
+        `open_since`: see `Engine.fold`."""
         by_key: dict[str, list[Kept]] = {}  # so that a key that sleeps wakes once
         for key, entry in zip(facts.keys, kept_of(facts, len(self._judging.carried)), strict=True):
             by_key.setdefault(key, []).append(entry)
         for key, entries in by_key.items():
-            self._fold(key, entries)
+            self._fold(key, entries, open_since)
 
-    def _fold(self, key: str, entries: list[Kept]) -> None:
+    def _fold(self, key: str, entries: list[Kept], open_since: int | None) -> None:
         settled, inserted = self._judging.settled, False
-        if settled and self.keys.is_new(key) and self._fold_first(key, entries):
+        if settled and self.keys.is_new(key) and self._fold_first(key, entries, open_since):
             return
         state: KeyState | None = None
         for entry in entries:
@@ -161,9 +163,10 @@ class Judged:
                     self._judge.at_once(state, entry.time, 0, again=False)
                     self._prune(state)
         if settled and inserted and state is not None:
+            self._resume(state, open_since)
             self._schedule(state)
 
-    def _fold_first(self, key: str, entries: list[Kept]) -> bool:
+    def _fold_first(self, key: str, entries: list[Kept], open_since: int | None) -> bool:
         """`_fold` for a key of which nothing is known, if its facts can be put in at once; else False, and nothing."""
         if len(entries) > self.rule.facts_per_key or any(entry.mask & INHIBITS for entry in entries):
             return False
@@ -178,8 +181,29 @@ class Judged:
         for fact in facts:
             if fact.historical:
                 self._wait_for_history(state, fact)
+        self._resume(state, open_since)
         self._schedule(state)
         return True
+
+    def _resume(self, state: KeyState, open_since: int | None) -> None:
+        """Leave out what was decided before: of its windows the older facts may not have been folded. What was received
+        at `open_since` (ms) or later, and all after it, is decided again."""
+        if open_since is None:
+            return
+        undecided = min((fact.time for fact in state.facts if fact.received_at >= open_since), default=None)
+        first = state.facts[-1].time - self.rule.retention
+        if undecided is not None:
+            first = min(first, undecided - self._judging.back)
+        decided = self._judge.decided_with(first)
+        state.decided = max(state.decided, decided - self._judging.cooldown)
+        # What held within the cooldown before is known again, and was told then or cooling.
+        for alert in self._judge.advance(state, decided, 0) if self._judging.cooldown else ():
+            state.raised.pop(alert.id, None)
+
+    def remember(self, alert: Raised) -> None:
+        """Count an alert as raised, if its key is known."""
+        if not self.keys.is_new(alert.key):
+            self.keys.made(alert.key).raised.setdefault(alert.id, alert.time)
 
     def elapse(self, now_ms: int, budget: int, found: list[Alert]) -> int:
         """Put into `found` what up to `budget` keys are decided to have by now; how many keys were looked at."""
@@ -253,7 +277,9 @@ class Judged:
 
     def forget(self, keys: list[str]) -> int:
         """Drop those of `keys` that can matter no more and were not touched since the last look; how many went."""
-        dropped, facts = self.keys.forget(keys, (self._newest or 0) - self.rule.retention)
+        # An alert keeps its key quiet for as long as facts of its episode may come.
+        kept = max(self.rule.retention, self.rule.episodes.size + self.rule.size + self.rule.lateness)
+        dropped, facts = self.keys.forget(keys, (self._newest or 0) - kept)
         self._facts -= facts
         return dropped
 
@@ -326,9 +352,6 @@ class Judged:
         """Forget facts that no decision needs any more, and alerts that cannot be found again."""
         if not state.facts:
             return
-        if state.silent:
-            needed = self._judge.needed_from(state)
-            state.silent = [each for each in state.silent if each[1] >= needed]
         horizon = state.facts[-1].time - self.rule.retention
         if self._judging.settled:
             horizon = min(horizon, self._judge.needed_from(state))
@@ -336,6 +359,9 @@ class Judged:
             old = state.after(horizon)
             del state.facts[:old]
             self._facts -= old
+        if state.silent:
+            # Not only to what is needed now: history that comes later still has all that is kept decided again.
+            state.silent = [each for each in state.silent if each[1] >= horizon]
         if len(state.raised) > 16:
             oldest = horizon - self.rule.episodes.size
             state.raised = {alert: time for alert, time in state.raised.items() if time >= oldest}

@@ -48,6 +48,11 @@ class Judging:
     cooldown: int = 0
     pattern: PatternPlan | None = None  # instead of levels
 
+    @property
+    def delay(self) -> int:
+        """How much later than its last fact a window may be over."""
+        return 0 if self.kind in ("sliding", "pattern") else self.gap or self.span.size
+
 
 def is_judged(file: RuleFile) -> bool:
     """Whether a rule is judged over whole facts."""

@@ -81,6 +81,12 @@ class PatternJudge:
         """Facts before this time can matter no more."""
         return state.decided - self._judging.back
 
+    def decided_with(self, first: int) -> int:
+        """Up to which moment a match may lack facts, when there are only those of `first` (ms) or later: matches of an
+        episode are found from its beginning on."""
+        start = self._grid.start(first)
+        return (start if start == first else start + self._grid.size) - 1
+
     def _expire(self, run: Run, time: int) -> Iterator[tuple[Attempt, int]]:
         """Attempts whose deadline is not after `time`: those complete that only waited for nothing to come."""
         while run.attempts and run.attempts[0].deadline <= time:

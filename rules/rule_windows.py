@@ -149,14 +149,18 @@ class RuleWindows:
 
     def forget(self, keys: list[str]) -> int:
         """Drop those of `keys` that can matter no more and were not touched since the last look; how many went."""
-        dropped = 0
-        horizon = (self.newest or 0) - self.rule.retention
+        dropped, rule = 0, self.rule
+        horizon = (self.newest or 0) - rule.retention
+        # An alert keeps its key quiet for as long as facts of its episode may come.
+        quiet = (self.newest or 0) - rule.size - rule.lateness
         for key in keys:
             window = self.windows.get(key)
             if window is None:
                 continue
             if window.touched:
                 window.touched = False
+            elif window.alerted and max(window.alerted) + rule.episodes.size >= quiet:
+                continue
             elif not window.times or window.times[-1] < horizon:
                 self.facts -= len(window)
                 del self.windows[key]

@@ -77,17 +77,16 @@ class WindowJudge:
 
     def needed_from(self, state: KeyState) -> int:
         """Facts before this time can matter no more."""
-        return state.decided - self._judging.back - self._delay
+        return state.decided - self._judging.back - self._judging.delay
 
-    @property
-    def _delay(self) -> int:
-        """How much later than a fact its window may be over."""
-        return 0 if self._kind == "sliding" else self._judging.gap or self._span.size
+    def decided_with(self, first: int) -> int:
+        """Up to which moment windows may lack facts, when there are only those of `first` (ms) or later."""
+        return first + self._judging.back - 1
 
     def _moments(self, state: KeyState) -> Iterator[tuple[int, int]]:
         """(place of a fact, moment at which its window is over), in order, of what is not decided."""
         facts = state.facts
-        index = state.after(state.decided - self._delay) if state.decided > BEGINNING else 0
+        index = state.after(state.decided - self._judging.delay) if state.decided > BEGINNING else 0
         while index < len(facts):
             time = facts[index].time
             if self._kind == "tumbling":

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Final
 
 from jianguan.clock import Clock
-from jianguan.domain.alert import Alert
+from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import OUTCOMES, Event
@@ -214,6 +214,18 @@ class SqlArchive:
     def alerts_since(self, raised: int) -> Iterator[Alert]:
         """Alerts raised at `raised` (ms) or later."""
         return self._restart.alerts_since(raised)
+
+    def last_received(self) -> int | None:
+        """See Archive."""
+        return self._restart.last_received()
+
+    def raised(self, rules: Collection[str], since: int, keys: Collection[str] | None = None) -> Iterator[Raised]:
+        """See Archive."""
+        return self._restart.raised(rules, since, keys)
+
+    def alerts_of(self, rules: Collection[str], since: int) -> Iterator[Alert]:
+        """See Archive."""
+        return self._restart.alerts_of(rules, since)
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored."""

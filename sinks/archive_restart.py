@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from jianguan.domain.alert import Alert
+from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.fact import Fact, FactRun, FactsWanted, stored_runs
@@ -17,6 +17,7 @@ _PAGE: Final = 1_000
 _NEVER: Final = 4_102_444_800_000  # 2100-01-01
 _SORTED_IN_MEMORY: Final = 268_435_456  # bytes
 _FOLDED: Final = ("key", "time", "event", "received_at")
+_OF_RULES: Final = f"rule IN {{rules:Array(String)}} AND (episode_end >= {at('since')} OR raised_at >= {at('since')})"
 
 
 class Restart:
@@ -44,6 +45,8 @@ class Restart:
         """What the windows of a rule can still need: in blocks, key by key, in each by (time, event)."""
         asked: dict[str, object] = {"rule": wanted.rule, "version": wanted.version, "retention": wanted.retention}
         of_rule = "rule = {rule:String} AND version = {version:Int64}"
+        if wanted.open_since is not None:
+            asked |= {"open": wanted.open_since, "back": wanted.back}
         if wanted.before is not None:
             asked["before"] = wanted.before
             of_rule += f" AND received_at < {at('before')}"
@@ -57,11 +60,14 @@ class Restart:
         """Those that meet the condition `of_rule`, in which `asked` are the parameters."""
         selected = {column.name: column.select for column in SHAPES["facts"].columns}
         names = (*_FOLDED, *wanted.said)
+        first = "toUnixTimestamp64Milli(max(time)) - {retention:Int64}"
+        if wanted.open_since is not None:
+            since = f"toUnixTimestamp64Milli(minOrNullIf(time, received_at >= {at('open')})) - {{back:Int64}}"
+            first = f"least({first}, coalesce({since}, {first}))"
         sql = (
             f"SELECT {', '.join([selected[name].format(f'facts.{name}') for name in names])} FROM facts FINAL"  # noqa: S608
-            f" INNER JOIN (SELECT key AS of_key, max(time) AS newest FROM facts WHERE {of_rule} GROUP BY key) AS latest"
-            f" ON key = latest.of_key WHERE {of_rule}"
-            " AND toUnixTimestamp64Milli(time) >= toUnixTimestamp64Milli(latest.newest) - {retention:Int64}"
+            f" INNER JOIN (SELECT key AS of_key, {first} AS first FROM facts WHERE {of_rule} GROUP BY key) AS needed"
+            f" ON key = needed.of_key WHERE {of_rule} AND toUnixTimestamp64Milli(time) >= needed.first"
             # By key, so that each window is filled at once; `event` as text is in the order of its bits.
             f" ORDER BY key, facts.time, event SETTINGS max_bytes_before_external_sort = {_SORTED_IN_MEMORY}"
         )
@@ -69,6 +75,11 @@ class Restart:
             keys, times, events, receipts, *rest = columns
             said = dict(zip(wanted.said, rest, strict=True))
             yield from stored_runs(wanted.rule, wanted.version, keys, times, events, receipts, said)
+
+    def last_received(self) -> int | None:
+        """When the newest fact was received, ms; None without any."""
+        ((count, last),) = self._store.query("SELECT count(), toUnixTimestamp64Milli(max(received_at)) FROM facts")
+        return int(last) if count else None
 
     def first_received(self) -> int | None:
         """When the oldest event was received, ms; None without any."""
@@ -92,6 +103,26 @@ class Restart:
         """Alerts raised at `raised` (ms) or later."""
         sql = f"SELECT {SHAPES['alerts'].select_list()} FROM alerts FINAL WHERE raised_at >= {at('raised')}"  # noqa: S608
         for block in self._store.blocks(sql, {"raised": raised}):
+            yield from records_of("alerts", block)
+
+    def raised(self, rules: Collection[str], since: int, keys: Collection[str] | None = None) -> Iterator[Raised]:
+        """The alerts of some rules, and of some keys if they are given, whose episode ends at `since` (ms) or later, or
+        that were raised since. Some may be told twice."""
+        columns = {column.name: column.select.format(column.name) for column in SHAPES["alerts"].columns}
+        sql = f"SELECT {', '.join([columns[name] for name in Raised._fields])} FROM alerts PREWHERE {_OF_RULES}"  # noqa: S608
+        asked: dict[str, Any] = {"rules": sorted(rules), "since": since}
+        if keys is None:
+            for block in self._store.blocks(sql, asked):
+                yield from map(Raised._make, block)
+            return
+        for some in chunks(sorted(keys)):
+            for row in self._store.query(f"{sql} WHERE key IN {{keys:Array(String)}}", {**asked, "keys": some}):
+                yield Raised._make(row)
+
+    def alerts_of(self, rules: Collection[str], since: int) -> Iterator[Alert]:
+        """The same, whole, of all keys, each once."""
+        sql = f"SELECT {SHAPES['alerts'].select_list()} FROM alerts FINAL WHERE {_OF_RULES}"  # noqa: S608
+        for block in self._store.blocks(sql, {"rules": sorted(rules), "since": since}):
             yield from records_of("alerts", block)
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:

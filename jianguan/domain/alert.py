@@ -46,3 +46,14 @@ class Alert(NamedTuple):
 
 
 MAX_EVENTS: Final = 100
+
+
+class Raised(NamedTuple):
+    """Of an alert, what the windows of its rule have to know so as not to raise it again."""
+
+    id: str
+    rule: str
+    version: int
+    key: str
+    episode: int  # ms
+    time: int  # ms

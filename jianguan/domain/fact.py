@@ -139,7 +139,10 @@ SAID: Final = ("number", "member", "enterprise", "enterprise_name", "region", "i
 @dataclass(frozen=True, slots=True)
 class FactsWanted:
     """Which stored facts windows are restored from: those of one rule version that are at most `retention` ms older
-    than the newest of their own key, and of what they say beside key, time, event and receipt, `said`."""
+    than the newest of their own key, and of what they say beside key, time, event and receipt, `said`.
+
+    What was received at `open_since` or later may not be decided yet, however long ago it happened: of a key that has
+    such facts also those that are at most `back` ms older than the oldest of them."""
 
     rule: str
     version: int
@@ -147,6 +150,8 @@ class FactsWanted:
     said: Collection[str] = SAID
     before: int | None = None  # only what was received before (ms)
     keys: Collection[str] | None = None  # only of these
+    open_since: int | None = None  # ms
+    back: int = 0  # ms
 
     def may_take(self, fact: Fact) -> bool:
         """Whether they may be of these. How old the newest of its key is, a single fact cannot tell."""

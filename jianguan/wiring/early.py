@@ -26,7 +26,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.fact import FactRun
 from jianguan.errors import UnavailableError
 from jianguan.wiring.recent import Recent
-from jianguan.wiring.restore import Restorer
+from jianguan.wiring.restore import OfKeys, Restorer
 from jianguan.wiring.tasks import Shared, to_its_end
 from rules.engine import Engine
 from streams.correlate import Correlate
@@ -81,9 +81,10 @@ class Front:
                 found.setdefault(rule, set()).update(missing)
         return found
 
-    def take(self, found: Sequence[FactRun], keys: Keys) -> None:
+    def take(self, found: OfKeys, recent: Sequence[FactRun], keys: Keys) -> None:
         """What there is of some keys."""
-        for run in found:
+        found.fold(self.engine)
+        for run in recent:
             self.engine.fold_run(run)
         for rule, names in keys.items():
             self._there.setdefault(rule, set()).update(names)
@@ -145,12 +146,12 @@ class EarlyWindows:
                     if recent is not None and front.partition not in recent.partitions:
                         recent = None
                     front.history = None if recent is None else await self._with_history.get()
-                    found = await self._restorer.facts_of(front.engine.running, keys, self._before)
+                    found = await self._restorer.of_keys(front.engine.running, keys, self._before)
                 except UnavailableError as error:
                     log.warning("facts wait for windows: %s", error)
                     await asyncio.sleep(RETRY_PAUSE)
                     continue
-                front.take([*found, *(recent.of(keys) if recent is not None else ())], keys)
+                front.take(found, () if recent is None else recent.of(keys), keys)
                 return
         finally:
             self._under_way -= 1

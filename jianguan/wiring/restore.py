@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Cont
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
-from jianguan.domain.alert import Alert
+from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.event import EventRun
-from jianguan.domain.fact import FactRun, FactsWanted
+from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
 from jianguan.errors import UnavailableError
@@ -21,6 +21,7 @@ from jianguan.ports import Archive
 from jianguan.wiring.recent import Recent
 from jianguan.wiring.tables import Tables
 from jianguan.wiring.tasks import to_its_end
+from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
 from rules.facts import Matcher
 from rules.pushdown import fields_of_rule, filter_of_rule
@@ -58,6 +59,20 @@ class Folded(NamedTuple):
 
     facts: int
     newest: int  # when the newest of them was received, ms
+
+
+class OfKeys(NamedTuple):
+    """What the store has of some keys."""
+
+    facts: list[FactRun]
+    open_since: Mapping[str, int]  # by rule; see FactsWanted
+    raised: list[Raised]
+
+    def fold(self, engine: Engine) -> None:
+        """Put it into windows."""
+        for run in self.facts:
+            engine.fold_run(run, self.open_since.get(run.rule))
+        engine.remember(self.raised)
 
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
@@ -186,19 +201,21 @@ class Restorer:
                     return None
         return recent
 
-    async def facts_of(
+    async def of_keys(
         self, rules: Sequence[Rule], keys: Mapping[tuple[str, int], Collection[str]], before: int | None
-    ) -> list[FactRun]:
+    ) -> OfKeys:
         """What the store has of some keys, which are given by the id and version of their rule."""
         archive = await self._archive_now()
 
-        def read() -> list[FactRun]:
-            return [
-                facts
-                for rule in rules
-                if (wanted := keys.get((rule.id, rule.version)))
-                for facts in archive.facts_to_fold(_wanted(rule, before, wanted))
+        def read() -> OfKeys:
+            last = archive.last_received()
+            wanted = [
+                _wanted(rule, before, last, some) for rule in rules if (some := keys.get((rule.id, rule.version)))
             ]
+            facts = [run for each in wanted for run in archive.facts_to_fold(each)]
+            facts += self._silencing(rules, archive, keys)
+            open_since = {each.rule: each.open_since for each in wanted if each.open_since is not None}
+            return OfKeys(facts, open_since, self._raised(rules, archive, keys))
 
         return await asyncio.to_thread(read)
 
@@ -233,16 +250,57 @@ class Restorer:
         """The same from any archive. All partitions in one pass: the store reads as much for one as for all."""
         history = self._fold_history(engines, rules, archive, wanted) if self._warm else {}
         found = {partition: Folded(history.get(partition, 0), 0) for partition in engines}
+        last = archive.last_received()
         for rule in rules:
-            for facts in archive.facts_to_fold(_wanted(rule, before)):
+            of_rule = _wanted(rule, before, last)
+            for facts in archive.facts_to_fold(of_rule):
                 if not wanted():
                     return found
-                for partition, part in self._fold_run(engines, facts):
+                for partition, part in self._fold_run(engines, facts, of_rule.open_since):
                     count, newest = found[partition]
                     found[partition] = Folded(count + len(part), max(newest, max(part.received)))
+        for facts in self._silencing(rules, archive):
+            for _ in self._fold_run(engines, facts):
+                pass
+        raised = self._raised(rules, archive)
         for engine in engines.values():
+            engine.remember(raised)
             self.warm(engine, rules)
         return found
+
+    def _silencing(
+        self, rules: Sequence[Rule], archive: Archive, keys: Mapping[tuple[str, int], Collection[str]] | None = None
+    ) -> list[FactRun]:
+        """The alerts that keep some of `rules` silent, or of these some keys if they are given, as facts: they may have
+        happened before any fact that is wanted, and a new version of a rule has none of them."""
+        silent = [rule for rule in rules if rule.inhibited_by and (keys is None or (rule.id, rule.version) in keys)]
+        if not silent:
+            return []
+        matcher = AlertMatcher(RuleSet(silent), self._tables.rules)
+        heard = {name for rule in silent for name in rule.inhibited_by}
+        found: list[Fact] = []
+        for alert in archive.alerts_of(heard, self._alive_since(silent)):
+            found += [
+                fact
+                for fact in matcher.silences(alert)
+                if keys is None or fact.key in keys.get((fact.rule, fact.version), ())
+            ]
+        return runs_of(found)
+
+    def _raised(
+        self, rules: Sequence[Rule], archive: Archive, keys: Mapping[tuple[str, int], Collection[str]] | None = None
+    ) -> list[Raised]:
+        """The stored alerts of open episodes, which the facts that are folded may not tell of; key by key."""
+        asked = [rule for rule in rules if keys is None or (rule.id, rule.version) in keys]
+        if not asked:
+            return []
+        some = None if keys is None else {key for rule in asked for key in keys[rule.id, rule.version]}
+        found = archive.raised({rule.id for rule in asked}, self._alive_since(asked), some)
+        return sorted(found, key=lambda alert: (alert.rule, alert.key))
+
+    def _alive_since(self, rules: Sequence[Rule]) -> int:
+        """An episode of `rules` that ended before (ms) gets no more facts, but for those of history."""
+        return max(0, to_millis(self._clock.now()) - max(rule.retention for rule in rules))
 
     def warm(self, engine: Engine, rules: Sequence[Rule]) -> None:
         """Decide what the clock had settled before each of `rules` was activated, and tell nobody."""
@@ -258,11 +316,13 @@ class Restorer:
         first = self._archive.first_received() if new else None
         return frozenset(rule for rule, activated in new.items() if first is not None and first < activated)
 
-    def _fold_run(self, engines: Mapping[int, Engine], facts: FactRun) -> Iterator[tuple[int, FactRun]]:
+    def _fold_run(
+        self, engines: Mapping[int, Engine], facts: FactRun, open_since: int | None = None
+    ) -> Iterator[tuple[int, FactRun]]:
         """Fold facts of one rule into the engine of each one's partition; what each of them got."""
         for partition, part in spread(facts, self._partitions).items():
             if partition in engines:
-                engines[partition].fold_run(part)
+                engines[partition].fold_run(part, open_since)
                 yield partition, part
 
     def _new(self, rules: Sequence[Rule]) -> dict[str, int]:
@@ -326,11 +386,11 @@ class Restorer:
 
     def _owed(self, engine: Engine, alive: int, until: int, archive: Archive) -> list[Alert]:
         """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored."""
-        lateness = {rule.id: rule.lateness for rule in self._rulebook.ruleset.running}
+        after = {rule.id: _settles_after(rule) for rule in self._rulebook.ruleset.running}
         settled = [
             alert
             for alert in _settled(engine, until)
-            if max(alert.time, alert.received_at) + lateness[alert.rule] >= alive - _BEFORE_MS
+            if max(alert.time, alert.received_at) + after[alert.rule] >= alive - _BEFORE_MS
         ]
         there = archive.known_alerts([alert.id for alert in settled])
         owed = [alert for alert in settled if alert.id not in there]
@@ -426,8 +486,17 @@ class RuleChanges:
         return found
 
 
-def _wanted(rule: Rule, before: int | None, keys: Collection[str] | None = None) -> FactsWanted:
-    return FactsWanted(rule.id, rule.version, rule.retention, rule.looks_at, before, keys)
+def _wanted(rule: Rule, before: int | None, last: int | None, keys: Collection[str] | None = None) -> FactsWanted:
+    """`last` is when the newest of all facts was received, ms."""
+    open_since, back = None, 0
+    if last is not None and rule.judging is not None and rule.judging.settled:
+        open_since, back = last - rule.lateness - _BEFORE_MS, rule.judging.back
+    return FactsWanted(rule.id, rule.version, rule.retention, rule.looks_at, before, keys, open_since, back)
+
+
+def _settles_after(rule: Rule) -> int:
+    """How long (ms) after its fact an alert of a rule is settled at most."""
+    return rule.lateness + (0 if rule.judging is None else rule.judging.delay)
 
 
 def _settled(engine: Engine, until: int) -> list[Alert]:

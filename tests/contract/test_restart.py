@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.fact import Fact, FactRun, FactsWanted
 from jianguan.domain.trace import Records, Step
 from sinks.archive import SqlArchive
@@ -104,6 +105,48 @@ def test_facts_to_fold_reach_back_from_the_newest_that_was_received_before_if_a_
     assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, before=NOW)))) == sorted(facts[1:3])
     assert sorted(rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, before=NOW + 1)))) == sorted(facts[:2])
     assert rows(archive.facts_to_fold(FactsWanted("rule-a", 1, MINUTE, before=NOW + 1, keys=["unknown"]))) == []
+
+
+def test_facts_to_fold_reach_back_from_the_oldest_that_may_be_open(store: BlockStore, archive: SqlArchive) -> None:
+    def made(number: int, ago: int, received_ago: int, enterprise: str) -> Fact:
+        of = event(number, enterprise=enterprise, occurred_at=NOW - ago * MINUTE)
+        return fact(of)._replace(received_at=NOW - received_ago * MINUTE)
+
+    imported = [made(number, ago, 1, "uscc:imported") for number, ago in enumerate((0, 60, 100))]
+    before = [made(number + 10, ago, ago, "uscc:imported") for number, ago in enumerate((103, 105, 106, 200))]
+    decided = [made(number + 20, ago, ago, "uscc:decided") for number, ago in enumerate((50, 51, 53))]
+    twice(store, Records(facts=[*imported, *before, *decided]))
+    open_ones = FactsWanted("rule-a", 1, 2 * MINUTE, open_since=NOW - 5 * MINUTE, back=5 * MINUTE)
+    assert sorted(rows(archive.facts_to_fold(open_ones))) == sorted([*imported, *before[:2], *decided[:2]])
+    none_open = FactsWanted("rule-a", 1, 2 * MINUTE, open_since=NOW, back=5 * MINUTE)
+    assert sorted(rows(archive.facts_to_fold(none_open))) == sorted([imported[0], *decided[:2]])
+    of_one = FactsWanted("rule-a", 1, 0, keys=["uscc:decided"], open_since=NOW - 51 * MINUTE, back=MINUTE)
+    assert sorted(rows(archive.facts_to_fold(of_one))) == sorted(decided[:2])
+
+
+def test_the_newest_receipt_is_that_of_a_fact(store: BlockStore, archive: SqlArchive) -> None:
+    assert archive.last_received() is None
+    twice(store, Records(facts=[fact(event(number))._replace(received_at=NOW + number) for number in (1, 3, 2)]))
+    assert archive.last_received() == NOW + 3
+
+
+def test_alerts_are_told_of_whose_episode_goes_on_or_that_were_raised_since(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    def ends(number: int, after: int, raised_at: int, **of: str) -> Alert:
+        made = alert([event(number)], raised_at=NOW + raised_at, **of)
+        return made._replace(id=f"al-{number:024x}", episode_end=NOW + after, key=f"key-{number % 2}")
+
+    told = [ends(1, 0, -9), ends(2, 5, -9), ends(3, -5, 0), ends(4, 0, 0, rule="rule-b")]
+    over = [ends(5, -1, -1), ends(6, 9, 9, rule="rule-c")]
+    twice(store, Records(alerts=[*told, *over]))
+    rules = ["rule-a", "rule-b"]
+    raised = {Raised(each.id, each.rule, each.version, each.key, each.episode, each.time) for each in told}
+    assert set(archive.raised(rules, NOW)) == raised
+    assert set(archive.raised(rules, NOW, ["key-1", "key-unknown"])) == {each for each in raised if each.key == "key-1"}
+    assert sorted(each.id for each in archive.alerts_of(rules, NOW)) == sorted(each.id for each in told)
+    assert list(archive.alerts_of(["rule-d"], NOW)) == []
+    assert list(archive.raised(rules, NOW, [])) == []
 
 
 def test_the_oldest_receipt_is_that_of_an_event(store: BlockStore, archive: SqlArchive) -> None:

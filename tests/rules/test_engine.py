@@ -10,8 +10,10 @@ from jianguan.domain.alert import MAX_EVENTS, Alert
 from jianguan.domain.ids import alert_id, event_id
 from jianguan.errors import InputError
 from rules.engine import Engine
+from rules.keys import carry
 from rules.rule import Rule
 from tests.rules.support import DAY, HOUR, NOW, Running, fact, ids, rule
+from tests.rules.test_facts import loaded
 
 MIDNIGHT = 1_799_942_400_000  # 2027-01-15T00:00+08:00
 
@@ -230,6 +232,26 @@ def test_idle_keys_are_forgotten_and_busy_ones_stay() -> None:
     assert sum(dropped) == 1
     assert an_engine.stats()["a-rule"].keys == 1
     assert an_engine.stats()["a-rule"].facts == 1
+
+
+@pytest.mark.parametrize("judged", [False, True], ids=["counting", "at once"])
+def test_a_key_is_not_forgotten_while_the_episode_of_its_alert_goes_on(judged: bool) -> None:
+    trigger = {"all": [{"count": {"at_least": 3}}]} if judged else {"count": {"at_least": 3}}
+    an_engine = engine(loaded(condition="true", trigger=trigger, episode="30d"))
+    start = an_engine.running[0].episodes.start(MIDNIGHT)
+    carried = carry(0, []) if judged else None
+
+    def raised(first: int, at: int, key: str = "uscc:quiet") -> int:
+        facts = [fact(first + number, start + at + number, key=key, carried=carried) for number in range(3)]
+        return sum(len(an_engine.add(each, NOW).alerts) for each in facts)
+
+    assert raised(0, HOUR) == 1
+    for day in range(1, 29):
+        raised(10 * day, day * 24 * HOUR, key="uscc:busy")
+        an_engine.forget()
+    assert raised(1_000, 29 * 24 * HOUR) == 0
+    raised(2_000, 62 * 24 * HOUR, key="uscc:busy")
+    assert sum(an_engine.forget() for _ in range(6)) == 1
 
 
 def test_a_key_that_was_just_used_is_not_forgotten_however_old_its_facts() -> None:

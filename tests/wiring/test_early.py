@@ -55,6 +55,15 @@ class Store:
     def known_alerts(self, ids: Sequence[str]) -> set[str]:
         return self.alerts & set(ids)
 
+    def last_received(self) -> int | None:
+        return max((fact.received_at for fact in self.facts), default=None)
+
+    def raised(self, *_: object) -> Iterator[Any]:
+        return iter(())
+
+    def alerts_of(self, *_: object) -> Iterator[Any]:
+        return iter(())
+
     def events_to_judge(self, *_: object) -> Iterator[Any]:
         return iter(())
 

@@ -1,0 +1,337 @@
+"""What a restart restores is what there was: the same alerts follow as if it had not been, and none twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from jianguan.clock import VirtualClock, from_millis
+from jianguan.domain.alert import Alert
+from jianguan.domain.event import Event
+from jianguan.domain.fact import Fact
+from jianguan.domain.trace import Records
+from jianguan.wiring.restore import Restorer
+from rules.alert_facts import AlertMatcher
+from rules.engine import Engine
+from rules.facts import Matcher
+from rules.rule import Rule
+from rules.ruleset import RuleSet
+from sinks.archive import SqlArchive
+from sinks.embedded import EmbeddedStore
+from tests.rules.support import DAY, HOUR, event, reference
+from tests.rules.test_facts import loaded
+from tests.wiring.test_early import Book
+
+pytestmark = pytest.mark.store
+
+MINUTE = 60_000
+START = 1_788_537_600_000  # a day into an episode of 180 days
+ENTERPRISE = "uscc:X"
+
+
+class Live:
+    """The stages over some rules, as they are while nothing is restarted."""
+
+    def __init__(self, *rules: Rule, engine: Engine | None = None) -> None:
+        self.rules = RuleSet(rules)
+        self.engine = engine or Engine(self.rules)
+        self.facts: list[Fact] = []
+        self.alerts: list[Alert] = []
+        self._matcher = Matcher(self.rules, reference())
+        self._heard = AlertMatcher(self.rules, reference())
+
+    def take(self, *events: Event) -> None:
+        """Let events come, each at its receipt."""
+        for each in events:
+            self.until(each.received_at)
+            for fact in self._matcher.facts(each):
+                self.facts.append(fact)
+                self.follow(self.engine.add(fact, each.received_at).alerts)
+
+    def until(self, now: int) -> None:
+        """Let the clock decide up to `now`, ms."""
+        while (due := self.engine.due()) is not None and due <= now:
+            self.follow(self.engine.elapse(due))
+
+    def follow(self, alerts: Iterable[Alert]) -> None:
+        """Let alerts be raised, and be facts of the rules that look at them."""
+        waiting = deque(alerts)
+        while waiting:
+            alert = waiting.popleft()
+            self.alerts.append(alert)
+            for fact in self._heard.facts(alert):
+                self.facts.append(fact)
+                waiting.extend(self.engine.add(fact, alert.raised_at).alerts)
+
+    def times(self) -> list[float]:
+        """When what was found happened, in days from START."""
+        return [round((alert.time - START) / DAY, 3) for alert in self.alerts]
+
+
+class Shop:
+    """A store, and whoever restores from it."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    async def restarted(self, live: Live, now: int, *rules: Rule, activated: dict[str, int] | None = None) -> Live:
+        """What goes on at `now` (ms), with other rules if they are given, after all that `live` did was stored."""
+        restorer = self._restorer(live, now, rules, activated)
+        (engine,) = (await restorer.whole([0], None, lambda: True)).values()
+        after = Live(*(rules or live.rules.rules), engine=engine)
+        after.follow(await restorer.owed(0, engine, restorer.settled_until()))
+        return after
+
+    async def of_keys(self, live: Live, now: int, *keys: str) -> Live:
+        """The same with the windows of some keys alone, those that come early. What the clock owes stays unsaid."""
+        restorer = self._restorer(live, now)
+        engine = restorer.empty()
+        wanted = {(rule.id, rule.version): set(keys) for rule in live.rules.rules}
+        (await restorer.of_keys(engine.running, wanted, None)).fold(engine)
+        restorer.pass_over(engine, restorer.settled_until())
+        return Live(*live.rules.rules, engine=engine)
+
+    def _restorer(
+        self, live: Live, now: int, rules: Sequence[Rule] = (), activated: dict[str, int] | None = None
+    ) -> Restorer:
+        for table in ("events", "facts", "alerts"):
+            self._store.command(f"TRUNCATE TABLE {table}")
+        self._store.write(Records(facts=live.facts, alerts=live.alerts), f"{now}-{len(live.facts)}")
+        book, clock = Book(rules or live.rules.rules), VirtualClock(from_millis(now))
+        book.activated = activated or {}
+        tables = SimpleNamespace(rules=reference())
+        return Restorer(cast(Any, SqlArchive(self._store, clock)), cast(Any, book), cast(Any, tables), clock, 1)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    store = EmbeddedStore(tmp_path_factory.mktemp("restored") / "store")
+    store.start()
+    yield Shop(store)
+    store.close()
+
+
+def complaint(number: int, at: int, *, received: int | None = None, **changes: Any) -> Event:
+    """Number `number`, `at` ms after START."""
+    there = START + at
+    changes = {"enterprise": ENTERPRISE, **changes}
+    return event(number, occurred_at=there, received_at=there if received is None else START + received, **changes)
+
+
+LOUD = loaded(
+    id="loud", condition='category == "food-safety"', window={"size": "1d"}, trigger={"count": {"at_least": 1}},
+    episode="180d",
+)  # fmt: skip
+
+
+def quiet(version: int = 1) -> Rule:
+    """Three complaints about prices in a week, unless LOUD has raised an alert."""
+    return loaded(
+        id="quiet", version=version, condition='category == "price"', window={"size": "7d", "lateness": "6h"},
+        trigger={"count": {"at_least": 3}}, cooldown="14d", inhibited_by=["loud"],
+    )  # fmt: skip
+
+
+def prices(first: int, at: int) -> list[Event]:
+    return [complaint(first + number, at + number * HOUR, category="price") for number in range(3)]
+
+
+async def test_a_rule_that_another_keeps_silent_stays_silent_after_a_restart(shop: Shop) -> None:
+    silence = LOUD.episodes.start(START) + LOUD.episodes.size - START
+    assert silence > 81 * DAY > 60 * DAY > quiet().retention
+    live = Live(LOUD, quiet())
+    live.take(complaint(1, 0, category="food-safety"), *prices(10, 60 * DAY))
+    live.until(START + 61 * DAY)
+    for after in (
+        await shop.restarted(live, START + 61 * DAY),
+        await shop.of_keys(live, START + 61 * DAY, ENTERPRISE),
+    ):
+        after.take(*prices(20, 80 * DAY))
+        after.until(START + 100 * DAY)
+        assert after.alerts == []
+
+
+async def test_a_new_version_of_a_rule_is_kept_silent_by_an_alert_from_before_it(shop: Shop) -> None:
+    live = Live(LOUD, quiet())
+    live.take(complaint(1, 0, category="food-safety"))
+    activated = {"loud": START - 400 * DAY, "quiet": START + HOUR}
+    after = await shop.restarted(live, START + HOUR, LOUD, quiet(2), activated=activated)
+    after.take(*prices(10, DAY))
+    after.until(START + 10 * DAY)
+    assert after.alerts == []
+
+
+async def test_history_that_no_clock_had_settled_before_a_restart_raises_its_alerts_after_it(shop: Shop) -> None:
+    rule = loaded(
+        condition="true", window={"size": "7d", "lateness": "1d"},
+        trigger={"count": {"at_least": 3}, "not": {"count": {"at_least": 10}}},
+    )  # fmt: skip
+    now = 400 * DAY
+    months = [day for day in range(0, 365, 30) for _ in range(3)]
+    imported = [
+        complaint(number, day * DAY + number % 3 * HOUR, received=now, historical=True)
+        for number, day in enumerate(months)
+    ]
+    live, cut = Live(rule), Live(rule)
+    live.take(*imported)
+    cut.take(*imported)
+    after = await shop.restarted(cut, START + now + HOUR)
+    for each in (live, after):
+        each.until(START + now + 3 * DAY)
+    assert len(live.alerts) == 13
+    assert sorted(after.times()) == sorted(live.times())
+
+
+async def test_a_window_of_which_a_restart_restores_only_a_part_decides_nothing(shop: Shop) -> None:
+    rule = loaded(
+        condition="true", window={"size": "10m", "lateness": "1m"}, episode="1m",
+        trigger={"not": {"count": {"at_least": 3}}, "count": {"at_least": 2}},
+    )  # fmt: skip
+    live = Live(rule)
+    live.take(*[complaint(minute, minute * MINUTE) for minute in range(600)])
+    live.until(START + 602 * MINUTE)
+    assert len(live.alerts) == 1, "at the second fact, and then there were always three"
+    after = await shop.restarted(live, START + 602 * MINUTE)
+    assert after.alerts == []
+
+
+async def test_imported_history_decides_nothing_over_a_part_of_it_either(shop: Shop) -> None:
+    rule = loaded(
+        condition="true", on=["consumer-rights"], window={"size": "30d", "lateness": "7d"},
+        trigger={"ratio": {"of": 'outcome == "refused"', "at_least": 0.5}, "count": {"at_least": 2}},
+    )  # fmt: skip
+    imported = [
+        complaint(
+            day, day * DAY, received=400 * DAY, historical=True, kind="consumer-rights",
+            outcome="refused" if day % 6 == 0 else "mediated",
+        )
+        for day in range(0, 360, 2)
+    ]  # fmt: skip
+    live = Live(rule)
+    live.take(*imported)
+    live.until(START + 408 * DAY)
+    assert live.times() == [2.0]
+    after = await shop.restarted(live, START + 408 * DAY)
+    assert after.alerts == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="that counts"),
+        pytest.param({"trigger": {"all": [{"count": {"at_least": 3}}]}}, id="at once"),
+        pytest.param({"cooldown": "1h"}, id="settled"),
+    ],
+)
+async def test_an_episode_that_outlasts_the_facts_of_its_alert_is_told_once(
+    shop: Shop, changes: dict[str, Any]
+) -> None:
+    rule = loaded(
+        condition="true", episode="90d", window={"size": "1d", "lateness": "1d"},
+        **{"trigger": {"count": {"at_least": 3}}, **changes},
+    )  # fmt: skip
+    first = rule.episodes.start(START) + rule.episodes.size - START
+    burst = [complaint(number, first + number * HOUR) for number in range(3)]
+    live = Live(rule)
+    live.take(*burst, complaint(5, first + 10 * DAY))
+    live.until(START + first + 12 * DAY)
+    assert len(live.alerts) == 1
+    for after in (
+        await shop.restarted(live, START + first + 12 * DAY),
+        await shop.of_keys(live, START + first + 12 * DAY, ENTERPRISE),
+    ):
+        after.take(*[complaint(20 + number, first + 20 * DAY + number * HOUR) for number in range(3)])
+        after.until(START + first + 30 * DAY)
+        assert after.alerts == []
+        after.take(*[complaint(40 + number, first + 95 * DAY + number * HOUR) for number in range(3)])
+        after.until(START + first + 99 * DAY)
+        assert len(after.alerts) == 1, "in the next episode"
+
+
+RULES = (
+    loaded(id="counts", condition="true", window={"size": "2h", "lateness": "1h"}, trigger={"count": {"at_least": 3}}),
+    loaded(
+        id="long", condition="true", window={"size": "1h", "lateness": "1h"}, episode="1d",
+        trigger={"count": {"at_least": 2}},
+    ),
+    loaded(
+        id="few", condition="true", episode="30m", window={"size": "3h", "lateness": "30m"},
+        trigger={"count": {"at_least": 2}, "not": {"count": {"at_least": 4}}},
+    ),
+    loaded(
+        id="period", condition="true", window={"size": "2h", "lateness": "1h", "kind": "tumbling"},
+        trigger={"not": {"count": {"at_least": 3}}},
+    ),
+    loaded(
+        id="cooling", condition="true", window={"size": "1h", "lateness": "1h"}, cooldown="5h",
+        trigger={"count": {"at_least": 2}},
+    ),
+    loaded(
+        id="silent", condition="true", window={"size": "1h", "lateness": "1h"}, inhibited_by=["long"],
+        trigger={"count": {"at_least": 2}}, episode="1h",
+    ),
+    loaded(
+        id="sequence", condition="true", window=None, trigger=None,
+        pattern={
+            "within": "2h", "lateness": "30m",
+            "steps": [{"name": "a", "where": 'category == "price"'}, {"name": "b", "where": 'category != "price"'}],
+        },
+    ),
+)  # fmt: skip
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[Event], int]:
+    """Events in the order of their receipt, and how many come before the restart. History comes first, all at once and
+    the oldest first: else it might be late for windows that count, or need facts that are not kept any more, and a
+    restart brings those back."""
+    behind = st.integers(0, 5 * 24 * 60)
+    history = sorted(draw(st.lists(behind, max_size=20)), reverse=True)
+    moments = sorted(draw(st.lists(st.integers(1, 40 * 60), max_size=40)))
+    plan = [(0, minutes, True) for minutes in history]
+    plan += [(moment, draw(st.integers(0, 80)), False) for moment in moments]
+    events = [
+        complaint(
+            number, 5 * DAY + (received - ago) * MINUTE, received=5 * DAY + received * MINUTE, historical=historical,
+            enterprise=draw(st.sampled_from(["uscc:A", "uscc:B"])),
+            category=draw(st.sampled_from(["price", "food-safety"])),
+        )
+        for number, (received, ago, historical) in enumerate(plan)
+    ]  # fmt: skip
+    return events, draw(st.integers(0, len(events)))
+
+
+@settings(
+    deadline=None,
+    max_examples=100,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(streams(), st.integers(10, 600))
+async def test_the_same_alerts_follow_as_without_a_restart_and_none_twice(
+    shop: Shop, stream: tuple[list[Event], int], away: int
+) -> None:
+    events, cut = stream
+    before = events[:cut]
+    stopped = max((each.received_at for each in before), default=START) + 10_000
+    started = stopped + away * 1_000
+    rest = [each._replace(received_at=max(each.received_at, started)) for each in events[cut:]]
+    end = START + 30 * DAY
+
+    whole, first = Live(*RULES), Live(*RULES)
+    whole.take(*before, *rest)
+    whole.until(end)
+    first.take(*before)
+    first.until(stopped)
+    after = await shop.restarted(first, started)
+    after.take(*rest)
+    after.until(end)
+
+    told = [alert.id for alert in (*first.alerts, *after.alerts)]
+    assert sorted(told) == sorted({alert.id for alert in whole.alerts})
