@@ -25,15 +25,45 @@ _SHORTEST_KEY, _LONGEST_KEY = 16, 64
 
 Kind = Literal["email", "id-card", "phone", "number"]
 _LABEL: Mapping[Kind, str] = {"email": "[邮箱]", "id-card": "[身份证号]", "phone": "[电话]", "number": "[号码]"}
+_LABELS = re.compile("|".join(map(re.escape, _LABEL.values())))
 
-_GAP = r"[ .\-_·・—–]{0,2}"
+# Unicode's dashes (category Pd) and the signs for minus; the ASCII one first, as a class of characters needs it.
+_DASH = (
+    r"\-\u058a\u05be\u1400\u1806\u2010-\u2015\u2043\u2212\u2e17\u2e1a\u2e3a\u2e3b\u2e40\u2e5d\u301c\u3030\u30a0"
+    r"\ufe31\ufe32\ufe58\ufe63\uff0d\U00010d6e\U00010ead"
+)
+_APART = rf" ._·・{_DASH}"
+_GAP = rf"[{_APART}]{{0,2}}"
+# What ends a line or a cell of a table: numbers on both sides are mostly two.
+_BREAK = r"\t\n\v\f\r"
+_ANY_GAP = rf"[{_APART}{_BREAK}]{{0,4}}"
+# Shown as nothing, or around the character before: digits look whole with them in between.
+_INVISIBLE = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _EMAIL = re.compile(r"[a-z0-9._%+\-]{1,64}@[a-z0-9.\-]{1,255}", re.IGNORECASE | re.ASCII)
 # Digits, possibly set apart; an X may stand last, as in an id-card number.
-_NUMBER = re.compile(rf"\+?\(?[0-9](?:{_GAP}[()]?{_GAP}[0-9]){{6,63}}(?:{_GAP}x(?![a-z0-9]))?", re.IGNORECASE)
+_NUMBER = re.compile(rf"\+?\(?[0-9](?:{_GAP}[()]?{_GAP}[0-9]){{6,}}(?:{_GAP}x(?![a-z0-9]))?", re.IGNORECASE)
+
+
+def _digits(count: int, last: str = "[0-9]") -> str:
+    return rf"(?:[0-9]{_GAP}){{{count - 1}}}{last}"
+
+
+# A mobile number, an id card or a landline that goes on in another line, at the places where people set them apart.
+_BROKEN = re.compile(
+    rf"(?<![0-9])(?:1{_GAP}[3-9]{_GAP}[0-9]{_ANY_GAP}{_digits(4)}{_ANY_GAP}{_digits(4)}"
+    rf"|[1-9]{_GAP}{_digits(5)}{_ANY_GAP}{_digits(8)}{_ANY_GAP}{_digits(4, '[0-9X]')}"
+    rf"|\(?0[1-9][0-9]{{1,2}}\)?{_ANY_GAP}[2-9]{_GAP}(?:{_digits(6)}|{_digits(7)}))(?![0-9])",
+    re.IGNORECASE,
+)
+_BREAKS = re.compile(rf"[{_BREAK}]+")
 _MOBILE = re.compile(r"(?:0{0,2}86)?1[3-9][0-9]{9}")
 _LANDLINE = re.compile(r"(?:0{0,2}86)?0[1-9][0-9]{8,10}")
 _ID_CARD = re.compile(r"[1-9][0-9]{16}[0-9X]|[1-9][0-9]{14}")
-_DAY = re.compile(r"(?:19|20)[0-9]{2}[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12][0-9]|3[01])(?: [0-9]{1,2})?")
+_YEAR, _MONTH, _OF_MONTH = "(?:19|20)[0-9]{2}", "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])(?: [0-9]{1,2})?"
+_DAY = re.compile(rf"{_YEAR}[.{_DASH}]?{_MONTH}[.{_DASH}]?{_OF_MONTH}")
+_DAY_IN_PARTS = re.compile(rf"{_YEAR}[.{_DASH}]{_MONTH}[.{_DASH}]{_OF_MONTH}")
 _ANNOUNCED = re.compile(r"(电话|手机|联系方式|微信|致电|tel|phone|call|mobile|qq)[^0-9]{0,8}$", re.IGNORECASE)
 _USCC = re.compile(r"(?<![0-9A-Z])[0-9A-Z]{18}(?![0-9A-Z])")
 _OF_ENTERPRISES = ("91", "92", "93")
@@ -105,8 +135,9 @@ class Redaction:
 def redact(text: str) -> Redaction:
     """Replaces phone numbers, id-card numbers, e-mail addresses and digit runs like those of bank cards by labels.
 
-    Finds them in full-width digits, set apart by spaces or dashes, or broken up by invisible characters too. The
-    USCC of an enterprise stays. Names and addresses in free text are not found.
+    Finds them in full-width digits, set apart by spaces or dashes, or broken up by invisible characters too. One that
+    goes on in the next line is found if it breaks where people set it apart; other lines are numbers of their own. The
+    USCC of an enterprise stays. Names and addresses in free text are not found. Redacting twice is redacting once.
     """
     if _HARMLESS.fullmatch(text):
         return Redaction(text, {})
@@ -117,7 +148,12 @@ def redact(text: str) -> Redaction:
         counts[kind] += 1
         return _LABEL[kind]
 
+    def replaced_if_broken(found: re.Match[str]) -> str:
+        kind = _kind_of_broken(found.group())
+        return found.group() if kind is None else replaced(kind)
+
     plain = _EMAIL.sub(lambda _: replaced("email"), plain)
+    plain = _BROKEN.sub(replaced_if_broken, plain)
     kept = [found.span() for found in _USCC.finditer(plain) if _names_an_enterprise(found.group())]
     parts: list[str] = []
     done = 0
@@ -154,11 +190,24 @@ def _kind_of(number: str, before: str) -> Kind | None:
     bare = bare.rstrip("X")  # only an id card has one
     if _MOBILE.fullmatch(bare) or _LANDLINE.fullmatch(bare):
         return "phone"
-    if _DAY.fullmatch(number):
+    # A label stands for digits, so that nothing is announced across it, nor by it.
+    announced = _ANNOUNCED.search(_LABELS.sub("0", before)) is not None
+    if (_DAY_IN_PARTS if announced else _DAY).fullmatch(number):
         return None
     if len(bare) >= _LONG_NUMBER:
         return "number"
-    return "phone" if _ANNOUNCED.search(before) else None
+    return "phone" if announced else None
+
+
+def _kind_of_broken(number: str) -> Kind | None:
+    """What goes on over a break of lines; None if nothing does, or if its lines may be different numbers."""
+    lines = _BREAKS.split(number)
+    if len(lines) == 1:
+        return None
+    bare = "".join(character for character in number.upper() if character.isdigit() or character == "X")
+    if len(bare) == 18:
+        return "id-card" if _is_id_card(bare) else None
+    return None if any(_DAY.fullmatch(line.strip()) for line in lines) else "phone"
 
 
 def match_hash(value: str, key: bytes) -> str:
@@ -195,7 +244,7 @@ def _plain(text: str) -> str:
 def _plain_character(character: str) -> str:
     if character.isascii():
         return character
-    if unicodedata.category(character) == "Cf":
+    if unicodedata.category(character) in ("Cf", "Me") or _INVISIBLE.match(character):
         return ""
     digit = unicodedata.decimal(character, None)
     if digit is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import example, given
@@ -25,7 +27,11 @@ KEY = b"k" * 32
 NAMES = Regions.load().names_zh()
 mobiles = st.from_regex(r"1[3-9][0-9]{9}", fullmatch=True)
 id_cards = st.from_regex(r"[1-8][0-9]{16}[0-9X]", fullmatch=True)
-separators = st.sampled_from(["", " ", "-", "·", "\u200b", ".", "—", "\u3000"])
+DASHES = [mark for mark in map(chr, range(sys.maxunicode)) if unicodedata.category(mark) == "Pd"]
+INVISIBLE = ["\u200b", "\u034f", "\ufe0f", "\ufe0f\u20e3", "\u180b", "\u180c", "\u180d", "\U000e0100", "\u3164"]
+LINES = ["\n", "\r\n", "\t", " \n ", "\v", "\u2028"]
+MARKS = ["", " ", "  ", " - ", ".", "·", "_", "\u3000", "\u2212", "\u2043"]
+separators = st.sampled_from([*MARKS, *DASHES, *INVISIBLE, *LINES])
 surroundings = st.text(st.characters(exclude_categories=["Nd", "Cs"], exclude_characters="*@"), max_size=20)
 
 
@@ -96,14 +102,60 @@ def test_a_masked_address_never_shows_house_numbers(rest: str) -> None:
     assert mask_address("上海市浦东新区" + rest, NAMES) == "上海市浦东新区***"
 
 
-@example("", "13000000000", "", "X")
-@given(surroundings, mobiles, separators, surroundings)
+@example("", "13000000000", "", "", "X")
+@given(surroundings, mobiles, separators, separators, surroundings)
 def test_a_mobile_number_in_a_text_is_taken_out_however_it_is_set(
-    before: str, mobile: str, gap: str, after: str
+    before: str, mobile: str, gap: str, other: str, after: str
 ) -> None:
-    shown = redact(before + gap.join([mobile[:3], mobile[3:7], mobile[7:]]) + after)
+    shown = redact(f"{before}{mobile[:3]}{gap}{mobile[3:7]}{other}{mobile[7:]}{after}")
     assert not any(character in "0123456789" for character in shown.text)
     assert shown.counts.get("phone", 0) + shown.counts.get("id-card", 0) == 1
+
+
+@pytest.mark.parametrize("gap", [*MARKS, *DASHES, *INVISIBLE])
+def test_a_mobile_number_is_taken_out_with_a_mark_after_every_digit(gap: str) -> None:
+    assert redact("打" + "".join(digit + gap for digit in "13812345678") + "吧").text.startswith("打[电话]")
+
+
+@example("电话13812345678，5551234")
+@example("13812345678+5551234")
+@example("电话 6222021234567890 5551234")
+@given(
+    st.lists(st.sampled_from([*"0123456789X", *MARKS, *LINES, "电话", "，", "a@b", "13812345678", "(", "+"])).map(
+        "".join
+    )
+)
+def test_redacting_what_was_redacted_changes_nothing(text: str) -> None:
+    once = redact(text)
+    twice = redact(once.text)
+    assert (twice.text, dict(twice.counts)) == (once.text, {})
+
+
+@pytest.mark.parametrize("gap", LINES[:5])
+def test_numbers_of_different_lines_or_cells_are_not_read_as_one(gap: str) -> None:
+    assert redact(f"2024{gap}13812345678{gap}20240415").text == f"2024{gap}[电话]{gap}20240415"
+    assert redact(f"13812345678{gap}13912345678").text == f"[电话]{gap}[电话]"
+    assert redact(f"110105{gap}19491231{gap}002X").text == "[身份证号]"
+    assert redact(f"（021）{gap}61234567").text == "[电话]"
+    for kept in (
+        ("1999", "1599", "899"),
+        ("199", "20240415"),
+        ("15", "2024-05-01", "9"),
+        ("110105", "19491231", "0021"),
+    ):
+        assert redact(gap.join(kept)).text == gap.join(kept)
+
+
+@pytest.mark.parametrize("text", ["电话20231215", "tel:19991231", "QQ 19991231", "电话2023-1215"])
+def test_an_announced_number_is_a_phone_though_it_reads_as_a_day(text: str) -> None:
+    shown = redact(text)
+    assert shown.text.endswith("[电话]")
+    assert dict(shown.counts) == {"phone": 1}
+
+
+@pytest.mark.parametrize("text", ["打电话的日子是 2023-12-15", "电话 2023.12.15", "2023—12—15 10:30", "共 20231215 件"])
+def test_a_day_stays_if_it_is_not_announced_or_is_written_in_parts(text: str) -> None:
+    assert redact(text).text == text
 
 
 @given(surroundings, id_cards, st.booleans())
