@@ -67,7 +67,7 @@ _DAY_IN_PARTS = re.compile(rf"{_YEAR}[.{_DASH}]{_MONTH}[.{_DASH}]{_OF_MONTH}")
 _ANNOUNCED = re.compile(r"(电话|手机|联系方式|微信|致电|tel|phone|call|mobile|qq)[^0-9]{0,8}$", re.IGNORECASE)
 _USCC = re.compile(r"(?<![0-9A-Z])[0-9A-Z]{18}(?![0-9A-Z])")
 _OF_ENTERPRISES = ("91", "92", "93")
-_PHONE_LIKE = re.compile(r"[+0-9][0-9 ()\-.]{5,30}")
+_PHONE_LIKE = re.compile(rf"(?=[+(0-9])\(?\+?[0-9(){_APART}{_BREAK}]{{5,31}}")
 _LONG_NUMBER = 10
 _SHORTEST_PHONE = 7
 
