@@ -113,6 +113,8 @@ class CaseDesk:
         file = self._files[place[0]]
         task = file.tasks[place[1]]
         if _was_applied(task, command):
+            if task.overdue and _is_late(task, command.at):
+                self._tell_overdue(task, file, now, outcome)
             outcome.records.tasks.append(task)
             outcome.records.cases.append(file.case)
             outcome.records.trace.append(_action_step(command, task, now))
@@ -126,6 +128,8 @@ class CaseDesk:
                 return outcome
         state = TRANSITIONS[(task.state, command.action)]
         stamps: dict[str, Any] = {f"{state}_at": command.at}
+        if _is_late(task, command.at) and not task.overdue:
+            task = self._mark_overdue(task, file, now, outcome)
         task = task._replace(
             state=state,
             actor=command.actor,
@@ -145,7 +149,7 @@ class CaseDesk:
     def elapse(self, now: int) -> Outcome:
         """Mark what has become overdue by `now`, and forget cases that were closed long ago."""
         outcome = Outcome()
-        while self._due and self._due[0][0] <= now:  # half-open: what happens at the due instant is late
+        while self._due and self._due[0][0] <= now:
             _, identifier = heapq.heappop(self._due)
             place = self._tasks.get(identifier)
             if place is None:
@@ -154,21 +158,7 @@ class CaseDesk:
             task = file.tasks[place[1]]
             if task.state == "closed" or task.overdue:
                 continue
-            task = task._replace(overdue=True, revision=task.revision + 1)
-            file.tasks[task.department] = task
-            self._overdue.add(task.id)
-            outcome.records.tasks.append(task)
-            outcome.records.trace.append(
-                _step(
-                    task.id,
-                    now,
-                    "overdue",
-                    "system",
-                    (task.case,),
-                    {"due_at": task.due_at, "department": task.department},
-                )
-            )
-            outcome.notices.append(task_notice("task.overdue", task, file.case, now))
+            self._mark_overdue(task, file, now, outcome)
         while self._closed and self._closed[0][0] < now - REMEMBER_CLOSED_MS:
             self._forget(heapq.heappop(self._closed)[1])
         return outcome
@@ -176,6 +166,20 @@ class CaseDesk:
     def next_due(self) -> int | None:
         """When the next task becomes overdue (ms), if any will."""
         return self._due[0][0] if self._due else None
+
+    def _mark_overdue(self, task: Task, file: _File, now: int, outcome: Outcome) -> Task:
+        task = task._replace(overdue=True, revision=task.revision + 1)
+        file.tasks[task.department] = task
+        self._overdue.add(task.id)
+        outcome.records.tasks.append(task)
+        self._tell_overdue(task, file, now, outcome)
+        return task
+
+    @staticmethod
+    def _tell_overdue(task: Task, file: _File, now: int, outcome: Outcome) -> None:
+        detail = {"due_at": task.due_at, "department": task.department}
+        outcome.records.trace.append(_step(task.id, now, "overdue", "system", (task.case,), detail))
+        outcome.notices.append(task_notice("task.overdue", task, file.case, now))
 
     def _open_case(self, alert: Alert, now: int, outcome: Outcome) -> _File:
         assert alert.case_key is not None
@@ -328,6 +332,11 @@ def _was_applied(task: Task, command: Command) -> bool:
         return (_state_at(task, command.at), "report") in TRANSITIONS
     stamp = {"accept": task.accepted_at, "report": task.reported_at, "close": task.closed_at}.get(command.action)
     return stamp == command.at
+
+
+def _is_late(task: Task, at: int) -> bool:
+    """Half-open: what happens at the due instant is late."""
+    return task.due_at is not None and at >= task.due_at
 
 
 def _state_at(task: Task, at: int) -> str:

@@ -240,6 +240,27 @@ def test_a_task_is_overdue_from_the_due_instant_on_and_told_once() -> None:
     assert made.next_due() is None
 
 
+@pytest.mark.parametrize("before", [["accept"], ["accept", "report"]])
+def test_a_task_that_is_closed_late_is_overdue_though_the_clock_was_not_asked_between(before: list[str]) -> None:
+    made, asked = opened_with(alert(1)), opened_with(alert(1))
+    for number, action in enumerate(before):
+        made.apply(command(LEAD, action, START + number), START + number)
+        asked.apply(command(LEAD, action, START + number), START + number)
+    late = command(LEAD, "close", START + TERM)
+    outcome = made.apply(late, START + TERM + 9)
+    assert [(task.state, task.overdue) for task in outcome.records.tasks][-1] == ("closed", True)
+    assert whats(outcome) == ["overdue", "task-closed", "closed"]
+    assert [notice.kind for notice in outcome.notices] == ["task.overdue", "case.closed"]
+    assert not made.elapse(START + 2 * TERM).records
+    assert made.overdue == 0
+    in_turn = [asked.elapse(START + TERM), asked.apply(late, START + TERM + 9)]
+    assert [task for each in in_turn for task in each.records.tasks] == outcome.records.tasks
+    assert {identity for each in in_turn for identity in step_ids(each)} == step_ids(outcome)
+    again = made.apply(late, START + 2 * TERM)
+    assert step_ids(again) == step_ids(outcome)
+    assert {notice.id for notice in again.notices} == {notice.id for notice in outcome.notices}
+
+
 def test_a_task_counts_as_overdue_until_it_is_closed() -> None:
     made = opened_with(alert(1, joint=["fire"]))
     assert made.overdue == 0
@@ -400,9 +421,14 @@ class Desk(RuleBasedStateMachine):
         key = rng.choice(["k", "m"])
         self._do(alert(number, key, [each for each in DEPARTMENTS if rng.random() < 0.4]))
 
-    @rule(choice=st.integers(0, 30), action=st.sampled_from(["accept", "report", "close", "accept", "close"]))
-    def a_command(self, choice: int, action: str) -> None:
-        self.now += 1
+    @rule(
+        choice=st.integers(0, 30),
+        action=st.sampled_from(["accept", "report", "close", "accept", "close"]),
+        hours=st.sampled_from([0, 0, 0, 11]),
+    )
+    def a_command(self, choice: int, action: str, hours: int) -> None:
+        """Now and then long after the clock was asked."""
+        self.now += 1 + hours * HOUR
         tasks = sorted(self._known()[1])
         task = tasks[choice % len(tasks)] if tasks else "ta-unknown"
         self._do(command(task, action, self.now))
@@ -496,6 +522,12 @@ class Desk(RuleBasedStateMachine):
     def overdue_tasks_are_counted_while_they_are_open(self) -> None:
         _, tasks, _ = self._known()
         assert self.desk.overdue == sum(task.overdue and task.state != "closed" for task in tasks.values())
+
+    @invariant()
+    def a_closed_task_is_overdue_if_it_was_closed_late(self) -> None:
+        for task in self._known()[1].values():
+            if task.closed_at is not None and task.due_at is not None:
+                assert task.overdue == (task.closed_at >= task.due_at)
 
     @invariant()
     def overdue_is_told_once(self) -> None:
