@@ -172,6 +172,8 @@ def step_details(step: Step, words: Words, namer: Namer) -> list[tuple[str, str]
 def _detail_value(name: str, value: object, words: Words, namer: Namer) -> str:
     if name == "due_at" and isinstance(value, int):
         return full_time(value)
+    if isinstance(value, bool):
+        return words("yes" if value else "no")
     if name in ("department", "lead"):
         return namer.department(str(value), words.language)
     if name in ("role", "severity"):

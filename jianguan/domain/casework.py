@@ -128,10 +128,13 @@ class CaseDesk:
                 return outcome
         state = TRANSITIONS[(task.state, command.action)]
         stamps: dict[str, Any] = {f"{state}_at": command.at}
-        if _is_late(task, command.at) and not task.overdue:
+        late = _is_late(task, command.at)
+        if late and not task.overdue:
             task = self._mark_overdue(task, file, now, outcome)
         task = task._replace(
             state=state,
+            # Closed in time, and read after the clock had marked it.
+            overdue=task.overdue and (late or state != "closed"),
             actor=command.actor,
             note=command.note or task.note,
             revision=task.revision + 1,
@@ -391,7 +394,10 @@ _DONE: Final = {"accept": "task-accepted", "report": "task-reported", "close": "
 
 
 def _action_step(command: Command, task: Task, now: int) -> Step:
-    detail = {"department": task.department, "note": command.note, "commanded_at": command.at}
+    detail: dict[str, Any] = {"department": task.department, "note": command.note, "commanded_at": command.at}
+    if command.action == "close" and task.due_at is not None:
+        # Told of every closing: what a task was marked as before is not known when it is told again.
+        detail["in_time"] = not _is_late(task, command.at)
     return _step(task.id, now, _DONE[command.action], command.actor, (task.case, command.id), detail)
 
 

@@ -161,11 +161,14 @@ def test_charts_fit_their_frame() -> None:
     assert all(y >= 0 and y + h <= 50 and x + w <= 100 for x, y, w, h in wording.bars([0, 1, 1000], 100, 50))
 
 
-def test_a_step_that_nobody_foresaw_is_told_by_its_own_word(site: Site) -> None:
+def test_a_step_that_nobody_foresaw_is_told_by_its_own_word_and_a_known_one_in_the_readers_language(site: Site) -> None:
     from dashboards.naming import Namer
 
     step = Step("st-1", "x", 0, 3, "teleported", "system", "", "", (), '{"note": "n", "unknown": 1}')
     assert wording.step_words(step, ZH) == "teleported"
     assert wording.step_details(step, ZH, Namer(site.deps)) == [("说明", "n")]
+    closed = step._replace(what="task-closed", detail='{"in_time": false}')
+    assert wording.step_details(closed, ZH, Namer(site.deps)) == [("按期办结", "否")]
+    assert wording.step_details(closed, EN, Namer(site.deps)) == [("In time", "No")]
     for detail in ("", "[]", "{broken", "null"):
         assert wording.step_details(step._replace(detail=detail), ZH, Namer(site.deps)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -261,6 +262,29 @@ def test_a_task_that_is_closed_late_is_overdue_though_the_clock_was_not_asked_be
     assert {notice.id for notice in again.notices} == {notice.id for notice in outcome.notices}
 
 
+def test_a_task_that_was_closed_in_time_is_not_overdue_though_that_is_read_late() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START), START)
+    made.elapse(START + TERM)
+    close = command(LEAD, "close", START + TERM - 1)
+    outcome = made.apply(close, START + TERM + 5)
+    (task,) = outcome.records.tasks
+    assert (task.state, task.overdue, task.revision, made.overdue) == ("closed", False, 4, 0)
+    assert json.loads(outcome.records.trace[0].detail)["in_time"] is True
+    again = made.apply(close, START + TERM + 50)
+    assert again.records.tasks == outcome.records.tasks
+    assert [step.detail for step in again.records.trace] == [step.detail for step in outcome.records.trace]
+    assert not made.elapse(START + 2 * TERM).records
+
+
+@pytest.mark.parametrize(("at", "in_time"), [(TERM - 1, True), (TERM, False)])
+def test_the_step_of_a_closing_says_whether_it_was_in_time(at: int, in_time: bool) -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START), START)
+    steps = made.apply(command(LEAD, "close", START + at), START + at).records.trace
+    assert [json.loads(step.detail)["in_time"] for step in steps if step.what == "task-closed"] == [in_time]
+
+
 def test_a_task_counts_as_overdue_until_it_is_closed() -> None:
     made = opened_with(alert(1, joint=["fire"]))
     assert made.overdue == 0
@@ -432,6 +456,18 @@ class Desk(RuleBasedStateMachine):
         tasks = sorted(self._known()[1])
         task = tasks[choice % len(tasks)] if tasks else "ta-unknown"
         self._do(command(task, action, self.now))
+
+    @rule(choice=st.integers(0, 30))
+    def a_task_is_closed_in_time_and_that_is_read_late(self, choice: int) -> None:
+        accepted = [task for _, task in sorted(self._known()[1].items()) if task.state == "accepted" and task.due_at]
+        if not accepted:
+            return
+        task = accepted[choice % len(accepted)]
+        assert task.due_at is not None
+        assert task.accepted_at is not None
+        self.now = max(self.now, task.due_at) + 1
+        self._do(None)
+        self._do(command(task.id, "close", max(task.accepted_at, task.due_at - 1)))
 
     @rule(hours=st.integers(0, 12))
     def time_passes(self, hours: int) -> None:
