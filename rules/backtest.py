@@ -6,6 +6,9 @@ own limits and by MOST_ALERTS. It must not know where events are stored.
 *Rules on rules.* Those whose alerts a rule looks at, or is silenced by, run beside it over the same events, as they are
 now; what they raise is not told.
 
+*Periods.* Whether a trigger holds is known of a period or a session only when it is over. So the events are asked for
+until those that the end of the time asked for lies in are over, and what is not over yet is not decided.
+
 *Load.* Nobody works on the cases of a backtest. A case is taken to be closed when its statutory clock runs out, or
 after 30 days where it has none; an alert of the same case key opens another one afterwards, with its tasks.
 """
@@ -27,7 +30,7 @@ from jianguan.domain.ids import kind_of
 from jianguan.errors import InputError
 from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
-from rules.explain import PERSONAL
+from rules.explain import PERSONAL, fact_time
 from rules.facts import Matcher
 from rules.model import DAY
 from rules.pushdown import fields_of_rule, filter_of_rule
@@ -57,9 +60,10 @@ class Backtest:
         since: int,
         until: int,
         others: Iterable[Rule] = (),
+        now: int | None = None,
     ) -> None:
         """`others` are the rules that run: those among them that the two listen to are needed. InputError when one is
-        not there, or listens to them in the end."""
+        not there, or listens to them in the end. Without `now`, all is over."""
         self.since = since
         self.until = until
         known = {rule.id: rule for rule in others}
@@ -71,9 +75,14 @@ class Backtest:
         self.own_fields: frozenset[str] = frozenset().union(*(fields_of_rule(rule) for rule in rules))
         # What the windows and episodes at the beginning reach back to.
         self.from_: int = since - max(_reach(rule, known) for rule in rules)
+        # The events that decide are before this time.
+        self.to: int = max(_end(rule, until, known) for rule in rules)
+        if now is not None:
+            self.to = max(until, min(self.to, now))
         deadline = deadlines(reference)
         trials = [
-            _Trial(rule, beside, reference, deadline, since, until) for rule, beside in zip(rules, heard, strict=True)
+            _Trial(rule, beside, reference, deadline, since, until, now)
+            for rule, beside in zip(rules, heard, strict=True)
         ]
         self._candidate = trials[0]
         self._against = trials[1] if against is not None else None
@@ -86,9 +95,9 @@ class Backtest:
         return any(len(trial.alerts) >= MOST_ALERTS for trial in trials)
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in the next events, in order of arrival."""
+        """Take in the next events, those from `from_` to `to`, in order of arrival."""
         run = list(events)
-        self._events += len(run)
+        self._events += sum([fact_time(event) < self.until for event in run])
         self._candidate.add(run)
         if self._against is not None:
             self._against.add(run)
@@ -154,7 +163,14 @@ class _Trial:
     """One rule, with windows of its own, and those that it listens to."""
 
     def __init__(
-        self, rule: Rule, heard: Iterable[Rule], reference: Reference, deadline: Deadline, since: int, until: int
+        self,
+        rule: Rule,
+        heard: Iterable[Rule],
+        reference: Reference,
+        deadline: Deadline,
+        since: int,
+        until: int,
+        now: int | None,
     ) -> None:
         self.rule = replace(rule, status="active")
         ruleset = RuleSet([self.rule, *heard])
@@ -162,7 +178,8 @@ class _Trial:
         self._alerts = AlertMatcher(ruleset, reference)
         self._engine = Engine(ruleset)
         self._deadline = deadline
-        self._since, self._until = since, until
+        self._since, self._until, self._now = since, until, now
+        self._rules = {each.id: each for each in (self.rule, *heard)}
         self._open: dict[str, int] = {}  # case key -> when the case is taken to be closed
         self.alerts: dict[str, Raised] = {}  # by id, in which version and content of the rule do not count
         self.groups: set[str] = set()
@@ -181,6 +198,8 @@ class _Trial:
         """Let the clock decide what it settles by `now_ms`, or all that it ever will."""
         while (due := self._engine.due()) is not None and (now_ms is None or due <= now_ms):
             for alert in self._engine.elapse(due):
+                if self._now is not None and _over(self._rules[alert.rule], alert.time) > self._now:
+                    continue
                 self._raised(alert)
                 self._take(self._alerts.facts(alert))
 
@@ -248,6 +267,23 @@ def _reach(rule: Rule, known: Mapping[str, Rule]) -> int:
     """How far (ms) before an alert of a rule an event may lie that it depends on."""
     further = max((_reach(known[name], known) for name in rule.listens_to), default=0)
     return rule.retention + rule.episodes.size + further
+
+
+def _end(rule: Rule, until: int, known: Mapping[str, Rule]) -> int:
+    """The time (ms) before which those events are that decide about alerts before `until`."""
+    own = max(until, _over(rule, until - 1))
+    return max((_end(known[name], own, known) for name in rule.listens_to), default=own)
+
+
+def _over(rule: Rule, time: int) -> int:
+    """When what a settled rule decides of a fact at `time` is known, if no fact follows: its period, its session."""
+    judging = rule.judging
+    if judging is None or not judging.settled:
+        return time
+    if judging.kind == "tumbling":
+        grid = Grid.of(judging.span.size)
+        return grid.start(time) + grid.size
+    return time + judging.gap
 
 
 def _label(rule: Rule) -> RuleLabel:

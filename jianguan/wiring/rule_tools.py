@@ -92,16 +92,16 @@ class StoredRuleTools:
         """What the rule would have done; `progress(done, of)` may raise to end the work."""
         rule, against = self._rules(request)
         others = self._rulebook.ruleset
-        trial = Backtest(rule, against, self._reference, request.since, request.until, others)
+        now = to_millis(self._clock.now())
+        trial = Backtest(rule, against, self._reference, request.since, request.until, others, now)
         personal = PERSONAL & trial.own_fields
         if request.text and personal:
-            now = to_millis(self._clock.now())
             self._record.record([tried(rule.id, rule.content_hash, now, personal, request.text)])
         since = max(0, trial.from_)
-        total = self._archive.count_to_judge(trial.filter, since, request.until, self._max_age)
+        total = self._archive.count_to_judge(trial.filter, since, trial.to, self._max_age)
         done = 0
         progress(done, total)
-        for block in self._archive.events_to_judge(trial.filter, trial.fields, since, request.until, self._max_age):
+        for block in self._archive.events_to_judge(trial.filter, trial.fields, since, trial.to, self._max_age):
             for start in range(0, len(block), _RUN):
                 trial.add(block[start : start + _RUN])
                 done += len(block[start : start + _RUN])

@@ -14,7 +14,7 @@ from rules import backtest as backtesting
 from rules.backtest import Backtest
 from rules.engine import Engine
 from rules.facts import Matcher
-from rules.rule import Rule
+from rules.rule import Grid, Rule
 from rules.ruleset import RuleSet
 from rules.running import Running
 from tests.rules.support import DAY, HOUR, NOW, event, reference
@@ -45,7 +45,7 @@ def test_alerts_are_those_of_the_time_asked_for_with_the_windows_before_it() -> 
     assert trial.from_ <= NOW - HOUR
     trial.add([*before, *made([(0, "x:1", "p"), (2 * DAY, "x:1", "p")])])
     report = trial.report()
-    assert (report.alerts, report.facts, report.events) == (1, 1, 4)
+    assert (report.alerts, report.facts, report.events) == (1, 1, 3)
     assert [each.time for each in report.added] == [NOW]
 
 
@@ -211,3 +211,92 @@ def test_a_backtest_reaches_as_far_back_as_all_rules_behind_it_need() -> None:
     assert trial.from_ == NOW - (rule.retention + rule.episodes.size) - (loud.retention + loud.episodes.size)
     assert trial.own_fields == frozenset()
     assert "enterprise" in trial.fields
+
+
+FEW = {
+    "tumbling": {"window": {"kind": "tumbling", "size": "7d", "lateness": "1d"}},
+    "session": {"window": {"kind": "session", "size": "7d", "gap": "1d", "lateness": "1d"}},
+}
+LITTLE = {"not": {"count": {"at_least": 15}}}
+LESS = {"rate": {"periods": 3, "sample": 10, "at_most": 0.7}}
+
+
+def weeks(rule: Rule) -> tuple[int, list[Event]]:
+    """The start of a period of a rule's, and six weeks of events from there: three a day, none on each seventh day,
+    and few in the fourth week."""
+    start = Grid.of(7 * DAY).start(NOW + 7 * DAY)
+    turns = [turn for turn in range(6 * 21) if turn // 3 % 7 < 6 and not 25 <= turn // 3 < 28]
+    return start, made([(start - NOW + turn * 8 * HOUR, "x:1", "p") for turn in turns])
+
+
+def live_alerts(events: list[Event], *rules: Rule) -> list[Any]:
+    running = Running(RuleSet([*rules]), reference())
+    raised = [alert for each in events for alert in (*running.elapse(each.received_at), *running.take(each))]
+    return raised + list(running.elapse(NOW + 365 * DAY))
+
+
+def asked(trial: Backtest, events: list[Event]) -> Any:
+    """The report of a backtest that is given what it asks for."""
+    trial.add([each for each in events if trial.from_ <= each.occurred_at < trial.to])
+    return trial.report()
+
+
+@pytest.mark.parametrize("days", [28, 30, 34, 35, 37, 41])
+@pytest.mark.parametrize(("kind", "trigger"), [("tumbling", LITTLE), ("tumbling", LESS), ("session", LITTLE)])
+def test_a_period_in_which_the_time_asked_for_ends_is_judged_as_a_whole(
+    kind: str, trigger: dict[str, Any], days: int
+) -> None:
+    rule = checked_rule(**FEW[kind], trigger=trigger)
+    start, events = weeks(rule)
+    since, until = start + 20 * DAY, start + days * DAY
+    trial = Backtest(rule, None, reference(), since, until)
+    assert until <= trial.to <= until + 7 * DAY
+    report = asked(trial, events)
+    live = [alert.time for alert in live_alerts(events, rule) if since <= alert.time < until]
+    assert [each.time for each in report.added] == live
+    assert len(live) == 1
+    assert report.events == sum(trial.from_ <= each.occurred_at < until for each in events)
+    assert report.facts == sum(since <= each.occurred_at < until for each in events)
+
+
+@pytest.mark.parametrize("kind", FEW)
+def test_a_version_whose_period_goes_on_is_compared_by_whole_periods(kind: str) -> None:
+    rule = checked_rule(**FEW[kind], trigger=LITTLE)
+    start, events = weeks(rule)
+    report = asked(Backtest(checked_rule(version=2), rule, reference(), start, start + 37 * DAY), events)
+    assert report.against_alerts == 1
+
+
+def test_a_rule_that_a_tried_one_listens_to_is_judged_by_whole_periods_too() -> None:
+    few = checked_rule(id="few", **FEW["tumbling"], trigger=LITTLE, case=None, lead=None)
+    rule = checked_rule(
+        id="top", on=["alert"], rules={"few": 1}, condition="true",
+        window={"size": "2d"}, trigger={"count": {"at_least": 1}},
+    )  # fmt: skip
+    start, events = weeks(few)
+    until = start + 37 * DAY
+    trial = Backtest(rule, None, reference(), start, until, [few])
+    assert trial.to == start + 42 * DAY
+    assert [each.time for each in asked(trial, events).added] == [
+        alert.time for alert in live_alerts(events, rule, few) if alert.rule == "top" and alert.time < until
+    ]
+
+
+@pytest.mark.parametrize("kind", FEW)
+def test_what_is_not_over_now_is_not_decided(kind: str) -> None:
+    rule = checked_rule(**FEW[kind], trigger=LITTLE)
+    start, events = weeks(rule)
+    events = [each for each in events if each.occurred_at < start + 3 * DAY]
+    end = start + (7 * DAY if kind == "tumbling" else 2 * DAY + 16 * HOUR + DAY)
+    for now, alerts in ((end - 1, 0), (end, 1)):
+        trial = Backtest(rule, None, reference(), start - DAY, start + 3 * DAY, now=now)
+        assert trial.to == min(now, end if kind == "tumbling" else start + 4 * DAY - 1)
+        assert asked(trial, events).alerts == alerts
+
+
+def test_nothing_is_taken_to_be_missing_before_its_time_to_come_is_over() -> None:
+    steps = [{"name": "a", "where": "amount_fen == 1"}, {"name": "b", "where": "amount_fen == 2", "absent": True}]
+    rule = checked_rule(window=None, trigger=None, pattern={"steps": steps, "within": "2d", "lateness": "1d"})
+    events = [each._replace(amount_fen=1) for each in made([(0, "x:1", "p")])]
+    for now, alerts in ((NOW + 2 * DAY - 1, 0), (NOW + 2 * DAY, 1)):
+        assert asked(Backtest(rule, None, reference(), NOW, NOW + 7 * DAY, now=now), events).alerts == alerts

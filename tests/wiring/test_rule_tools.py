@@ -27,6 +27,7 @@ from jianguan.wiring.restore import Restorer
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.tables import Tables
 from rules.engine import Engine
+from rules.rule import Grid
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from streams.rulebook import RuleBook
@@ -133,6 +134,22 @@ def test_a_rule_is_tried_on_the_stored_events_beside_the_one_that_runs(place: Pl
     assert len(seen) > 3
     alone = tools.backtest(BacktestRequest("a-rule", NOW - 10 * DAY, NOW), lambda *_: None)
     assert (alone.alerts, alone.against) == (report.against_alerts, None)
+
+
+@pytest.mark.parametrize(("later", "alerts"), [(0, 0), (7, 0), (14, 1)])
+def test_a_backtest_reads_on_until_its_last_period_is_over_and_not_beyond_the_present(
+    place: Place, later: int, alerts: int
+) -> None:
+    week = {"kind": "tumbling", "size": "7d", "lateness": "1d"}
+    place.write(window=week, trigger={"not": {"count": {"at_least": 15}}})
+    tools = place.tools(place.rulebook())
+    start = Grid.of(7 * DAY).start(NOW)
+    place.tell(*[happened(number, start + number * 8 * HOUR) for number in range(24)])
+    place.later(days=later)
+    # Three days of a whole week; then the next week too, of which only the first day has events.
+    assert tools.backtest(BacktestRequest("a-rule", start, start + 3 * DAY), lambda *_: None).alerts == 0
+    report = tools.backtest(BacktestRequest("a-rule", start, start + 9 * DAY), lambda *_: None)
+    assert (report.events, report.alerts) == (24, alerts)
 
 
 def test_a_backtest_ends_when_it_is_told_to(place: Place) -> None:
