@@ -22,6 +22,7 @@ _EXPRESSION = _ENVIRONMENT.compile("text.matches(pattern)")
 # Letters of any script, spaces and a few marks mean themselves in both. Without repetition every search is linear.
 _ATOM = r"(?:[^\W_]|[ _,;:@#%&=<>!\"'/~-]|\\[.\\+*?()|\[\]{}^$]|\[(?:[^\W_]|-(?=[^\W_]))+\]|\.)"
 _PLAIN = re.compile(rf"\^?{_ATOM}*\$?|\^?{_ATOM}+(?:\|\^?{_ATOM}+)*")
+_ENDING = re.compile(r"(?<!\\)(?:\\\\)*\$\Z")  # a `$` that no backslash takes for a character
 _LONGEST_PLAIN = 1000
 
 
@@ -38,9 +39,8 @@ def _python_search(pattern: str) -> Callable[[str], bool] | None:
     if len(pattern) > _LONGEST_PLAIN or not _PLAIN.fullmatch(pattern):
         return None
     # RE2's `$` is the very end; Python's also stands before a last newline.
-    ending = pattern.endswith("$") and not pattern.endswith("\\$")
     try:
-        compiled = re.compile(pattern[:-1] + r"\Z" if ending else pattern)
+        compiled = re.compile(pattern[:-1] + r"\Z" if _ENDING.search(pattern) else pattern)
     except (re.error, OverflowError):
         return None
     return lambda text: compiled.search(text) is not None

@@ -16,6 +16,7 @@ from rules.cel.values import EvaluationError
 PIECES = ["a", "b", "中", "1", "_", "-", ".", "*", "+", "?", "|", "^", "$", "(", ")", "[ab]", "[a-c]", "[^a]", "[-a]"]
 PIECES += [
     r"\.",
+    r"\\",
     r"\*",
     r"\d",
     r"\w",
@@ -74,6 +75,12 @@ def test_a_pattern_finds_what_re2_finds(pattern: str, text: str) -> None:
     assert _ours(text, pattern) is expected
     if expected is not None:
         assert searcher(pattern)(text) is expected
+
+
+@pytest.mark.parametrize("pattern", ["a$", r"a\$", r"a\\$", r"a\\\$", r"^\\\\$", "$"])
+@pytest.mark.parametrize("text", ["a", "a\n", "a$", "a\\", "a\\\n", "a\\$\n", "\\\\", "\\\\\n", ""])
+def test_the_end_is_the_very_end_whatever_backslashes_stand_before_its_sign(pattern: str, text: str) -> None:
+    assert matches(text, pattern) is searcher(pattern)(text) is _re2(text, pattern)
 
 
 @pytest.mark.parametrize("pattern", ["(", "a**", "[b-a]", r"(a)\1", "(?=a)"])
