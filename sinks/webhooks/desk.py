@@ -79,7 +79,12 @@ class DeliveryDesk:
                 self._schedule.remember(identifier, receiver)
         for delivery in deliveries:
             if delivery.receiver in self._receivers and delivery.id not in self._open:
+                finished_here = self._finished.get(delivery.id)
+                if finished_here is not None and finished_here.revision > delivery.revision:
+                    continue  # that it is finished is still being told
+                self._finished.pop(delivery.id, None)
                 self._open[delivery.id] = delivery
+                self._schedule.forget(delivery.id)  # known as finished here, and asked for again elsewhere since
                 self._schedule.add(
                     delivery.id,
                     delivery.receiver,

@@ -316,6 +316,35 @@ async def test_what_was_finished_and_is_sent_again_is_taken_over_as_pending() ->
         await here.until(lambda: here.history() == [("delivered", 1, 4)])
 
 
+async def test_what_was_finished_here_and_redelivered_at_another_worker_is_sent_when_it_comes_back() -> None:
+    here, away = World(receiver("a"), attempts=1), World(receiver("a"))
+    here.sender.answers = [BAD]
+    here.accept(notice())
+    async with here.running():
+        await here.until(lambda: here.history()[-1] == ("dead", 1, 2))
+        dead = here.told.deliveries[-1]
+        here.desk.keep_only(lambda department: False)
+        await away.desk.redeliver(dead)
+        here.desk.restore(away.told.deliveries, [(dead.id, dead.receiver)])
+        await here.until(lambda: here.told.deliveries[-1].state == "delivered")
+    assert here.told.deliveries[-1].revision == 4
+    assert here.sender.sent == [("a", dead.id)] * 2
+    assert len(here.desk) == 0
+
+
+async def test_what_was_finished_here_is_not_sent_again_when_the_store_has_not_heard_of_it_yet() -> None:
+    world = World(receiver("a"))
+    (made,) = world.accept(notice(1)).deliveries
+    async with world.running():
+        await world.until(lambda: world.history()[-1] == ("delivered", 1, 2))
+        world.desk.keep_only(lambda department: False)
+        world.desk.restore([made])
+        world.accept(notice(2))  # what is due goes out by turns: after this one nothing older waits
+        await world.until(lambda: len(world.history()) == 4)
+    assert [identifier for _, identifier in world.sender.sent].count(made.id) == 1
+    assert len(world.desk) == 0
+
+
 async def test_what_became_of_a_delivery_is_told_when_the_broker_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sinks.webhooks.desk.RETRY_PAUSE", 0.01)
     world = World(receiver("a"))
