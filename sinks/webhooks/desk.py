@@ -158,7 +158,8 @@ class DeliveryDesk:
         # What the store has may be older than what is known here.
         newest = self._open.get(known.id) or self._finished.pop(known.id, known)
         revision = max(known.revision, newest.revision) + 1
-        delivery = known._replace(state="pending", due_at=now, updated_at=now, revision=revision)
+        attempt = self._schedule.row(known.id).attempt
+        delivery = known._replace(state="pending", attempt=attempt, due_at=now, updated_at=now, revision=revision)
         self._open[known.id] = delivery
         records.deliveries.append(delivery)
         step = _step(known.id, "redelivery-asked", now, str(delivery.revision), (known.about,), "")

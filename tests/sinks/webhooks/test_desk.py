@@ -240,6 +240,21 @@ async def test_a_redelivery_sends_the_same_id_again_with_a_higher_revision() -> 
         await world.desk.redeliver(stale._replace(receiver="no more"))
 
 
+async def test_a_dead_letter_that_is_sent_again_has_all_attempts_also_after_a_restart() -> None:
+    world, fresh = World(receiver("a"), attempts=2), World(receiver("a"), attempts=2)
+    world.sender.answers, fresh.sender.answers = [BAD, BAD], [BAD, BAD]
+    async with world.running():
+        world.accept(notice())
+        await world.until(lambda: len(world.told.deliveries) == 2)
+        await world.after(10, lambda: world.history()[-1] == ("dead", 2, 3))
+    await world.desk.redeliver(world.told.deliveries[-1])
+    assert world.history()[-1] == ("pending", 0, 4)
+    fresh.desk.restore(world.told.deliveries[-1:])
+    async with fresh.running():
+        await fresh.after(10, lambda: fresh.history() == [("pending", 1, 5)])
+        await fresh.after(10, lambda: fresh.history()[-1] == ("dead", 2, 6))
+
+
 async def test_an_attempt_under_way_when_the_desk_stops_counts_as_not_made() -> None:
     world = World(receiver("a"))
     started = asyncio.Event()
