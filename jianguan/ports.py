@@ -210,7 +210,7 @@ class Archive(Protocol):
         """(alert id, case id) of the alerts that joined those cases."""
 
     def pending_deliveries(self) -> Iterator[Delivery]:
-        """Deliveries that are neither delivered, dead nor disabled."""
+        """Deliveries that are neither delivered nor dead: pending, or held for a disabled receiver."""
 
 
 @dataclass(frozen=True, slots=True)

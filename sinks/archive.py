@@ -248,5 +248,5 @@ class SqlArchive:
         return self._restart.alert_ids_of(cases)
 
     def pending_deliveries(self) -> Iterator[Delivery]:
-        """Deliveries that are neither delivered, dead nor disabled."""
+        """Deliveries that are neither delivered nor dead: pending, or held for a disabled receiver."""
         return self._restart.pending_deliveries()

@@ -164,9 +164,9 @@ class Restart:
             yield from self._store.query(sql, {"ids": chunk})
 
     def pending_deliveries(self) -> Iterator[Delivery]:
-        """Deliveries that are neither delivered, dead nor disabled, by id."""
+        """Deliveries that are neither delivered nor dead, by id."""
         sql = (
-            "SELECT id FROM deliveries FINAL WHERE state NOT IN ('delivered', 'dead', 'disabled')"
+            "SELECT id FROM deliveries FINAL WHERE state NOT IN ('delivered', 'dead')"
             " AND id > {after:String} ORDER BY id LIMIT {page:UInt32}"
         )
         after = ""

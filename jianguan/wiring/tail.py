@@ -35,7 +35,7 @@ from streams.topics import TopicName
 log = logging.getLogger(__name__)
 
 DEADLINE: Final = 60.0  # seconds without a record
-_FINISHED: Final = ("delivered", "dead", "disabled")
+_FINISHED: Final = ("delivered", "dead")
 _INGEST: Final = STAGES["ingest"]
 _ADMITTED: Final = ("accepted", "late")
 
@@ -219,7 +219,7 @@ class CurrentArchive(SqlArchive):
                 yield alert, case
 
     def pending_deliveries(self) -> Iterator[Delivery]:
-        """Deliveries that are neither delivered, dead nor disabled, as they are by now."""
+        """Deliveries that are neither delivered nor dead, as they are by now."""
         known = {delivery.id: delivery for delivery in super().pending_deliveries()}
         unknown = [identifier for identifier in self._tail.deliveries if identifier not in known]
         for delivery in (*by_ids(self._blocks, "deliveries", unknown), *self._tail.deliveries.values()):
@@ -230,7 +230,7 @@ class CurrentArchive(SqlArchive):
         """(delivery, receiver) of what was delivered or given up since then."""
         yield from super().finished_deliveries(since)
         for delivery in self._tail.deliveries.values():
-            if delivery.state in ("delivered", "dead") and delivery.updated_at >= since:
+            if delivery.state in _FINISHED and delivery.updated_at >= since:
                 yield delivery.id, delivery.receiver
 
     def _pairs(self, select: str, column: str, ids: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from jianguan.domain.trace import STAGES, Records, Step
 from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from sinks.webhooks.receivers import Receiver
-from sinks.webhooks.retry import Outcome, OutcomeKind
+from sinks.webhooks.retry import GONE_STATUS, Outcome, OutcomeKind
 from sinks.webhooks.schedule import DeliveryRow, DeliverySchedule, DueDelivery, TransitionKind
 
 log = logging.getLogger(__name__)
@@ -70,15 +70,18 @@ class DeliveryDesk:
     def restore(self, deliveries: Iterable[Delivery], finished: Iterable[tuple[str, str]] = ()) -> None:
         """Take up what the store says is not finished; due times hold, so a restart shortens no back-off.
 
+        A receiver that answered 410 stays disabled, and so does one that the configuration disables. What was held only
+        because the configuration did so before is sent. What is for a receiver that is configured no more is left out.
         `finished` are (delivery, receiver) of recent ones that are: told of again, they are not sent again.
         """
         deliveries = list(deliveries)
         pending = {delivery.id for delivery in deliveries}  # also one that was finished before and is sent again
-        for identifier, receiver in finished:
+        for identifier, receiver_id in finished:
             if identifier not in pending:
-                self._schedule.remember(identifier, receiver)
+                self._schedule.remember(identifier, receiver_id)
         for delivery in deliveries:
-            if delivery.receiver in self._receivers and delivery.id not in self._open:
+            receiver = self._receivers.get(delivery.receiver)
+            if receiver is not None and delivery.id not in self._open:
                 finished_here = self._finished.get(delivery.id)
                 if finished_here is not None and finished_here.revision > delivery.revision:
                     continue  # that it is finished is still being told
@@ -92,6 +95,8 @@ class DeliveryDesk:
                     delivery.body,
                     delivery.attempt,
                 )
+                if delivery.state == "disabled" and (receiver.disabled or delivery.last_status == GONE_STATUS):
+                    self._schedule.disable(receiver.id)
         self._wake.set()
 
     def keep_only(self, ours: Callable[[str], bool]) -> None:
@@ -100,6 +105,9 @@ class DeliveryDesk:
         for delivery in [each for each in self._open.values() if not ours(each.department)]:
             del self._open[delivery.id]
             self._schedule.forget(delivery.id)
+        for receiver in self._receivers.values():
+            if not ours(receiver.department):
+                self._schedule.enable(receiver.id)  # whether it is disabled is told with what is restored next time
 
     def accept(self, notices: Iterable[Notice]) -> Records:
         """Schedule each notice for the receivers of its department; what is to be recorded of that."""
@@ -119,7 +127,8 @@ class DeliveryDesk:
         return records
 
     async def redeliver(self, known: Delivery) -> None:
-        """Send `known` (as the store has it) again, now, with its old id. InputError when its receiver is gone."""
+        """Send `known` (as the store has it) again, now, with its old id, and all that is held for its receiver if that
+        is disabled. InputError when its receiver is not configured any more."""
         if known.receiver not in self._receivers:
             raise InputError(
                 "unknown-receiver", f"the receiver {known.receiver} is not configured any more", "receiver"
@@ -150,20 +159,27 @@ class DeliveryDesk:
         if known.receiver not in self._receivers:
             records.trace.append(_step(known.id, "no-receiver", now, str(known.revision), (known.about,), ""))
             return
-        self._schedule.enable(known.receiver)
+        held = self._schedule.enable(known.receiver)
         if known.id in self._schedule:
             self._schedule.redeliver(known.id, from_millis(now), known.body)
         else:
             self._schedule.add(known.id, known.receiver, from_millis(now), known.body)
         # What the store has may be older than what is known here.
         newest = self._open.get(known.id) or self._finished.pop(known.id, known)
-        revision = max(known.revision, newest.revision) + 1
-        attempt = self._schedule.row(known.id).attempt
-        delivery = known._replace(state="pending", attempt=attempt, due_at=now, updated_at=now, revision=revision)
-        self._open[known.id] = delivery
-        records.deliveries.append(delivery)
-        step = _step(known.id, "redelivery-asked", now, str(delivery.revision), (known.about,), "")
-        records.trace.append(step)
+        self._asked(known._replace(revision=max(known.revision, newest.revision)), now, records)
+        for row in held:
+            other = self._open.get(row.delivery_id)
+            if other is not None and other.state == "disabled":
+                self._asked(other, now, records)
+
+    def _asked(self, delivery: Delivery, now: int, records: Records) -> None:
+        row = self._schedule.row(delivery.id)
+        after = delivery._replace(
+            state=row.state, attempt=row.attempt, due_at=row.due_at_ms, updated_at=now, revision=delivery.revision + 1
+        )
+        self._open[after.id] = after
+        records.deliveries.append(after)
+        records.trace.append(_step(after.id, "redelivery-asked", now, str(after.revision), (after.about,), ""))
 
     def _accept(self, notice: Notice, receiver: Receiver, now: int, records: Records) -> None:
         identifier = make_id("dl", notice.id, receiver.id)
@@ -180,7 +196,7 @@ class DeliveryDesk:
             kind=notice.kind,
             about=notice.about,
             case=notice.case,
-            state="pending",
+            state=self._schedule.row(identifier).state,  # held when its receiver is disabled
             attempt=0,
             due_at=now,
             created_at=now,
@@ -221,13 +237,15 @@ class DeliveryDesk:
 
     async def _settle(self, due: DueDelivery, outcome: Outcome) -> None:
         now = self._clock.now()
-        transition = self._schedule.record(due.delivery_id, outcome, now)
         self._metrics.deliveries.labels(outcome.kind.value).inc()
         self._metrics.delivery_seconds.observe(outcome.duration_ms / 1000)
         before = self._open.get(due.delivery_id)
-        if before is None:  # given up meanwhile
+        if before is None:  # given up meanwhile: the outcome must not count against a receiver that is another's now
+            self._schedule.release(due.delivery_id)
             self._schedule.forget(due.delivery_id)
-        if before is None or transition.kind is TransitionKind.UNCHANGED:
+            return
+        transition = self._schedule.record(due.delivery_id, outcome, now)
+        if transition.kind is TransitionKind.UNCHANGED:
             return
         if before.received_at and before.attempt == 0 and outcome.status:
             self._metrics.alert_latency.observe(max(0.0, (to_millis(now) - before.received_at) / 1000))

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Final
+
+GONE_STATUS: Final = 410  # by which a receiver says that it wants no more
 
 
 class OutcomeKind(StrEnum):
@@ -73,7 +76,7 @@ def kind_of_status(status: int) -> OutcomeKind:
     """What an HTTP status means for a delivery."""
     if 200 <= status <= 299:
         return OutcomeKind.DELIVERED
-    return OutcomeKind.GONE if status == 410 else OutcomeKind.RETRY
+    return OutcomeKind.GONE if status == GONE_STATUS else OutcomeKind.RETRY
 
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)

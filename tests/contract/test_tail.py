@@ -45,7 +45,9 @@ def history() -> list[Records]:
             )
         )
         told.append(Records(deliveries=[due]))
-        told.append(Records(deliveries=[delivery(lead, state="delivered" if number else "pending", revision=2)]))
+        told.append(
+            Records(deliveries=[delivery(lead, state=("pending", "delivered", "disabled")[number], revision=2)])
+        )
         told.append(Records(tasks=[task(opened, state="accepted", revision=2)]))
         if number == 2:
             told.append(Records(tasks=[task(opened, state="closed", revision=3)]))
@@ -112,6 +114,7 @@ def test_store_and_tail_together_say_what_the_store_says_when_all_has_arrived(st
     assert found == answers(SqlArchive(store, CLOCK))
     assert len(found["seen"]) == 9
     assert len(found["open"]) == 3
+    assert sorted(each.state for each in found["pending"].values()) == ["disabled", "pending"]
 
 
 def test_without_a_tail_it_is_the_store(store: BlockStore) -> None:

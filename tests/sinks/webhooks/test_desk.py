@@ -7,6 +7,7 @@ import random
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,6 +29,7 @@ NOW = to_millis(START)
 GOOD = Outcome(OutcomeKind.DELIVERED, 204, duration_ms=5)
 BAD = Outcome(OutcomeKind.RETRY, 500, "HTTP 500")
 GONE = Outcome(OutcomeKind.GONE, 410, "HTTP 410")
+CONFIGURED_OFF = Outcome(OutcomeKind.GONE, detail="the receiver is disabled in the configuration")
 
 
 def receiver(name: str, department: str = "fire") -> Receiver:
@@ -77,6 +79,12 @@ class World:
 
     def history(self) -> list[tuple[str, int, int]]:
         return [(row.state, row.attempt, row.revision) for row in self.told.deliveries]
+
+    def stored(self) -> dict[str, Delivery]:
+        return {row.id: row for row in self.told.deliveries}
+
+    def states(self) -> list[str]:
+        return [row.state for row in self.stored().values()]
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -188,6 +196,106 @@ async def test_a_receiver_that_is_gone_keeps_its_deliveries_and_all_are_recorded
     async with world.running():
         await world.until(lambda: {row.id for row in world.told.deliveries if row.state == "disabled"}.__len__() == 12)
     assert len(world.desk) == 12
+
+
+async def gone_with_three(world: World) -> list[Delivery]:
+    """What the store has after a receiver answered 410 to the first of three."""
+    world.sender.answers.append(GONE)
+    async with world.running():
+        world.accept(notice(1))
+        await world.until(lambda: world.states() == ["disabled"])
+        world.accept(notice(2), notice(3))
+    return list(world.stored().values())
+
+
+async def test_what_is_told_of_for_a_disabled_receiver_is_recorded_as_held() -> None:
+    world = World(receiver("a"))
+    await gone_with_three(world)
+    assert world.history() == [("pending", 0, 1), ("disabled", 1, 2), ("disabled", 0, 1), ("disabled", 0, 1)]
+    assert len(world.sender.sent) == 1
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_sending_one_delivery_again_enables_its_receiver_and_records_and_sends_all_that_is_held(
+    restart: bool,
+) -> None:
+    world = World(receiver("a"))
+    rows = await gone_with_three(world)
+    if restart:
+        world = World(receiver("a"))
+        world.desk.restore(rows)
+    told = len(world.told.deliveries)
+    await world.desk.redeliver(rows[1])
+    again = {row.id: (row.state, row.revision) for row in world.told.deliveries[told:]}
+    assert again == {row.id: ("pending", row.revision + 1) for row in rows}
+    asked = [step.subject for step in world.told.trace if step.what == "redelivery-asked"]
+    assert sorted(asked) == sorted(again)
+    async with world.running():
+        await world.until(lambda: world.states() == ["delivered"] * 3)
+    assert {identifier for _, identifier in world.sender.sent} == set(again)
+
+
+async def test_a_receiver_that_answered_410_stays_disabled_over_a_restart() -> None:
+    rows = await gone_with_three(World(receiver("a")))
+    world = World(receiver("a"), receiver("b", "police"))
+    world.desk.restore([*rows, rows[0]._replace(id="dl-gone", receiver="no more")])
+    assert len(world.desk) == 3
+    async with world.running():
+        world.accept(notice(4), notice(5, "police"))
+        await world.until(lambda: "delivered" in world.states())
+    assert [name for name, _ in world.sender.sent] == ["b"]
+    assert world.states() == ["disabled", "delivered"]
+
+
+async def test_what_was_held_by_the_configuration_is_sent_when_it_holds_its_receiver_no_more() -> None:
+    world = World(replace(receiver("a"), disabled=True))
+    world.sender.answers.append(CONFIGURED_OFF)
+    async with world.running():
+        world.accept(notice(1))
+        await world.until(lambda: world.states() == ["disabled"])
+        world.accept(notice(2))
+    rows = list(world.stored().values())
+    still = World(replace(receiver("a"), disabled=True), receiver("b", "police"))
+    still.desk.restore(rows)
+    async with still.running():
+        still.accept(notice(3, "police"))
+        await still.until(lambda: "delivered" in still.states())
+    assert [name for name, _ in still.sender.sent] == ["b"]
+    fresh = World(receiver("a"))
+    fresh.desk.restore(rows)
+    async with fresh.running():
+        await fresh.until(lambda: fresh.states() == ["delivered"] * 2)
+
+
+async def test_a_receiver_that_was_enabled_at_another_worker_is_enabled_when_it_comes_back() -> None:
+    world = World(receiver("a"))
+    await gone_with_three(world)
+    world.desk.keep_only(lambda department: False)
+    world.desk.restore([])
+    async with world.running():
+        world.accept(notice(4))
+        await world.until(lambda: world.states()[-1] == "delivered")
+
+
+async def test_a_410_for_a_department_that_went_disables_nothing_here() -> None:
+    world = World(receiver("a"))
+    world.accept(notice(1))
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: object) -> Outcome:
+        started.set()
+        await go_on.wait()
+        return GONE if len(world.told.deliveries) == 1 else GOOD
+
+    world.sender.send = slow  # type: ignore[method-assign, assignment]
+    async with world.running():
+        await started.wait()
+        world.desk.keep_only(lambda department: False)
+        go_on.set()
+        await world.until(lambda: world.metric("jianguan_deliveries_total", outcome="gone"))
+        world.accept(notice(2))
+        await world.until(lambda: world.states()[-1] == "delivered")
+    assert len(world.desk) == 0
 
 
 async def test_a_notice_told_again_is_not_sent_again_but_its_delivery_is_recorded_again() -> None:
