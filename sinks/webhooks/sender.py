@@ -268,4 +268,6 @@ def _describe(error: Exception, target: Target) -> str:
     if isinstance(error, OSError):
         name = errno.errorcode.get(error.errno or 0, "")
         return f"no connection to {where}" + (f" ({name})" if name else "")
+    if isinstance(error, aiohttp.ClientResponseError):  # aiohttp does not tell what status it had
+        return f"the answer of {where} is not valid HTTP, such as a 204 with a body"
     return f"{where} did not answer with HTTP ({type(error).__name__})"

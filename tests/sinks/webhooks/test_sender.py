@@ -108,6 +108,18 @@ async def test_retry_after_is_passed_on(sender: WebhookSender, value: str, expec
     assert outcome.retry_after == (None if expected is None else timedelta(seconds=expected))
 
 
+@pytest.mark.parametrize(
+    "answer", [b'HTTP/1.1 204 No Content\r\nContent-Type: application/json\r\n\r\n{"secret":1}', b"SSH-2.0-x\r\n\r\n"]
+)
+async def test_an_answer_that_is_not_valid_http_is_a_failure_that_says_what_may_be_wrong(
+    sender: WebhookSender, answer: bytes
+) -> None:
+    async with local_receiver(answer) as there:
+        outcome = await sender.send(receiver(there.port), "dl-1", BODY)
+    detail = f"the answer of http://127.0.0.1:{there.port} is not valid HTTP, such as a 204 with a body"
+    assert (outcome.kind, outcome.status, outcome.detail) == (OutcomeKind.RETRY, 0, detail)
+
+
 async def test_a_receiver_that_does_not_answer_is_given_up_in_time(quick: WebhookSender) -> None:
     async def silence(_: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
