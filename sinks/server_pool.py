@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 _PORT: Final = 9000
 _SECURE_PORT: Final = 9440
+_OPTIONS: Final = ("secure", "ca_certs")
 _BROKEN: Final = (driver.NetworkError, driver.SocketTimeoutError, EOFError, OSError)
 
 
@@ -40,13 +41,17 @@ class Address:
     @classmethod
     def parse(cls, url: str, password: str = "") -> Address:
         """`clickhouse://user@host:9000,other:9000/database?secure=true&ca_certs=/path`. ConfigurationError if not."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise _refused("bad brackets or characters") from None
         if parts.scheme not in ("clickhouse", "clickhouses") or not parts.netloc:
             raise ConfigurationError("the store's address must look like clickhouse://user@host:9000/database")
-        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        unknown = set(options) - {"secure", "ca_certs"}
-        if unknown:
-            raise ConfigurationError(f"the store's address has the unknown option {sorted(unknown)[0]!r}")
+        if "@" in parts.path or parts.fragment:
+            raise _refused("a bad database name")
+        options = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        if not set(options) <= set(_OPTIONS):
+            raise _refused(f"an option other than {' and '.join(_OPTIONS)}")
         secure = parts.scheme == "clickhouses" or options.get("secure", "").lower() in ("1", "true", "yes")
         credentials, _, hosts = parts.netloc.rpartition("@")
         user, _, secret = credentials.partition(":")
@@ -67,12 +72,19 @@ def _listed(hosts: Sequence[tuple[str, int]]) -> str:
     return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in hosts)
 
 
+def _refused(what: str) -> ConfigurationError:
+    """Without a piece of the address: what looks like a port or an option may be part of a password."""
+    return ConfigurationError(
+        f"the store's address has {what}; a password with / ? # [ ] must be percent-encoded, or be in a file"
+    )
+
+
 def _host(text: str, default_port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
     try:
+        parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
-    except ValueError as fault:
-        raise ConfigurationError(f"the store's address has a bad port in {text!r}") from fault
+    except ValueError:
+        raise _refused("a bad port") from None
     if not host:
         raise ConfigurationError("the store's address has no host")
     return host, port or default_port

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 
@@ -71,6 +73,18 @@ def test_a_password_is_in_no_text_of_an_address() -> None:
     assert address.password == "hunter2"
     assert "hunter2" not in f"{address} {address!r}"
     assert Address.parse("clickhouse://me@host/db", "hunter3").password == "hunter3"
+
+
+@pytest.mark.parametrize("password", ["{}{}{}", "12{}{}{}", "{}@{}{}", "{}:{}{}", "{}{}={}", "12{}{}=1&{}"])
+@pytest.mark.parametrize("sign", ["/", "?", "#", "[", "]", "\u2100"])
+def test_a_password_that_is_not_encoded_is_refused_without_a_piece_of_it(password: str, sign: str) -> None:
+    secret = password.format("Gh7s", sign, "Kq2vT9")
+    with pytest.raises(ConfigurationError, match="must be percent-encoded") as caught:
+        Address.parse(f"clickhouse://me:{secret}@host:9000/db")
+    told = "".join(traceback.format_exception(caught.value))  # as a log has it
+    assert "Gh7s" not in told
+    assert "Kq2vT9" not in told
+    assert Address.parse(f"clickhouse://me:{quote(secret, safe='')}@host:9000/db").password == secret
 
 
 @pytest.mark.parametrize("version", ["18.16.1", "22.8.20.11", "23.7.1", "", "unknown"])
