@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Final
@@ -33,8 +33,8 @@ class Engine:
         self._readers = readers
         self._patience_s = patience_s
         self._writer: Session | None = None
-        self._idle: LifoQueue[Session] = LifoQueue()
-        self._opened = 0  # sessions that read, idle or not
+        self._idle: LifoQueue[Session | None] = LifoQueue()  # None: the next question makes this one
+        self._opened = 0  # sessions that read, idle or not, or to be made
         self._writes: EngineWrites | None = None
         self._unwritten = False  # a write has failed since it was opened
         self._closing = False  # no more questions, so that the sessions come back
@@ -70,17 +70,19 @@ class Engine:
         writer, self._writer = self._writer, None
         while self._opened:
             try:
-                self._idle.get(timeout=self._patience_s).close()
+                session = self._idle.get(timeout=self._patience_s)
             except Empty:
                 break
             self._opened -= 1
+            if session is not None:
+                session.close()
         if writer is not None:
             writer.close()
 
     @contextmanager
     def reader(self) -> Iterator[Session]:
         """A session for one question. One whose answer was not read to its end, or broke off, is replaced: what is left
-        of that answer has been seen in the next one."""
+        of that answer has been seen in the next one. UnavailableError when none is free, or none can be made."""
         if self._writer is None or self._closing:
             raise UnavailableError(f"the store in {self._folder} is not open")
         try:
@@ -88,16 +90,20 @@ class Engine:
         except Empty:
             raise UnavailableError("the store has too many queries running: try again") from None
         try:
-            yield session
-        except BaseException as error:
-            session.close()
-            if self._writer is not None:  # closing the store waits for this one, and closes it again
-                session = self._session()
-                if isinstance(error, StoreError):
-                    self._look(session)
+            if session is None:
+                session = self._late()
+            try:
+                yield session
+            except BaseException as error:
+                session.close()
+                session = None
+                if isinstance(error, StoreError) and self._writer is not None:
+                    with suppress(RuntimeError):  # the question's own error says more
+                        session = self._session()
+                        self._look(session)
                     if self._unwritten:  # a part without content cannot be read, and is no fault of the question
                         raise UnavailableError(self._trouble()) from error
-            raise
+                raise
         finally:
             self._idle.put(session)
 
@@ -143,7 +149,7 @@ class Engine:
 
     def _close_idle(self) -> None:
         """Close it when nobody asks; all stays open, and UnavailableError, when a question does not end."""
-        idle: list[Session] = []
+        idle: list[Session | None] = []
         self._closing = True
         try:
             while len(idle) < self._opened:
@@ -156,8 +162,18 @@ class Engine:
             self._closing = False
         self._opened = 0
         for session in idle:
-            session.close()
+            if session is not None:
+                session.close()
         self.close()
+
+    def _late(self) -> Session:
+        """A session that was not made when another one was closed."""
+        if self._writer is None:
+            raise UnavailableError(f"the store in {self._folder} is not open")
+        try:
+            return self._session()
+        except RuntimeError as fault:
+            raise UnavailableError(f"the store in {self._folder} cannot take a question: {fault}") from fault
 
     def _session(self) -> Session:
         session = Session(str(self._folder / "data"))

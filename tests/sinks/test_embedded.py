@@ -8,13 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from jianguan.domain.trace import TABLES, Records
-from jianguan.errors import ConfigurationError
+from jianguan.errors import ConfigurationError, UnavailableError
 from sinks.embedded import EmbeddedStore
+from sinks.store import StoreError
 from tests.contract.samples import event
 
 pytestmark = pytest.mark.store
@@ -163,6 +167,48 @@ def test_a_look_up_and_a_write_do_not_wait_for_a_long_scan(tmp_path: Path) -> No
         thread.join(60)
         store.close()
     assert ended.is_set()
+
+
+@contextmanager
+def no_new_session(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def none() -> NoReturn:
+        raise RuntimeError("Code: 241. DB::Exception: memory limit exceeded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store._engine, "_session", none)
+        yield
+
+
+def test_a_question_that_fails_says_why_also_when_its_session_cannot_be_replaced_and_later_ones_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = EmbeddedStore(tmp_path / "a", readers=2, reader_timeout_s=0.5), EmbeddedStore(tmp_path / "b")
+    store.start()
+    with no_new_session(store, monkeypatch):
+        left = store.blocks("SELECT number FROM numbers(1000000)")
+        next(left)
+        with pytest.raises(StoreError, match="Syntax error"):
+            store.query("SELEC 1")
+        left.close()  # type: ignore[attr-defined]
+        with pytest.raises(UnavailableError, match="memory limit exceeded"):
+            store.query("SELECT 1")
+    both = [store.blocks("SELECT number FROM numbers(1000000)") for _ in range(2)]
+    assert [next(rows)[0] for rows in both] == [(0,), (0,)]
+    for rows in both:
+        rows.close()  # type: ignore[attr-defined]
+    store.close()
+    other.start()  # the engine takes another folder when no session is left
+    other.close()
+
+
+def test_a_store_that_lacks_a_session_can_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = EmbeddedStore(tmp_path / "a", reader_timeout_s=0.5), EmbeddedStore(tmp_path / "b")
+    store.start()
+    with no_new_session(store, monkeypatch), pytest.raises(StoreError):
+        store.query("SELEC 1")
+    store.close()
+    other.start()
+    other.close()
 
 
 def test_many_threads_may_write_and_ask_at_once(tmp_path: Path) -> None:

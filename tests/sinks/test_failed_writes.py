@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -23,6 +24,7 @@ from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
 from sinks.embedded import EmbeddedStore
 from sinks.engine import ROOM_BYTES
+from sinks.store import StoreError
 from streams import record
 from streams.record import Recorder
 from tests.streams.fakes import until
@@ -148,6 +150,29 @@ def test_a_query_that_goes_on_keeps_the_engine_open_and_nothing_is_taken_until_i
     rows.close()  # type: ignore[attr-defined]
     store.write(run(1), "run-1")
     assert stored(store) == ids(0, 1)
+
+
+def test_the_engine_is_opened_anew_with_all_sessions_also_when_one_could_not_be_replaced(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> NoReturn:
+        raise RuntimeError("no memory")
+
+    store.write(run(0), "run-0")
+    with monkeypatch.context() as patch:
+        patch.setattr(store._engine, "_session", none)
+        with pytest.raises(StoreError):
+            store.query("SELEC 1")
+    with full_disk(), pytest.raises(UnavailableError):
+        store.write(run(1), "run-1")
+    store.write(run(1), "run-1")
+    assert stored(store) == ids(0, 1)
+    three = [store.blocks("SELECT number FROM numbers(1000000)") for _ in range(3)]
+    assert [next(rows)[0] for rows in three] == [(0,)] * 3
+    with pytest.raises(UnavailableError, match="too many queries"):
+        store.query("SELECT 1")
+    for rows in three:
+        rows.close()  # type: ignore[attr-defined]
 
 
 def test_questions_that_come_while_the_store_is_opened_anew_are_answered_or_told_to_come_again(
