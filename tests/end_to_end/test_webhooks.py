@@ -73,3 +73,28 @@ def test_a_restart_between_two_tries_loses_no_notice(
     assert {each["id"] for each in system.items("/v1/deliveries", state="delivered")} == set(department.taken())
     assert department.wrong == []
     assert system.stop() == 0
+
+
+def test_a_department_that_wants_no_more_gets_nothing_after_a_restart_until_the_operator_sends_one_again(
+    make: Make, rules: Path, receivers: Path, department: Department, now: str
+) -> None:
+    department.answers = [410] * 20
+    system = make(JIANGUAN_RULES=str(rules), JIANGUAN_RECEIVERS=str(receivers)).start()
+    system.send([complaint(number, now) for number in range(4)], "webhooks")
+    eventually(lambda: system.items("/v1/deliveries", state="disabled"), DELIVERED, "the receiver disabled")
+    eventually(lambda: not system.items("/v1/deliveries", state="pending"), DELIVERED, "all held")
+    held = {each["id"] for each in system.items("/v1/deliveries", state="disabled")}
+    department.answers = []
+    system.kill()
+
+    system.start()
+    system.send([complaint(number, now, enterprise=2) for number in range(10, 14)], "more")
+    more = eventually(
+        lambda: {each["id"] for each in system.items("/v1/deliveries", state="disabled")} - held, DELIVERED, "more held"
+    )
+    assert department.taken() == []
+    answer = system.http.post(f"/v1/deliveries/{min(held)}/redeliver")
+    assert answer.status_code in (200, 202), answer.text
+    eventually(lambda: held | more <= set(department.taken()), DELIVERED, "everything that was held")
+    eventually(lambda: not system.items("/v1/deliveries", state="disabled"), DELIVERED, "nothing held")
+    assert system.stop() == 0
