@@ -163,14 +163,9 @@ class Checker:
                 continue
             tree = trees[node.function]
             if spelled(tree, ancestor.value) is None:
-                before = checked.text[: checked.tree.positions.get(ancestor.id, 0)]
-                yield SourceError(
-                    f"{ancestor.value!r} is no known {tree.kind}",
-                    document.path,
-                    line + before.count("\n"),
-                    column + len(before) - (before.rfind("\n") + 1),
-                    nearest(ancestor.value, tree.codes()),
-                )
+                at = checked.position(ancestor, line, column)
+                message = f"{ancestor.value!r} is no known {tree.kind}"
+                yield SourceError(message, document.path, *at, nearest(ancestor.value, tree.codes()))
 
     def _names(self, document: Document, file: RuleFile) -> Iterator[SourceError]:
         for place, department in _departments(file):

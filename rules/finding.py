@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
 from rules.loader import Document, Place
+from rules.reference import Reference
 from rules.rule import Rule
 from rules.testfile import TestFile
 
 Level = Literal["error", "warning", "info"]
 LEVELS: Final[tuple[Level, ...]] = ("error", "warning", "info")
-Found: TypeAlias = tuple[Place, str, str]
-"""Where, what, and what to do about it."""
+
+
+class Spot(NamedTuple):
+    """A line and a column of the file."""
+
+    line: int
+    column: int
+
+
+Found: TypeAlias = tuple[Place | Spot, str, str]
+"""Where (a key of the file, or a spot inside a text), what, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +43,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A rule, its file, its tests if they can be read, all rules that were loaded with it, and the day, if told."""
+    """A rule, its file, its tests if they can be read, the tables, all rules that were loaded with it, and the day, if
+    told."""
 
     rule: Rule
     document: Document
     tests: TestFile | None
+    reference: Reference
     every: Sequence[Rule] = ()
     today: date | None = None
 

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from jianguan.errors import SourceError
-from rules.cel.tree import Call, Constant, Identifier, Node, walk
-from rules.fields import CATEGORIES
-from rules.finding import Check, Finding, Found, Subject
+from rules.cel.tree import Identifier, walk
+from rules.finding import Check, Finding, Found, Spot, Subject
 from rules.lint_reach import DeadAlternative, NeverTrue, Shadowed, UnboundedState
-from rules.loader import load, nearest
+from rules.lint_values import KindNotLookedAt, UnknownCategory, UnknownValue
+from rules.loader import load
 from rules.model import DAY, JointTable, LeadTable
 from rules.reference import Reference
-from rules.rule import Rule
 from rules.ruleset import RuleSet
 from rules.testfile import TestFile
 from rules.testing import NO_ALERT, lacking, read, test_path
@@ -40,27 +39,6 @@ class ConditionIsConstant(Check):
         named = {node.name for node in walk(subject.rule.checked.tree.root) if isinstance(node, Identifier)}
         if not named - {"kind"} and subject.rule.condition.strip() != "true":
             yield ("condition",), "the condition looks at no field of the event", 'write "true" if that is meant'
-
-
-class KindNotLookedAt(Check):
-    """A condition that asks for a kind which `on` leaves out."""
-
-    code, level = "kind-not-in-on", "error"
-
-    def look(self, subject: Subject) -> Iterator[Found]:
-        for value in _compared(subject.rule, "kind"):
-            if value not in subject.rule.kinds:
-                yield ("condition",), f"the condition asks for the kind {value}, which is not in `on`", ""
-
-
-class UnknownCategory(Check):
-    """A category that none of the shipped mappings gives."""
-
-    code, level = "unknown-category", "warning"
-
-    def look(self, subject: Subject) -> Iterator[Found]:
-        for value in sorted(set(_compared(subject.rule, "category")) - set(CATEGORIES)):
-            yield ("condition",), f"no shipped mapping gives the category {value}", nearest(value, CATEGORIES)
 
 
 class RunbookMissing(Check):
@@ -203,14 +181,14 @@ class NoLongerInForce(Check):
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    NeverTrue(), KindNotLookedAt(), ConditionIsConstant(), DeadAlternative(), Shadowed(), UnboundedState(),
-    UnknownCategory(), RunbookMissing(), LegalBasisVague(), TestsMissing(), TitleLanguage(), EpisodeLongerThanKept(),
-    LeadAssists(), JointWithoutCase(), ManyFacts(), AlwaysTrue(), LongConditionOnText(), NotRunning(),
-    NoLongerInForce(),
+    NeverTrue(), KindNotLookedAt(), UnknownValue(), ConditionIsConstant(), DeadAlternative(), Shadowed(),
+    UnboundedState(), UnknownCategory(), RunbookMissing(), LegalBasisVague(), TestsMissing(), TitleLanguage(),
+    EpisodeLongerThanKept(), LeadAssists(), JointWithoutCase(), ManyFacts(), AlwaysTrue(), LongConditionOnText(),
+    NotRunning(), NoLongerInForce(),
 )  # fmt: skip
 
 
-def lint(ruleset: RuleSet, today: date | None = None) -> list[Finding]:
+def lint(ruleset: RuleSet, reference: Reference, today: date | None = None) -> list[Finding]:
     """Findings in all rules, in order of file and line. `today` in Shanghai; None: no day is too late."""
     found: list[Finding] = []
     for rule in ruleset.rules:
@@ -226,16 +204,18 @@ def lint(ruleset: RuleSet, today: date | None = None) -> list[Finding]:
                 tests = read(load(path))
             except SourceError as error:
                 found.append(_of_error(error, rule.id))
-                found.extend(_looked_at(Subject(rule, document, None, ruleset.rules, today), skip="no-tests"))
+                found.extend(
+                    _looked_at(Subject(rule, document, None, reference, ruleset.rules, today), skip="no-tests")
+                )
                 continue
-        found.extend(_looked_at(Subject(rule, document, tests, ruleset.rules, today)))
+        found.extend(_looked_at(Subject(rule, document, tests, reference, ruleset.rules, today)))
     return sorted(found, key=_in_order)
 
 
 def lint_folders(folders: Sequence[Path], reference: Reference, today: date | None = None) -> list[Finding]:
     """Findings in all rules of some folders; what is wrong with one file does not hide what is wrong with another."""
     ruleset, errors = RuleSet.read(folders, reference)
-    return sorted([*lint(ruleset, today), *(_of_error(error, "") for error in errors)], key=_in_order)
+    return sorted([*lint(ruleset, reference, today), *(_of_error(error, "") for error in errors)], key=_in_order)
 
 
 def descriptions() -> dict[str, str]:
@@ -253,31 +233,10 @@ def _looked_at(subject: Subject, skip: str = "") -> Iterator[Finding]:
         if check.code == skip:
             continue
         for place, message, hint in check.look(subject):
-            line, column = subject.document.positions.key_at(place)
+            line, column = place if isinstance(place, Spot) else subject.document.positions.key_at(place)
             path = subject.document.path
             yield Finding(check.level, check.code, subject.rule.id, message, path, line, column, hint)
 
 
 def _of_error(error: SourceError, rule: str) -> Finding:
     return Finding("error", BROKEN, rule, error.message, error.path, error.line, error.column, error.hint)
-
-
-def _compared(rule: Rule, field: str) -> Iterator[str]:
-    """Texts that a condition compares a field with, by == or in."""
-    for node in walk(rule.checked.tree.root):
-        if isinstance(node, Call) and node.function in ("_==_", "@in") and len(node.arguments) == 2:
-            left, right = node.arguments
-            if _is_field(right, field):
-                left, right = right, left
-            if _is_field(left, field):
-                yield from _texts(right)
-
-
-def _is_field(node: Node, field: str) -> bool:
-    return isinstance(node, Identifier) and node.name == field
-
-
-def _texts(node: Node) -> Iterator[str]:
-    for each in walk(node):
-        if isinstance(each, Constant) and isinstance(each.value, str):
-            yield each.value

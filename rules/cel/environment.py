@@ -58,6 +58,11 @@ class Checked:
     types: Mapping[str, str] = field(repr=False)
     extensions: Mapping[str, Extension] = field(repr=False)
 
+    def position(self, node: Node, line: int, column: int) -> tuple[int, int]:
+        """(line, column) in a file of a node, when the text starts at `line` and `column` there."""
+        before = self.text[: self.tree.positions.get(node.id, 0)]
+        return line + before.count("\n"), column + len(before) - (before.rfind("\n") + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from rules.finding import worst
+from rules.finding import Finding, worst
 from rules.lint import CHECKS, descriptions, lint, lint_folders
 from rules.lint_output import as_json, as_sarif, as_text
 from rules.ruleset import RuleSet
@@ -36,7 +37,20 @@ def found(folder: Path, tests: object = TESTS, **changes: Any) -> list[tuple[str
     (folder / "a-rule.yaml").write_text(json.dumps(file, ensure_ascii=False, indent=1), encoding="utf-8")
     if tests is not None:
         (folder / "a-rule.test.yaml").write_text(json.dumps(tests, indent=1), encoding="utf-8")
-    return [(finding.level, finding.code) for finding in lint(RuleSet.load([folder], reference()))]
+    return [(finding.level, finding.code) for finding in lint(RuleSet.load([folder], reference()), reference())]
+
+
+def as_yaml(folder: Path, condition: str, **changes: Any) -> list[Finding]:
+    """The findings in one rule whose condition is a block of text."""
+    file = rule_file(**{**FINE, **changes, "condition": None})
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in file.items()]
+    text = "".join([*lines, f"condition: |\n  {condition}\n"])
+    (folder / "a-rule.yaml").write_text(text, encoding="utf-8")
+    return lint_folders([folder], reference())
+
+
+def as_errors(findings: list[Finding]) -> list[Finding]:
+    return [each for each in findings if each.level == "error"]
 
 
 def test_a_rule_with_everything_has_no_finding(tmp_path: Path) -> None:
@@ -91,18 +105,85 @@ def test_a_rule_without_good_tests_is_found(tmp_path: Path, tests: object, code:
     assert code in [each for _, each in found(tmp_path, tests)]
 
 
+@pytest.mark.parametrize(
+    ("condition", "on", "said", "hint"),
+    [
+        ('result == "failed"', "violation", "result is never 'failed'", "did you mean fail?"),
+        ('result != "failed"', "violation", "result is never 'failed'", "did you mean fail?"),
+        ('!("failed" == result)', "violation", "result is never 'failed'", "did you mean fail?"),
+        ('outcome == "refuse"', "consumer-rights", "outcome is never 'refuse'", "did you mean refused?"),
+        ('outcome in ["mediated", "closed"]', "consumer-rights", "outcome is never 'closed'", "known: mediated, pend"),
+        ('nature in ["举报"]', "complaint", "nature is never '举报'", "known: complaint, report"),
+        ('nature == (present(tags) ? "report" : "reports")', "complaint", "nature is never 'reports'", "report?"),
+        ('region == "310115"', "complaint", "'310115' is no known region", "write cn:310115"),
+        ('region in ["cn:310115", "310104"]', "complaint", "'310104' is no known region", "write cn:310104"),
+        ('region == "cn:310999"', "complaint", "'cn:310999' is no known region", "did you mean cn:"),
+        ('region.startsWith("31")', "complaint", "no region begins with '31'", "write cn:31"),
+        ('industry != "6210"', "complaint", "'6210' is no known industry", "write cn:H6210"),
+        ('enterprise == "91310115MA1K3BXY04"', "complaint", "is no enterprise", "write uscc:91310115MA1K3BXY04"),
+    ],
+)
+def test_a_text_that_a_field_never_holds_is_an_error_at_its_place(
+    condition: str, on: str, said: str, hint: str, tmp_path: Path
+) -> None:
+    findings = as_yaml(tmp_path, f"present(source) &&\n  {condition}", on=[on])
+    (each,) = [each for each in findings if each.code == "unknown-value"]
+    assert each.level == "error"
+    assert said in each.message
+    assert hint in each.hint
+    value = re.findall(r"'([^']+)'", each.message)[0]
+    assert (tmp_path / "a-rule.yaml").read_text("utf-8").splitlines()[each.line - 1][each.column :].startswith(value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"condition": 'outcome == "refused"'},
+        {"condition": "!present(outcome)"},
+        {"condition": 'nature == "report" || outcome != "pending"'},
+        {
+            "condition": "true",
+            "trigger": {"ratio": {"of": 'outcome == "refused"', "at_least": 0.5}},
+            "window": {"size": "1d", "lateness": "1h"},
+        },
+        {"condition": "true", "group_by": "right", "case": None, "lead": None},
+        {"condition": "true", "trigger": {"sum": {"of": "compensation_fen", "at_least": 5}}},
+    ],
+)
+def test_a_field_that_no_kind_in_on_has_is_an_error(changes: dict[str, Any], tmp_path: Path) -> None:
+    condition = changes.pop("condition")
+    (each,) = [each for each in as_yaml(tmp_path, condition, **changes) if each.level == "error"]
+    assert each.code == "kind-not-in-on"
+    assert each.hint == "add consumer-rights to on"
+    assert not as_errors(as_yaml(tmp_path, condition, on=["complaint", "consumer-rights"], **changes))
+
+
+def test_rules_on_alerts_and_relations_are_asked_for_known_texts_too(tmp_path: Path) -> None:
+    steps = [
+        {"name": "one", "where": 'nature == "report"'},
+        {"name": "two", "where": "true", "related": 'one.nature != "tip" && enterprise == one.enterprise'},
+    ]
+    pattern = {"steps": steps, "within": "1d", "lateness": "1h"}
+    changes = {"window": None, "trigger": None, "pattern": pattern}
+    assert [each.message for each in as_errors(as_yaml(tmp_path, "true", **changes))] == ["nature is never 'tip'"]
+    listening = {"on": ["alert"], "rules": {"a-rule": 1}, "trigger": {"score": {"at_least": 5}}}
+    findings = as_yaml(tmp_path, 'severity != "urgent" && rule == "b-rule"', **listening)
+    messages = [each.message for each in as_errors(findings) if each.code == "unknown-value"]
+    assert messages == ["severity is never 'urgent'", "rule is never 'b-rule'"]
+
+
 def test_every_check_has_a_code_of_its_own() -> None:
     codes = [check.code for check in CHECKS]
     assert len(set(codes)) == len(codes)
 
 
-def test_findings_point_at_the_key_and_are_told_as_text_and_json(tmp_path: Path) -> None:
+def test_findings_point_at_the_text_and_are_told_as_text_and_json(tmp_path: Path) -> None:
     found(tmp_path, condition='category == "food-saftey"')
-    findings = lint(RuleSet.load([tmp_path], reference()))
+    findings = lint(RuleSet.load([tmp_path], reference()), reference())
     written = (tmp_path / "a-rule.yaml").read_text(encoding="utf-8").splitlines()
     line = next(number for number, each in enumerate(written, 1) if each.startswith(' "condition"'))
     text = as_text(findings)
-    assert f"a-rule.yaml:{line}:2: warning: no shipped mapping gives the category food-saftey" in text
+    assert f"a-rule.yaml:{line}:28: warning: no shipped mapping gives the category food-saftey" in text
     assert "did you mean food-safety?" in text
     assert text.endswith("0 errors, 1 warnings, 0 infos\n")
     rows = json.loads(as_json(findings))
@@ -292,7 +373,7 @@ def test_rules_that_the_clock_decides_are_not_said_to_fire_at_every_fact_or_with
     for name in ("a-rule", "b-rule"):
         file = {key: value for key, value in rule_file(**FINE, **changes, id=name).items() if value is not None}
         (tmp_path / f"{name}.yaml").write_text(json.dumps(file, ensure_ascii=False), encoding="utf-8")
-    findings = lint(RuleSet.load([tmp_path], reference()))
+    findings = lint(RuleSet.load([tmp_path], reference()), reference())
     assert {finding.code for finding in findings} == {"no-tests"}
 
 
