@@ -201,7 +201,7 @@ def lint(ruleset: RuleSet, reference: Reference, today: date | None = None) -> l
         path = test_path(rule)
         if path.is_file():
             try:
-                tests = read(load(path))
+                tests = read(load(path), reference)
             except SourceError as error:
                 found.append(_of_error(error, rule.id))
                 found.extend(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from jianguan.clock import to_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Task
 from jianguan.domain.casework import CaseDesk
+from jianguan.domain.contract import MODELS
 from jianguan.domain.event import Event
 from jianguan.domain.ids import alert_id, event_id
 from jianguan.errors import SourceError
@@ -28,12 +29,13 @@ from rules.checking import explain
 from rules.engine import Engine
 from rules.facts import Matcher
 from rules.fields import ALERT_TYPES, FIELDS
-from rules.loader import Document, load, nearest
+from rules.loader import Document, Place, load, nearest
 from rules.model import DAY
 from rules.reference import Reference, deadlines
 from rules.rule import Rule
 from rules.ruleset import TEST_SUFFIX, RuleSet
 from rules.testfile import START, TestCase, TestFile, offset_ms
+from rules.values import alert_choices, choices, fault, kinds_with
 
 _SETTABLE: Final = frozenset(FIELDS) - {"id", "received_at", "occurred_at", "source_id"}
 NO_TESTS: Final = "has no tests"
@@ -95,7 +97,7 @@ def run_all(ruleset: RuleSet, reference: Reference, only: Sequence[str] = ()) ->
             continue
         try:
             document = load(path)
-            tests = read(document)
+            tests = read(document, reference)
             if missing := lacking(tests):
                 report.incomplete[rule.id] = missing
             report.results.extend(run(rule, tests, document, reference))
@@ -110,7 +112,7 @@ def lacking(tests: TestFile) -> str:
     return "" if any(raised) and not all(raised) else NO_SILENCE if any(raised) else NO_ALERT
 
 
-def read(document: Document) -> TestFile:
+def read(document: Document, reference: Reference) -> TestFile:
     """The tests in a document. SourceError with the first thing that is wrong."""
     try:
         tests = TestFile.model_validate_json(json.dumps(document.value))
@@ -121,6 +123,15 @@ def read(document: Document) -> TestFile:
         for index, given in enumerate(case.events):
             _check(document, ("cases", number, "events", index), given.model_extra or {})
     _check(document, ("defaults",), tests.defaults)
+    for number, case in enumerate(tests.cases):
+        for index, given in enumerate(case.events):
+            levels: list[tuple[Place, Mapping[str, Any]]] = [
+                (("defaults",), tests.defaults),
+                (("cases", number, "defaults"), case.defaults),
+                (("cases", number, "events", index), given.model_extra or {}),
+            ]
+            fields = {name: ((*place, name), value) for place, held in levels for name, value in held.items()}
+            _check_values(document, fields, given.repeat, reference)
     return tests
 
 
@@ -199,9 +210,7 @@ def inputs_of(case: TestCase, defaults: dict[str, Any]) -> Iterator[Event | Aler
 
 def _alert(fields: dict[str, Any], number: int, turn: int, at: int, now: int) -> Alert:
     values: dict[str, Any] = dict.fromkeys(Alert._fields)
-    named = {
-        name: value.replace("{n}", str(turn)) if isinstance(value, str) else value for name, value in fields.items()
-    }
+    named = {name: _filled(value, turn) if isinstance(value, str) else value for name, value in fields.items()}
     values.update(
         severity="medium", category="other", joint=(), values={}, thresholds={}, events=(), event_count=1,
         title_zh="", title_en="", legal_basis="", runbook="", rule_hash="", version=1, notify=True,
@@ -217,7 +226,7 @@ def _event(fields: dict[str, Any], number: int, turn: int, at: int, now: int) ->
     values.update(kind="complaint", category="other", source="test", tags=(), historical=False, content_hash="")
     for name, value in fields.items():
         if isinstance(value, str):
-            value = value.replace("{n}", str(turn))
+            value = _filled(value, turn)
         elif isinstance(value, list):
             value = tuple(value)
         elif isinstance(value, int) and FIELDS[name] == "double":
@@ -239,6 +248,33 @@ def _check(document: Document, place: tuple[str | int, ...], fields: dict[str, A
         right = isinstance(value, _TYPES[wanted]) and (not isinstance(value, bool) or wanted == "bool")
         if not right and value is not None:
             raise document.error(where, f"{name} is of type {wanted}")
+
+
+def _check_values(
+    document: Document, fields: Mapping[str, tuple[Place, Any]], repeat: int, reference: Reference
+) -> None:
+    """Values that no event of the kind can have, with their places: admission would refuse such an event."""
+    alert = "rule" in fields
+    at, kind = fields.get("kind", (("cases",), "complaint"))
+    if not alert and kind not in MODELS:
+        raise document.error(at, f"there is no kind {kind}", nearest(str(kind), MODELS))
+    allowed = alert_choices() if alert else choices((kind,))
+    for name, (place, value) in fields.items():
+        if value is None or (alert and name not in ALERT_TYPES):
+            continue
+        if not alert and kind not in kinds_with(name):
+            hint = f"only {' and '.join(kinds_with(name))} has it"
+            raise document.error(place, f"an event of the kind {kind} has no field {name}", hint, key=True)
+        if isinstance(value, str):
+            turns = range(1, repeat + 1) if "{n}" in value else (1,)
+            wrong = filter(None, (fault(name, _filled(value, turn), allowed, reference) for turn in turns))
+            for message, hint in wrong:
+                raise document.error(place, message, hint)
+
+
+def _filled(text: str, turn: int) -> str:
+    """A text of a repeated event."""
+    return text.replace("{n}", str(turn))
 
 
 def _compare(case: TestCase, alerts: list[Alert], facts: int, late: int) -> Iterator[str]:

@@ -49,7 +49,7 @@ def test_the_tests_of_a_rule_notice_a_trigger_that_is_out_of_reach(rule: Rule) -
     lame = dataclasses.replace(rule, least=10_000)
     ruleset = RuleSet([lame])
     raised = 0
-    tests = read(load(test_path(rule)))
+    tests = read(load(test_path(rule)), reference())
     for case in tests.cases:
         engine, matcher = Engine(ruleset), Matcher(ruleset, reference())
         for event in events_of(case, tests.defaults):

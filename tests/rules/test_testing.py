@@ -92,7 +92,7 @@ def test_a_wrong_expectation_fails_and_says_why(tmp_path: Path, wrong: dict[str,
 
 def test_events_come_in_the_order_of_the_file_under_a_clock_that_does_not_go_back() -> None:
     file = {"cases": [case({"alerts": 0}, {"at": "1d"}, {"at": "0s", "product": "p{n}", "repeat": 2, "every": "90m"})]}
-    tests = read(parse(json.dumps(file)))
+    tests = read(parse(json.dumps(file)), reference())
     events = list(events_of(tests.cases[0], tests.defaults))
     start = events[1].occurred_at
     assert [event.occurred_at - start for event in events] == [DAY, 0, HOUR + HOUR // 2]
@@ -124,8 +124,40 @@ def test_a_retired_rule_is_tested_as_if_it_ran(tmp_path: Path) -> None:
 )
 def test_a_test_with_a_typing_error_is_refused_with_its_place(event: dict[str, Any], said: str) -> None:
     with pytest.raises(SourceError, match=r"x\.test\.yaml:1:") as caught:
-        read(parse(json.dumps({"cases": [case({"alerts": 0}, event)]}), "x.test.yaml"))
+        read(parse(json.dumps({"cases": [case({"alerts": 0}, event)]}), "x.test.yaml"), reference())
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"kind": "complaints"}, "there is no kind complaints (did you mean complaint?)"),
+        ({"region": "999999"}, "'999999' is no known region"),
+        ({"region": "310115"}, "'310115' is no known region (write cn:310115)"),
+        ({"region": "cn:31010{n}", "repeat": 9}, "'cn:310102' is no known region"),
+        ({"enterprise": "91310115MA1K3BXY04"}, "is no enterprise (write uscc:91310115MA1K3BXY04)"),
+        ({"kind": "violation", "result": "failed"}, "result is never 'failed' (did you mean fail?)"),
+        ({"result": "fail"}, "an event of the kind complaint has no field result (only violation has it)"),
+        ({"rule": "a-rule", "severity": "urgent"}, "severity is never 'urgent'"),
+    ],
+)
+@pytest.mark.parametrize("inherited", [False, True])
+def test_an_event_that_admission_would_refuse_cannot_be_in_a_test(
+    event: dict[str, Any], said: str, inherited: bool
+) -> None:
+    repeat = {"repeat": event["repeat"]} if "repeat" in event else {}
+    fields = {name: value for name, value in event.items() if name != "repeat"}
+    here, there = ({}, fields) if inherited else (fields, {})
+    a_case = case({"alerts": 0}, {"at": "0s", **repeat, **here}, defaults=there)
+    with pytest.raises(SourceError, match=r"x\.test\.yaml:1:") as caught:
+        read(parse(json.dumps({"cases": [a_case]}), "x.test.yaml"), reference())
+    assert said in str(caught.value)
+
+
+def test_an_event_may_take_back_what_its_kind_does_not_have() -> None:
+    defaults = {"kind": "violation", "result": "fail", "region": "cn:310115"}
+    a_case = case({"alerts": 0}, {"at": "0s"}, {"at": "1s", "kind": "complaint", "result": None})
+    assert read(parse(json.dumps({"defaults": defaults, "cases": [a_case]})), reference()).defaults == defaults
 
 
 def test_a_broken_test_file_ends_with_code_four_and_the_rest_is_run(tmp_path: Path) -> None:
