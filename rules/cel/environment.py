@@ -23,6 +23,7 @@ from rules.cel.functions import Extension, extensions
 from rules.cel.macros import expanded
 from rules.cel.patterns import fault_of
 from rules.cel.reference import to_runtime
+from rules.cel.syntax import explained
 from rules.cel.tree import Call, Constant, Identifier, ListOf, Node, Select, Tree, decode, walk
 from rules.cel.values import Value
 
@@ -149,6 +150,8 @@ class Environment:
         if found is None:
             return place.error(_clean(message), 1, 1)
         line, column, said = int(found[1]), int(found[2]), _clean(found[3])
+        if said.startswith(_SYNTAX):
+            return place.error(*explained(said.removeprefix(_SYNTAX), text, line, column))
         undeclared = _UNDECLARED.match(said)
         if undeclared is not None:
             name = undeclared[1]
@@ -200,6 +203,7 @@ def _libraries() -> list[Any]:
     ]
 
 
+_SYNTAX = "Syntax error: "
 _FIRST_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _OVERLOAD = re.compile(r"found no matching overload for '([^']*)' applied to '\((.*)\)'")
@@ -213,7 +217,7 @@ _STANDARD_FUNCTIONS = (
 
 def _clean(message: str) -> str:
     message = re.sub(r"^[A-Z_]+: ", "", message).split("\n")[0]
-    return re.sub(r" \[[A-Z_]+\]$", "", message).removeprefix("Syntax error: ")
+    return re.sub(r" \[[A-Z_]+\]$", "", message)
 
 
 def _is_called(text: str, line: int, column: int, name: str) -> bool:

@@ -47,7 +47,7 @@ def test_a_fault_in_a_later_line_of_a_block_has_the_line_of_the_file() -> None:
     [
         ("kind == 3", 19, "(string, int)"),
         ("amount_fen > 3.5", 25, "(int, double)"),
-        ("kind ==", 21, "mismatched input"),
+        ("kind ==", 21, "ends too early"),
         ("amount_fen", 14, "gives int where bool is needed"),
         ('kind.matches("a(")', 27, "not a regular expression"),
         ("present(1 + 2)", 21, "present() takes a field"),
@@ -59,6 +59,39 @@ def test_a_wrong_type_or_form_is_refused_at_its_place(text: str, column: int, sa
     fault = _fault(text)
     assert (fault.line, fault.column) == (7, column)
     assert said in fault.message
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "said", "hint"),
+    [
+        ("kind == “a”", 9, "“ is a full-width character", 'write the ASCII `"`'),
+        ("kind == ‘a’", 9, "‘ is a full-width character", "write the ASCII `'`"),
+        ('kind in ["a"，"b"]', 13, "， is a full-width character", "write the ASCII `,`"),
+        ("present（kind）", 8, "（ is a full-width character", "write the ASCII `(`"),
+        ("！present(kind)", 1, "！ is a full-width character", "write the ASCII `!`"),
+        ('kind ＝＝ "a"', 6, "＝ is a full-width character", "write the ASCII `=`"),
+        ('kind ==\u3000"a"', 8, "U+3000 is not the space that is meant", "write a plain space"),
+        ('kind ==\u00a0"a"', 8, "U+00A0 is not the space that is meant", "write a plain space"),
+        ('kind = "a"', 6, "`=` is no operator", "compare with `==`"),
+        ("present(kind) and present(region)", 15, "`and` is no operator", "write `&&`"),
+        ("present(kind) OR present(region)", 15, "`OR` is no operator", "write `||`"),
+        ("not present(kind)", 1, "`not` is no operator", "write `!`"),
+        ("present(kind) &&", 17, "the expression ends too early", "something must follow"),
+        ("(present(kind)", 15, "the expression ends too early", "`)` is missing"),
+        ("present(kind) present(region)", 15, "`present` is not expected here", ""),
+        ('kind == "a', 9, "the text that begins here has no end", 'close it with `"`'),
+        ("类 == 1", 1, "`类` cannot be read", "a text stands in quotes"),
+    ],
+)
+def test_a_condition_that_does_not_parse_is_explained_at_its_place(
+    text: str, column: int, said: str, hint: str
+) -> None:
+    fault = _fault(text, column=1)
+    assert (fault.line, fault.column, fault.message, fault.hint) == (7, column, said, hint)
+
+
+def test_full_width_characters_may_stand_in_quotes() -> None:
+    assert ENVIRONMENT.check('kind == "投诉，举报（食品）" && kind != "“”"').result == "bool"
 
 
 def test_a_whole_number_against_a_double_is_explained() -> None:
