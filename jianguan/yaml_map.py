@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from jianguan.errors import SourceError
+from jianguan.full_width import told
 
 MAX_CHARACTERS: Final = 1_000_000
 MAX_DEPTH: Final = 40
@@ -69,13 +70,45 @@ def load_yaml(text: str, path: str) -> tuple[Any, PositionMap]:
     try:
         return _build_document(loader, positions), positions
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise SourceError(f"not valid YAML: {error.problem or error.context}", path, line, column) from None
+        raise _explained(error, text, path) from None
     except yaml.YAMLError as error:
         raise SourceError(f"not valid YAML: {error}", path, 1, 1) from None
     finally:
         loader.dispose()
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str, path: str) -> SourceError:
+    """What the parser says, at the place where the cause of it most likely is."""
+    problem = error.problem or error.context or ""
+    mark, begun = error.problem_mark or error.context_mark, error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    lines = text.split("\n")
+    # The parser notices on a later line that a key had no colon.
+    before = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), line)
+    for number in dict.fromkeys((begun.line + 1 if begun else line, line, before)):
+        found = _WIDE_KEY.match(lines[number - 1]) if number <= len(lines) else None
+        if found:
+            message, hint = told(found[1][-1])
+            hint += " and a space" if found[1] == "：" else ""
+            return SourceError(message, path, number, found.end(1), hint)
+    if begun and problem.startswith("could not find expected ':'"):
+        found = _TIGHT_KEY.match(lines[begun.line])
+        if found:
+            message = "a colon behind a key needs a space"
+            return SourceError(message, path, begun.line + 1, found.end(), "write a space behind it")
+    here = lines[line - 1] if line <= len(lines) else ""
+    wide = list(_WIDE_SIGN.finditer(_QUOTED.sub(lambda quoted: " " * len(quoted[0]), here[:column])))
+    if wide and problem.startswith("expected ',' or"):
+        message, hint = told(wide[-1][0])
+        return SourceError(message, path, line, wide[-1].start() + 1, hint)
+    if "'\\t'" in problem:
+        return SourceError("a tab cannot begin anything here", path, line, column, "indent with spaces")
+    tagged = _TAGGED.match(here)
+    if tagged:
+        message = "YAML reads what begins with ! as a tag"
+        return SourceError(message, path, line, tagged.end(), "put the whole text in quotes")
+    hint = "put the whole text in quotes" if problem.startswith("mapping values are not allowed") else ""
+    return SourceError(f"not valid YAML: {problem}", path, line, column, hint)
 
 
 def _checked_characters(text: str, path: str) -> str:
@@ -129,7 +162,9 @@ class _Builder:
         if getattr(event, "anchor", None):
             raise self.fail(event, f"the anchor &{event.anchor} is not allowed", "write the value again")
         if getattr(event, "tag", None):
-            raise self.fail(event, f"the tag {event.tag} is not allowed", "leave it out, or quote the text")
+            raise self.fail(
+                event, f"the tag {event.tag} is not allowed", "leave it out, or put the whole text in quotes"
+            )
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -177,6 +212,11 @@ class _Builder:
         return text
 
 
+_WIDE_KEY: Final = re.compile(r" *(?:- +)*[A-Za-z_][A-Za-z0-9_.-]* *(：|:[\u00a0\u3000])")
+_TIGHT_KEY: Final = re.compile(r" *(?:- +)*[A-Za-z_][A-Za-z0-9_.-]*:(?=\S)")
+_WIDE_SIGN: Final = re.compile("[，：、]")
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+_TAGGED: Final = re.compile(r" *(?:- +)*[A-Za-z_][A-Za-z0-9_.-]*: +!")
 _CONSTANTS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from jianguan.errors import SourceError
+from jianguan.full_width import hint_in
 from rules import model, model_base
 from rules.calendar import calendar_of
 from rules.cel.environment import Checked, Environment
@@ -65,6 +66,7 @@ _MESSAGES: Final = {
     "string_too_short": "must not be empty",
 }
 _SEVERAL: Final = {"string_type", "list_type", "dict_type", "model_type", "model_attributes_type", "literal_error"}
+_ONE_WORD: Final = {"int_type", "bool_type", "duration", "day"}  # what has no place for Chinese
 
 
 class Checker:
@@ -378,16 +380,17 @@ def _fault(document: Document, place: Place, problem: Any) -> SourceError:
         return document.error(place, f"the key {problem['loc'][-1]} is missing", key=bool(place))
     if kind == "extra_forbidden":
         fields = Step if place[:2] == ("pattern", "steps") else _MODELS.get(place[:-1])
-        hint = nearest(str(place[-1]), fields.model_fields) if fields else ""
+        hint = hint_in(str(place[-1])) or (nearest(str(place[-1]), fields.model_fields) if fields else "")
         return document.error(place, f"there is no key {place[-1]} here", hint, key=True)
     context = problem.get("ctx", {})
     name = ".".join(map(str, place)) or "the rule"
+    wide = hint_in(problem["input"]) if isinstance(problem.get("input"), str) else ""
     if kind == "literal_error":
-        return document.error(place, f"{name} must be {context['expected']}")
+        return document.error(place, f"{name} must be {context['expected']}", wide)
     if kind == "string_pattern_mismatch":
-        return document.error(place, f"{name} does not have the right form", _form(context["pattern"], problem))
+        return document.error(place, f"{name} does not have the right form", wide or _form(context["pattern"], problem))
     text = _MESSAGES.get(kind) or problem["msg"][:1].lower() + problem["msg"][1:]
-    return document.error(place, f"{name}: {text}")
+    return document.error(place, f"{name}: {text}", wide if kind in _ONE_WORD else "")
 
 
 def _form(pattern: str, problem: Any) -> str:

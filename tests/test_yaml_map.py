@@ -82,6 +82,28 @@ def test_what_is_refused_says_where(text: str, message: str, line: int, column: 
     assert (caught.value.path, caught.value.line, caught.value.column) == ("f.yaml", line, column)
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "column", "said"),
+    [
+        ("a: 1\nb：2\nc: 3", 2, 2, "： is a full-width character (write the ASCII `:` and a space)"),
+        ("a: 1\nb： 2\n\nc: 3", 2, 2, "： is a full-width character (write the ASCII `:` and a space)"),
+        ("b：2\nc: 3", 1, 2, "： is a full-width character (write the ASCII `:` and a space)"),
+        ("a:\n  - b：2\n    c: 3", 2, 6, "： is a full-width character (write the ASCII `:` and a space)"),
+        ("a: 1\nb:\u00a02\nc: 3", 2, 3, "U+00A0 is not the space that is meant (write a plain space)"),
+        ("a: 1\nb:2\nc: 3", 2, 2, "a colon behind a key needs a space (write a space behind it)"),
+        ("a: {b: '一，二'，c: 3}", 1, 13, "， is a full-width character (write the ASCII `,`)"),
+        ("a:\n\tb: 1", 2, 1, "a tab cannot begin anything here (indent with spaces)"),
+        ("a: !b && c", 1, 4, "YAML reads what begins with ! as a tag (put the whole text in quotes)"),
+        ("a: !b", 1, 4, "the tag !b is not allowed (leave it out, or put the whole text in quotes)"),
+        ("a: b ? c : d", 1, 10, "not valid YAML: mapping values are not allowed here (put the whole text in quotes)"),
+    ],
+)
+def test_what_is_easily_mistyped_is_told_where_it_was_typed(text: str, line: int, column: int, said: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        load_yaml(text, "f.yaml")
+    assert str(caught.value) == f"f.yaml:{line}:{column}: {said}"
+
+
 def test_a_file_that_is_too_large_is_refused_unread() -> None:
     with pytest.raises(SourceError, match="characters"):
         load_yaml("a" * (MAX_CHARACTERS + 1), "f")

@@ -94,6 +94,9 @@ def test_a_good_rule_has_no_fault() -> None:
         ("version: 1", "version: '1'", "2:10: version: must be a whole number"),
         ("version: 1", "version: 0", "2:10: version: input should be greater than or equal to 1"),
         ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation', 'consumer-rights' or"),
+        ("on: [complaint]", "on: [complaint，violation]", "(， is a full-width character: write the ASCII `,`)"),
+        ("{at_least: 3}", "{at_least: ３}", "whole number (３ is a full-width character: write the ASCII `3`)"),
+        ("{size: 1h}", "{size：1h}", "no key size：1h here (： is a full-width character: write the ASCII `:`)"),
         ("title: {zh: 规则, en: A rule}", "title: {zh: 规则}", "3:1: the key en is missing"),
     ],
 )  # fmt: skip
