@@ -6,6 +6,7 @@ Answers are the API's JSON either way. Must not know how they are shown.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,10 +17,11 @@ from urllib.parse import quote
 from jianguan.cli.server import Client, find_server
 from jianguan.clock import Clock, SystemClock
 from jianguan.domain.hindsight import BacktestRequest
-from jianguan.errors import InputError, JianguanError, UnavailableError
+from jianguan.errors import InputError, JianguanError, SourceError, UnavailableError
 from jianguan.settings import load_settings
 
 _POLL_SECONDS: Final = 0.3
+_PLACE: Final = re.compile(r"[0-9]+:[0-9]+: ")
 _ENDED: Final = ("done", "failed", "cancelled")
 
 Progress = Callable[[int, int], None]
@@ -141,5 +143,19 @@ def text_of(rule: str) -> str:
         return ""
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("unreadable", f"{rule} cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError("unreadable", f"{rule} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SourceError(f"not UTF-8: byte {error.start} cannot be read", rule, 1, 1, "save it as UTF-8") from None
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Puts the name of a file in front of the places in it, which whoever was sent its text alone cannot know."""
+    try:
+        yield
+    except JianguanError as error:
+        lines = [f"{path}:{line}" if _PLACE.match(line) else line for line in str(error).split("\n")]
+        named = JianguanError("\n".join(lines))
+        named.exit_code = error.exit_code
+        raise named from error

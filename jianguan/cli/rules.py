@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jianguan.cli import rule_output
-from jianguan.cli.rule_asking import asking, text_of
+from jianguan.cli.rule_asking import asking, naming, text_of
 from jianguan.clock import SystemClock, to_millis
 from jianguan.domain.hindsight import BacktestRequest
 from jianguan.domain.statutory import SHANGHAI
@@ -142,7 +142,7 @@ def backtest_command(
         text=text,
         against=against,
     )
-    with asking(server, data) as source, _progress() as progress:
+    with asking(server, data) as source, _progress() as progress, naming(rule) if text else nullcontext():
         found = source.backtest(request, progress, time.sleep)
     _show(found, as_json, rule_output.backtest)
 

@@ -103,6 +103,20 @@ def test_a_backtest_that_ends_otherwise_says_so(serve: Callable[[Answer], None],
     assert said in result.output
 
 
+def test_a_fault_in_a_rule_that_is_tried_is_told_with_its_file(serve: Callable[[Answer], None], tmp_path: Path) -> None:
+    draft = tmp_path / "draft.yaml"
+    draft.write_text("id: draft", encoding="utf-8")
+    detail = "1:1: the key on is missing\n8:38: there is no field x"
+    serve(lambda request: httpx.Response(422, json={"code": "broken-rule", "detail": detail}))
+    result = run("backtest", str(draft))
+    assert result.exit_code == 4
+    assert f"{draft}:1:1: the key on is missing\n{draft}:8:38: there is no field x" in result.output
+    draft.write_bytes("id: 草稿".encode("gbk"))
+    result = run("backtest", str(draft))
+    assert result.exit_code == 4
+    assert f"{draft}:1:1: not UTF-8" in result.output
+
+
 def test_an_interrupted_backtest_is_cancelled(serve: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch) -> None:
     methods = []
 
