@@ -25,7 +25,8 @@ def as_text(findings: Sequence[Finding]) -> str:
     lines = []
     for each in findings:
         hint = f" ({each.hint})" if each.hint else ""
-        lines.append(f"{each.path}:{each.line}:{each.column}: {each.level}: {each.message}{hint} [{each.code}]")
+        where = ":".join(str(part) for part in (each.path, each.line, each.column) if part)
+        lines.append(f"{where}: {each.level}: {each.message}{hint} [{each.code}]")
     sums = ", ".join(f"{sum(each.level == level for each in findings)} {level}s" for level in LEVELS)
     return "\n".join([*lines, sums, ""])
 

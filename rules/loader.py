@@ -67,7 +67,8 @@ def load(path: Path) -> Document:
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", str(path)) from error
     except UnicodeDecodeError as error:
-        raise SourceError(f"is not UTF-8 at byte {error.start}", str(path), hint="save it as UTF-8") from error
+        message = f"not UTF-8: byte {error.start} cannot be read"
+        raise SourceError(message, str(path), 1, 1, "save it as UTF-8") from error
     return parse(text, str(path))
 
 

@@ -158,6 +158,14 @@ def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
     assert caught.value.exit_code == 4
 
 
+def test_a_file_in_another_encoding_is_refused_at_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "a-rule.yaml"
+    path.write_bytes(GOOD.encode("gbk"))
+    with pytest.raises(RuleErrors) as caught:
+        RuleSet.load([tmp_path], reference())
+    assert str(caught.value).startswith(f"{path}:1:1: not UTF-8: byte ")
+
+
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a-rule.yaml").write_text(GOOD + "#" * 300_000, encoding="utf-8")
     with pytest.raises(RuleErrors, match="more than 262144"):
