@@ -106,6 +106,12 @@ class InForce(Model):
     from_: Day | None = Field(default=None, alias="from", description="The first day.")
     until: Day | None = Field(default=None, description="The first day on which it is no longer in force.")
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.from_ is not None and self.until is not None and self.until <= self.from_:
+            raise PydanticCustomError("in-force", "until is not after from: the rule would never be in force")
+        return self
+
 
 class Limits(Model):
     """What one rule may use."""

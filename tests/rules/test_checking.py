@@ -91,6 +91,7 @@ def test_a_good_rule_has_no_fault() -> None:
             "row 1 fits the same groups: this one is never tried",
         ),
         ("version: 1", "version: 1\nin_force: {from: 2026-02-30}", "in_force.from: is a day such as 2026-01-31"),
+        ("version: 1", "version: 1\nin_force: {from: 2026-02-01, until: 2026-02-01}", "3:11: in_force: until is not"),
         ("version: 1", "version: '1'", "2:10: version: must be a whole number"),
         ("version: 1", "version: 0", "2:10: version: input should be greater than or equal to 1"),
         ("on: [complaint]", "on: [complaints]", "6:6: on.0 must be 'complaint', 'violation', 'consumer-rights' or"),
