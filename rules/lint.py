@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -20,11 +21,12 @@ from rules.lint_values import KindNotLookedAt, UnknownCategory, UnknownValue
 from rules.loader import load
 from rules.model import DAY, JointTable, LeadTable
 from rules.reference import Reference
-from rules.ruleset import RuleSet
+from rules.ruleset import RuleSet, unread
 from rules.testfile import TestFile
 from rules.testing import NO_ALERT, lacking, read, test_path
 
 BROKEN: Final = "broken-file"
+UNREAD: Final = "not-read"
 _MANY_FACTS: Final = 50_000
 _CJK: Final = re.compile(r"[㐀-鿿]")
 _LAW: Final = re.compile(r"第.{1,12}条|\b(art|article|section|sec|chapter|code|§)", re.IGNORECASE)
@@ -215,13 +217,16 @@ def lint(ruleset: RuleSet, reference: Reference, today: date | None = None) -> l
 def lint_folders(folders: Sequence[Path], reference: Reference, today: date | None = None) -> list[Finding]:
     """Findings in all rules of some folders; what is wrong with one file does not hide what is wrong with another."""
     ruleset, errors = RuleSet.read(folders, reference)
-    return sorted([*lint(ruleset, reference, today), *(_of_error(error, "") for error in errors)], key=_in_order)
+    found = lint(ruleset, reference, today)
+    found += [_of_error(error, "") for error in errors]
+    found += [replace(_of_error(each, ""), level="warning", code=UNREAD) for each in unread(folders)]
+    return sorted(found, key=_in_order)
 
 
 def descriptions() -> dict[str, str]:
     """What each code means, in one line."""
     told = {check.code: (type(check).__doc__ or "").strip().split("\n")[0] for check in CHECKS}
-    return {**told, BROKEN: "A file that cannot be used."}
+    return {**told, BROKEN: "A file that cannot be used.", UNREAD: "A file or a folder that holds no rule."}
 
 
 def _in_order(finding: Finding) -> tuple[str, int, int, str]:

@@ -124,6 +124,27 @@ def _way(listens: Mapping[str, frozenset[str]], start: str, goal: str) -> list[s
     return None
 
 
+def unread(folders: Sequence[Path]) -> list[SourceError]:
+    """What in folders looks as if it were read and is not: files with another ending, tests without a rule, and a
+    folder without any rule."""
+    found: list[SourceError] = []
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        others = sorted(each for each in folder.rglob("*.yml") if each.is_file())
+        for path in others:
+            found.append(
+                SourceError("a file that ends in .yml is not read", str(path), 1, 1, f"name it {path.stem}.yaml")
+            )
+        for path in sorted(folder.rglob(f"*{TEST_SUFFIX}")):
+            rule = path.name.removesuffix(TEST_SUFFIX) + ".yaml"
+            if not path.with_name(rule).is_file():
+                found.append(SourceError("no rule has these tests", str(path), 1, 1, f"there is no {rule} beside it"))
+        if not rule_files([folder]):
+            found.append(SourceError("there is no rule in this folder", str(folder), hint="rules end in .yaml"))
+    return found
+
+
 def rule_files(folders: Sequence[Path]) -> list[Path]:
     """Rule files in folders (or files given one by one), sorted, each once. RuleErrors for a folder that is not there
     or that holds too many."""

@@ -66,6 +66,7 @@ class Report:
     results: list[CaseResult] = field(default_factory=list)
     incomplete: dict[str, str] = field(default_factory=dict)  # by rule: what its tests leave open
     errors: list[SourceError] = field(default_factory=list)
+    unread: list[SourceError] = field(default_factory=list)  # what looks as if it were read and is not
 
     @property
     def failed(self) -> list[CaseResult]:
@@ -73,8 +74,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 all passed, 1 a case failed or is missing, 4 a file is broken."""
-        return 4 if self.errors else 1 if self.failed or self.incomplete else 0
+        """0 all passed, 1 a case failed or is missing, or there is none at all, 4 a file is broken."""
+        return 4 if self.errors else 1 if self.failed or self.incomplete or not self.results else 0
 
 
 def test_path(rule: Rule) -> Path:
@@ -312,7 +313,7 @@ def _compare_work(case: TestCase, cases: int, tasks: list[Task]) -> Iterator[str
 
 def as_text(report: Report) -> str:
     """A line a failure, then the sum."""
-    lines = [str(error) for error in report.errors]
+    lines = [str(error) for error in (*report.errors, *report.unread)]
     for result in report.failed:
         lines.extend(f"{result.path}:{result.line}: {result.rule}: {result.name}: {why}" for why in result.failures)
     lines.extend(f"{rule}: {why}" for rule, why in report.incomplete.items())

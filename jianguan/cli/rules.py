@@ -24,7 +24,7 @@ from rules import lint as linting
 from rules import lint_output, testing
 from rules.finding import LEVELS, worst
 from rules.reference import Reference
-from rules.ruleset import RuleSet
+from rules.ruleset import RuleSet, unread
 
 _FOLDERS = click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True))
 
@@ -83,6 +83,7 @@ def test_command(folders: tuple[Path, ...], only: tuple[str, ...], junit: Path |
         if ruleset.by_id(identifier) is None:
             raise click.BadParameter(f"there is no rule {identifier}", param_hint="--rule")
     report = testing.run_all(ruleset, reference, only)
+    report.unread = unread(_folders(folders))
     click.echo(testing.as_text(report), nl=False)
     if junit is not None:
         junit.write_text(testing.as_junit(report), encoding="utf-8")

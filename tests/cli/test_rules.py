@@ -91,6 +91,30 @@ def test_a_rule_without_tests_ends_with_one(folder: Path) -> None:
     assert "a-rule: has no tests" in result.output
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a-rule.yml", "a-rule.yml:1:1: {}a file that ends in .yml is not read (name it a-rule.yaml)"),
+        ("a-rule.test.yaml", "a-rule.test.yaml:1:1: {}no rule has these tests (there is no a-rule.yaml beside it)"),
+        ("notes.txt", ": {}there is no rule in this folder (rules end in .yaml)"),
+    ],
+)
+def test_what_looks_like_rules_and_is_not_read_is_told(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("id: a-rule", encoding="utf-8")
+    linted, tested = run("lint", tmp_path), run("test", tmp_path)
+    assert (linted.exit_code, tested.exit_code) == (0, 1)
+    assert said.format("warning: ") in linted.output
+    assert said.format("") in tested.output
+    assert f"{tmp_path}: warning: there is no rule in this folder" in linted.output
+    assert run("lint", tmp_path, "--strict").exit_code == 1
+
+
+def test_a_file_with_another_ending_does_not_fail_the_tests_of_the_others(folder: Path) -> None:
+    (folder / "b-rule.yml").write_text("id: b-rule", encoding="utf-8")
+    tested = run("test", folder)
+    assert (tested.exit_code, "b-rule.yml:1:1" in tested.output) == (0, True)
+
+
 def test_wrong_calls_end_with_two(folder: Path) -> None:
     assert run("test", folder, "--rule", "nobody").exit_code == 2
     assert run("lint", folder / "nowhere").exit_code == 2
