@@ -119,7 +119,12 @@ def read(document: Document, reference: Reference) -> TestFile:
         tests = TestFile.model_validate_json(json.dumps(document.value))
     except ValidationError as error:
         raise explain(document, error)[0] from None
+    names: dict[str, int] = {}
     for number, case in enumerate(tests.cases):
+        first = names.setdefault(case.name, number)
+        if first != number:
+            line = document.positions.at(("cases", first))[0]
+            raise document.error(("cases", number, "name"), "two cases have this name", f"the other is on line {line}")
         _check(document, ("cases", number, "defaults"), case.defaults)
         for index, given in enumerate(case.events):
             _check(document, ("cases", number, "events", index), given.model_extra or {})

@@ -28,7 +28,7 @@ def case(expect: dict[str, Any], *events: dict[str, Any], **more: Any) -> dict[s
     return {"name": "a case", "events": list(events) or [{"at": "0s", "repeat": 3}], "expect": expect, **more}
 
 
-SILENT = case({"alerts": 0, "tasks": [], "cases": 0}, {"at": "0s"})
+SILENT = {**case({"alerts": 0, "tasks": [], "cases": 0}, {"at": "0s"}), "name": "a silent case"}
 
 
 def test_alerts_of_one_case_give_each_department_one_task(tmp_path: Path) -> None:
@@ -152,6 +152,13 @@ def test_an_event_that_admission_would_refuse_cannot_be_in_a_test(
     with pytest.raises(SourceError, match=r"x\.test\.yaml:1:") as caught:
         read(parse(json.dumps({"cases": [a_case]}), "x.test.yaml"), reference())
     assert said in str(caught.value)
+
+
+def test_two_cases_of_one_name_are_refused_with_both_places() -> None:
+    text = "cases:\n" + "- {name: a, events: [{at: 0s}], expect: {alerts: 0}}\n" * 2
+    with pytest.raises(SourceError) as caught:
+        read(parse(text, "x.test.yaml"), reference())
+    assert str(caught.value) == "x.test.yaml:3:10: two cases have this name (the other is on line 2)"
 
 
 def test_an_event_may_take_back_what_its_kind_does_not_have() -> None:
