@@ -43,8 +43,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A rule, its file, its tests if they can be read, the tables, all rules that were loaded with it, and the day, if
-    told."""
+    """A rule, its file, its tests and their file if they can be read, the tables, all rules that were loaded with it,
+    and the day, if told."""
 
     rule: Rule
     document: Document
@@ -52,6 +52,7 @@ class Subject:
     reference: Reference
     every: Sequence[Rule] = ()
     today: date | None = None
+    test_document: Document | None = None
 
 
 class Check:
@@ -59,6 +60,7 @@ class Check:
 
     code: ClassVar[str]
     level: ClassVar[Level]
+    of_tests: ClassVar[bool] = False  # its places are in the tests
 
     def look(self, subject: Subject) -> Iterator[Found]:
         """The findings in one rule."""

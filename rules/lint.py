@@ -18,7 +18,7 @@ from rules.cel.tree import Identifier, walk
 from rules.finding import Check, Finding, Found, Spot, Subject
 from rules.lint_reach import DeadAlternative, NeverTrue, Shadowed, UnboundedState
 from rules.lint_values import KindNotLookedAt, UnknownCategory, UnknownValue
-from rules.loader import load
+from rules.loader import Document, load
 from rules.model import DAY, JointTable, LeadTable
 from rules.reference import Reference
 from rules.ruleset import RuleSet, unread
@@ -74,6 +74,20 @@ class TestsMissing(Check):
             yield (), f"there are no tests beside the rule ({test_path(subject.rule).name})", "add one"
         elif missing := lacking(subject.tests):
             yield (), missing, f"add a case with alerts: {int(missing == NO_ALERT)}"
+
+
+class RepeatWithoutEvery(Check):
+    """Repeated events of a test that do not say how far apart they are."""
+
+    code, level = "repeat-without-every", "warning"
+    of_tests = True
+
+    def look(self, subject: Subject) -> Iterator[Found]:
+        for number, case in enumerate(subject.tests.cases if subject.tests is not None else ()):
+            for index, event in enumerate(case.events):
+                if event.repeat > 1 and "every" not in event.model_fields_set:
+                    place = ("cases", number, "events", index, "repeat")
+                    yield place, f"{event.repeat} events are one second apart", "say so with `every: 1s`, or how far"
 
 
 class TitleLanguage(Check):
@@ -184,9 +198,9 @@ class NoLongerInForce(Check):
 
 CHECKS: Final[tuple[Check, ...]] = (
     NeverTrue(), KindNotLookedAt(), UnknownValue(), ConditionIsConstant(), DeadAlternative(), Shadowed(),
-    UnboundedState(), UnknownCategory(), RunbookMissing(), LegalBasisVague(), TestsMissing(), TitleLanguage(),
-    EpisodeLongerThanKept(), LeadAssists(), JointWithoutCase(), ManyFacts(), AlwaysTrue(), LongConditionOnText(),
-    NotRunning(), NoLongerInForce(),
+    UnboundedState(), UnknownCategory(), RunbookMissing(), LegalBasisVague(), TestsMissing(), RepeatWithoutEvery(),
+    TitleLanguage(), EpisodeLongerThanKept(), LeadAssists(), JointWithoutCase(), ManyFacts(), AlwaysTrue(),
+    LongConditionOnText(), NotRunning(), NoLongerInForce(),
 )  # fmt: skip
 
 
@@ -200,17 +214,19 @@ def lint(ruleset: RuleSet, reference: Reference, today: date | None = None) -> l
             found.append(_of_error(error, rule.id))
             continue
         tests: TestFile | None = None
+        given: Document | None = None
         path = test_path(rule)
         if path.is_file():
             try:
-                tests = read(load(path), reference)
+                given = load(path)
+                tests = read(given, reference)
             except SourceError as error:
                 found.append(_of_error(error, rule.id))
                 found.extend(
                     _looked_at(Subject(rule, document, None, reference, ruleset.rules, today), skip="no-tests")
                 )
                 continue
-        found.extend(_looked_at(Subject(rule, document, tests, reference, ruleset.rules, today)))
+        found.extend(_looked_at(Subject(rule, document, tests, reference, ruleset.rules, today, given)))
     return sorted(found, key=_in_order)
 
 
@@ -237,10 +253,10 @@ def _looked_at(subject: Subject, skip: str = "") -> Iterator[Finding]:
     for check in CHECKS:
         if check.code == skip:
             continue
+        document = (subject.test_document if check.of_tests else None) or subject.document
         for place, message, hint in check.look(subject):
-            line, column = place if isinstance(place, Spot) else subject.document.positions.key_at(place)
-            path = subject.document.path
-            yield Finding(check.level, check.code, subject.rule.id, message, path, line, column, hint)
+            line, column = place if isinstance(place, Spot) else document.positions.key_at(place)
+            yield Finding(check.level, check.code, subject.rule.id, message, document.path, line, column, hint)
 
 
 def _of_error(error: SourceError, rule: str) -> Finding:

@@ -25,8 +25,8 @@ FINE: dict[str, Any] = {
 TESTS = {
     "defaults": {"category": "food-safety", "enterprise": "x:1"},
     "cases": [
-        {"name": "three raise it", "events": [{"at": "0s", "repeat": 3}], "expect": {"alerts": 1}},
-        {"name": "two do not", "events": [{"at": "0s", "repeat": 2}], "expect": {"alerts": 0}},
+        {"name": "three raise it", "events": [{"at": "0s", "repeat": 3, "every": "1m"}], "expect": {"alerts": 1}},
+        {"name": "two do not", "events": [{"at": "0s", "repeat": 2, "every": "1m"}], "expect": {"alerts": 0}},
     ],
 }
 
@@ -170,6 +170,15 @@ def test_rules_on_alerts_and_relations_are_asked_for_known_texts_too(tmp_path: P
     findings = as_yaml(tmp_path, 'severity != "urgent" && rule == "b-rule"', **listening)
     messages = [each.message for each in as_errors(findings) if each.code == "unknown-value"]
     assert messages == ["severity is never 'urgent'", "rule is never 'b-rule'"]
+
+
+def test_repeated_events_without_a_distance_are_told_at_their_place_in_the_tests(tmp_path: Path) -> None:
+    cases = [{**TESTS["cases"][0], "events": [{"at": "0s", "repeat": 3}]}, TESTS["cases"][1]]  # type: ignore[index]
+    assert found(tmp_path, {**TESTS, "cases": cases}) == [("warning", "repeat-without-every")]
+    (finding,) = lint(RuleSet.load([tmp_path], reference()), reference())
+    path = tmp_path / "a-rule.test.yaml"
+    assert finding.path == str(path)
+    assert path.read_text("utf-8").splitlines()[finding.line - 1][finding.column - 1 :].startswith('"repeat": 3')
 
 
 def test_every_check_has_a_code_of_its_own() -> None:
