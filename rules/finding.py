@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import ClassVar, Final, Literal, NamedTuple, TypeAlias
 
+from rules.cel.environment import Checked
+from rules.cel.tree import Node
+from rules.checking import referable
+from rules.fields import ALERT_TYPES, FIELDS
+from rules.judging import extra_conditions
 from rules.loader import Document, Place
+from rules.pattern_plan import parts
 from rules.reference import Reference
 from rules.rule import Rule
 from rules.testfile import TestFile
@@ -42,6 +49,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A condition as its author wrote it, and where its text begins in the file."""
+
+    checked: Checked
+    line: int
+    column: int
+
+    def spot(self, node: Node) -> Spot:
+        return Spot(*self.checked.position(node, self.line, self.column))
+
+
+@dataclass(frozen=True)
 class Subject:
     """A rule, its file, its tests and their file if they can be read, the tables, all rules that were loaded with it,
     and the day, if told."""
@@ -53,6 +72,23 @@ class Subject:
     every: Sequence[Rule] = ()
     today: date | None = None
     test_document: Document | None = None
+
+    @cached_property
+    def conditions(self) -> tuple[Written, ...]:
+        """Every condition in the file."""
+        file = self.rule.file
+        environment = self.reference.environment(FIELDS if file.rules is None else ALERT_TYPES)
+        found = [
+            Written(environment.check(text), *self.document.text_position(place))
+            for place, text in [(("condition",), file.condition), *extra_conditions(file)]
+        ]
+        earlier: list[str] = []
+        for place, part in parts(file.pattern) if file.pattern is not None else ():
+            if part.related is not None:
+                related = self.reference.environment(referable(earlier)).check(part.related)
+                found.append(Written(related, *self.document.text_position((*place, "related"))))
+            earlier.append(part.name)
+        return tuple(found)
 
 
 class Check:

@@ -4,18 +4,14 @@ event will ever hold there."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from rules.cel.environment import Checked
 from rules.cel.tree import Call, Constant, Identifier, ListOf, Node, walk
-from rules.checking import referable
-from rules.fields import ALERT_TYPES, CATEGORIES, FIELDS
-from rules.finding import Check, Found, Spot, Subject
-from rules.judging import extra_conditions, triggers
+from rules.fields import CATEGORIES
+from rules.finding import Check, Found, Subject
+from rules.judging import triggers
 from rules.loader import Place, nearest
 from rules.model import RuleFile
-from rules.pattern_plan import parts
 from rules.values import alert_choices, beginning_fault, choices, fault, kinds_with
 
 _COMPARISONS: Final = ("_==_", "_!=_", "@in")
@@ -30,7 +26,7 @@ class KindNotLookedAt(Check):
         file = subject.rule.file
         if file.rules is not None:
             return
-        for written in _conditions(subject):
+        for written in subject.conditions:
             for field, node in _compared(written.checked.tree.root):
                 if field == "kind" and node.value not in file.on:
                     message = f"the condition asks for the kind {node.value}, which is not in `on`"
@@ -51,7 +47,7 @@ class UnknownValue(Check):
     def look(self, subject: Subject) -> Iterator[Found]:
         file = subject.rule.file
         allowed = choices(tuple(sorted(set(file.on)))) if file.rules is None else alert_choices(tuple(file.rules))
-        for written in _conditions(subject):
+        for written in subject.conditions:
             for field, node in _compared(written.checked.tree.root):
                 # A kind, and a field that the rule cannot see at all, have a finding of their own.
                 if field == "kind" or (file.rules is None and _lacking(field, file)):
@@ -71,41 +67,12 @@ class UnknownCategory(Check):
     code, level = "unknown-category", "warning"
 
     def look(self, subject: Subject) -> Iterator[Found]:
-        for written in _conditions(subject):
+        for written in subject.conditions:
             for field, node in _compared(written.checked.tree.root):
                 value = str(node.value)
                 if field == "category" and value not in CATEGORIES:
-                    yield (
-                        written.spot(node),
-                        f"no shipped mapping gives the category {value}",
-                        nearest(value, CATEGORIES),
-                    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A condition, and where its text begins in the file."""
-
-    checked: Checked
-    line: int
-    column: int
-
-    def spot(self, node: Node) -> Spot:
-        return Spot(*self.checked.position(node, self.line, self.column))
-
-
-def _conditions(subject: Subject) -> Iterator[_Written]:
-    """Every condition of a rule as its author wrote it."""
-    file, document, reference = subject.rule.file, subject.document, subject.reference
-    environment = reference.environment(FIELDS if file.rules is None else ALERT_TYPES)
-    for place, text in [(("condition",), file.condition), *extra_conditions(file)]:
-        yield _Written(environment.check(text), *document.text_position(place))
-    earlier: list[str] = []
-    for place, part in parts(file.pattern) if file.pattern is not None else ():
-        if part.related is not None:
-            related = reference.environment(referable(earlier)).check(part.related)
-            yield _Written(related, *document.text_position((*place, "related")))
-        earlier.append(part.name)
+                    message = f"no shipped mapping gives the category {value}"
+                    yield written.spot(node), message, nearest(value, CATEGORIES)
 
 
 def _compared(root: Node) -> Iterator[tuple[str, Constant]]:
