@@ -7,14 +7,17 @@ It must not know agents or topics: they are added to the app that it returns.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
 from faust.tables.manager import TableManager
 
-from jianguan.errors import ConfigurationError
+from jianguan.errors import ConfigurationError, UnavailableError
 from streams.transport import App, transport_of
 from streams.transport_options import BatchOptions
 
@@ -108,3 +111,12 @@ def create_app(options: FaustOptions) -> App:
     )
     transport_of(app).options = options.batch
     return app
+
+
+async def connected(start: Callable[[], Awaitable[Any]]) -> None:
+    """Start a client of the brokers. They were there a moment ago: UnavailableError when they are not any more, so that
+    whoever starts it can try again, or end with a sentence and the code for that."""
+    try:
+        await start()
+    except (KafkaError, FaustError) as error:
+        raise UnavailableError(f"the broker went away while this process started: {error!r}") from error

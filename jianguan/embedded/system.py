@@ -13,13 +13,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
+
 from jianguan.clock import Clock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from jianguan.embedded.drain import Drain
 from jianguan.embedded.journal import Journal
-from jianguan.errors import JianguanError
+from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
-from streams.app import FaustOptions, create_app
+from streams.app import FaustOptions, connected, create_app
 from streams.gateway import StreamGateway
 from streams.outbox import Outbox
 from streams.topics import all_topics, ensure_topics
@@ -82,7 +85,7 @@ class EmbeddedSystem:
     async def start(self) -> None:
         """Start everything, send again what the journal holds, and let records in."""
         await self._broker.start()
-        await self._begin(lost=True)
+        await self._begin_while_it_lives(lost=True)
         self._tasks = [asyncio.create_task(self._watch(), name="embedded-watch")]
 
     async def stop(self) -> None:
@@ -96,7 +99,11 @@ class EmbeddedSystem:
 
     def failures(self) -> list[str]:
         """What keeps records from flowing now."""
-        return [self.problem] if self.problem else []
+        found = [self.problem] if self.problem else []
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                found.append(f"{task.get_name()} has ended: {task.exception()!r}")
+        return found
 
     @property
     def broker_pid(self) -> int | None:
@@ -108,6 +115,20 @@ class EmbeddedSystem:
         """host:port of the broker."""
         return self._broker.address
 
+    async def _begin_while_it_lives(self, *, lost: bool) -> None:
+        """`_begin`, given up when the broker dies meanwhile: joining and sending would wait for it without end."""
+        beginning = asyncio.ensure_future(self._begin(lost=lost))
+        death = asyncio.ensure_future(self._died.wait())
+        try:
+            await asyncio.wait({beginning, death}, return_when=asyncio.FIRST_COMPLETED)
+            if not beginning.done():
+                raise UnavailableError("it died while the stages began on it")
+            beginning.result()
+        finally:
+            beginning.cancel()
+            death.cancel()
+            await asyncio.gather(beginning, death, return_exceptions=True)
+
     async def _begin(self, *, lost: bool) -> None:
         """Start the app on an empty broker. `lost`: not everything in the last one had reached the store."""
         # Joining the group takes seconds of waiting, in which the state can be folded: the broker is empty until then.
@@ -116,7 +137,7 @@ class EmbeddedSystem:
             await ensure_topics(self._broker.address, all_topics(self._prefix, self._partitions))
             self._app = create_app(self._options(self._broker.address))
             self._pipeline.attach(self._app)
-            await self._app.start()
+            await connected(self._app.start)
             if rebuilding is not None:
                 await rebuilding
         finally:
@@ -213,14 +234,16 @@ class EmbeddedSystem:
     async def _replace(self, reason: str) -> None:
         self._gateway.shut()
         self._metrics.broker_restarts.labels(reason).inc()
+        lost = reason != "memory"
         while True:
-            self._died.clear()
             self._stuck = False
             try:
                 await self._end()
                 await self._broker.restart()
-                await self._begin(lost=reason != "memory")
-            except (JianguanError, OSError) as error:
+                self._died.clear()
+                await self._begin_while_it_lives(lost=lost)
+            except (JianguanError, KafkaError, FaustError, OSError) as error:
+                lost = True  # it may have been sent something already
                 self.problem = f"the embedded broker cannot be replaced: {error}"
                 log.error("%s; trying again", self.problem)
                 await asyncio.sleep(RESTART_PAUSE)

@@ -38,7 +38,7 @@ from jianguan.wiring.web import build_web, health_of
 from sinks.archive import SqlArchive
 from sinks.server import ServerStore
 from sinks.webhooks.desk import REDELIVER
-from streams.app import create_app
+from streams.app import connected, create_app
 from streams.frames import FACTS, NOTICES, RECORDS
 from streams.gateway import StreamGateway
 from streams.outbox import Outbox
@@ -86,15 +86,6 @@ async def _patiently(clock: Clock, what: str, attempt: Callable[[], Awaitable[An
             await asyncio.sleep(RETRY_PAUSE)
         else:
             return
-
-
-async def connected(start: Callable[[], Awaitable[Any]]) -> None:
-    """Start a client of the brokers. They were there a moment ago: UnavailableError when they are not any more, so that
-    the process ends with a sentence and the code for that, to be started again."""
-    try:
-        await start()
-    except KafkaError as error:
-        raise UnavailableError(f"the broker went away while this process started: {error!r}") from error
 
 
 class Worker:

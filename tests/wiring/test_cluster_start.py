@@ -8,7 +8,8 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from jianguan.errors import UnavailableError
-from jianguan.wiring.cluster import _PlainProducer, connected
+from jianguan.wiring.cluster import _PlainProducer
+from streams.app import connected
 
 
 async def test_a_client_that_cannot_connect_is_an_unavailable_broker() -> None:
