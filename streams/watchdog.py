@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from faust.exceptions import ConsumerNotStarted
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted, FaustError
 from prometheus_client import Counter, Gauge
 
 from jianguan.clock import Clock
@@ -135,9 +136,14 @@ class Watchdog:
         self._reported: set[tuple[Place, int]] = set()
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled. A broker that does not answer is no observation: who stood still goes on doing so."""
         while True:
-            self.consider(await sample(self._app))
+            try:
+                seen = await sample(self._app)
+            except (KafkaError, FaustError, OSError, TimeoutError) as error:
+                log.warning("it is not known how far the stages have come: %r", error)
+            else:
+                self.consider(seen)
             await asyncio.sleep(self._interval)
 
     def consider(self, seen: Mapping[Place, Progress]) -> None:

@@ -100,7 +100,7 @@ class EmbeddedSystem:
     def failures(self) -> list[str]:
         """What keeps records from flowing now."""
         found = [self.problem] if self.problem else []
-        for task in self._tasks:
+        for task in [*self._tasks, *([] if self._watchdog is None else [self._watchdog])]:
             if task.done() and not task.cancelled():
                 found.append(f"{task.get_name()} has ended: {task.exception()!r}")
         return found

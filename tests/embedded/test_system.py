@@ -18,6 +18,7 @@ from jianguan.embedded import system as module
 from jianguan.embedded.system import EmbeddedSystem
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
+from streams.watchdog import Watchdog
 from tests.streams.fakes import until
 
 
@@ -115,7 +116,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 def failing(error: Exception) -> Callable[[], Any]:
-    async def start() -> None:
+    async def start(*_: object) -> None:
         raise error
 
     return start
@@ -177,3 +178,16 @@ async def test_a_watch_that_has_ended_is_told(world: World, monkeypatch: pytest.
     monkeypatch.setattr(world.system, "_broker_bytes", broken)
     await until(world.system.failures)
     assert world.system.failures() == ["embedded-watch has ended: RuntimeError('nobody expected this')"]
+
+
+async def test_a_watchdog_that_has_ended_is_told_and_begins_again_with_the_next_broker(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.system.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(Watchdog, "run", failing(RuntimeError("nobody expected this")))
+        world.system._on_death(-9)
+        await until(lambda: world.brokers == 2 and world.gate[-1] == "open" and world.system.failures())
+    assert world.system.failures() == ["watchdog has ended: RuntimeError('nobody expected this')"]
+    world.system._on_death(-9)
+    await until(lambda: world.flows)

@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
+from faust.exceptions import ConsumerNotStarted
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from jianguan.clock import VirtualClock
 from jianguan.errors import ConfigurationError
+from streams import watchdog as module
 from streams.transport import batch_topic, each_run
 from streams.transport_run import Place
 from streams.watchdog import Progress, Standstill, Stuck, Watchdog, sample
@@ -108,6 +111,40 @@ def test_a_partition_whose_turn_it_is_not_does_not_stand_still_but_its_records_c
         watchdog.consider({ONE: Progress(5, 9)})
         clock.advance(timedelta(seconds=10))
     assert [report[0].place for report in reports] == [ONE]
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaTimeoutError("20 s"), ConsumerNotStarted(), ConnectionResetError(), TimeoutError()]
+)
+async def test_a_broker_that_does_not_answer_for_a_while_ends_no_watch_and_no_standstill(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, meters = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), Meters()
+    reports: list[Sequence[Stuck]] = []
+    answers: list[Exception | dict[Place, Progress]] = [{ONE: Progress(5, 9)}, error, error, {ONE: Progress(5, 9)}]
+    over = asyncio.Event()
+
+    async def ask(_: object) -> dict[Place, Progress]:
+        if not answers:
+            over.set()
+            await asyncio.Event().wait()
+        clock.advance(timedelta(seconds=4))
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(module, "sample", ask)
+    watchdog = Watchdog(None, clock, reports.append, meters.stuck, meters.lag, patience=10, interval=0)
+    watching = asyncio.create_task(watchdog.run())
+    await until(lambda: watching.done() or over.is_set())
+    assert not watching.done()
+    assert [[str(one) for one in report] for report in reports] == [
+        ["facts-0 stands at 5 for 12 s with 4 records waiting"]
+    ]
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
 
 
 @pytest.mark.broker
