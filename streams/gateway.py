@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
-from aiokafka.errors import KafkaError
-
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.case import Command
 from jianguan.domain.contract import KIND_OF_TOPIC
@@ -120,7 +118,7 @@ class StreamGateway:
             try:
                 queued = [await self.replay(topic, key, headers, value) for topic, key, headers, value, _ in records]
                 await self._outbox.settle(queued)
-            except (KafkaError, UnavailableError) as error:
+            except UnavailableError as error:
                 if self._journal is None:
                     raise UnavailableError(f"the broker does not take records: {error}") from error
                 # It is in the journal and will be sent by whoever replaces the broker; the answer waits for that.

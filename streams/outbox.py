@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import KafkaError
+from faust.exceptions import FaustError
 
 from jianguan.columns import Columns
 from jianguan.domain.trace import Records
@@ -40,12 +41,16 @@ class Outbox:
     async def raw(
         self, topic: TopicName, key: str, value: bytes, headers: Sequence[tuple[str, bytes]], partition: int
     ) -> Awaitable[Any]:
-        """Queue one record; the awaitable that it gives is done when the broker has it."""
+        """Queue one record; the awaitable that it gives is done when the broker has it. UnavailableError when it cannot
+        be queued."""
         if self._app is None:
             raise UnavailableError("the broker is being restarted; try again in a few seconds")
-        sent: Awaitable[Any] = await self._app.producer.send(
-            topic.under(self._prefix), key.encode("utf-8", "surrogatepass"), value, partition, None, list(headers)
-        )
+        try:
+            sent: Awaitable[Any] = await self._app.producer.send(
+                topic.under(self._prefix), key.encode("utf-8", "surrogatepass"), value, partition, None, list(headers)
+            )
+        except (KafkaError, FaustError) as error:  # Faust wraps the client's errors in its own
+            raise _refused(error) from error
         return sent
 
     async def rows(
@@ -77,7 +82,7 @@ class Outbox:
                 # One is most of what single uploads send, and gathering costs as much as a call of the client.
                 places = await asyncio.gather(*waiting) if len(waiting) > 1 else [await waiting[0]]
             except KafkaError as error:
-                raise UnavailableError(f"the broker did not take a record: {error!r}") from error
+                raise _refused(error) from error
             for place in places:
                 topic = place.topic.removeprefix(self._prefix)
                 if place.offset >= ends.get((topic, place.partition), 0):
@@ -85,8 +90,8 @@ class Outbox:
 
     async def emit(self, records: Records) -> None:
         """Hand records over, or wait until the broker has them; UnavailableError when it does not take them."""
-        try:
-            queued = await self.records(records)
-        except KafkaError as error:
-            raise UnavailableError(f"the broker did not take a record: {error!r}") from error
-        await self.settle(queued)
+        await self.settle(await self.records(records))
+
+
+def _refused(error: Exception) -> UnavailableError:
+    return UnavailableError(f"the broker did not take a record: {error!r}")

@@ -12,8 +12,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Seq
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
-from aiokafka.errors import KafkaError
-
 from jianguan.domain.fact import FactRun
 from jianguan.domain.ids import partition_of
 from jianguan.domain.trace import Quarantined
@@ -340,7 +338,7 @@ class Pipeline:
                 return False
             try:
                 await self._stages.outbox.settle(await send())
-            except (KafkaError, UnavailableError) as error:
+            except UnavailableError as error:
                 log.warning("the broker did not take a stage's output, trying again: %s", error)
                 await asyncio.sleep(RETRY_PAUSE)
             else:

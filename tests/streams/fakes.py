@@ -28,16 +28,20 @@ class Sent(NamedTuple):
 
 @dataclass
 class FakeProducer:
-    """Takes records; `failures` are raised first, one for each record that is sent."""
+    """Takes records; `failures` are raised first, one for each record that is sent: when it is waited for, or, those
+    that are `at_once`, by the sending itself."""
 
     sent: list[Sent] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    at_once: list[Exception] = field(default_factory=list)
     ends: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     gate: asyncio.Event | None = None  # acknowledge only once it is set
 
     async def send(
         self, topic: str, key: bytes, value: bytes, partition: int, timestamp: None, headers: list[tuple[str, bytes]]
     ) -> Awaitable[Place]:
+        if self.at_once:
+            raise self.at_once.pop(0)
         failure = self.failures.pop(0) if self.failures else None
         return asyncio.ensure_future(self._acknowledge(Sent(topic, key, value, partition, headers), failure))
 

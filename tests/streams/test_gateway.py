@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from faust.exceptions import ProducerSendError
 
 from jianguan.clock import VirtualClock, to_millis
 from jianguan.domain.case import Command
@@ -116,6 +117,7 @@ async def test_without_a_journal_a_refusing_broker_is_told_to_the_caller() -> No
 async def test_with_a_journal_a_refusing_broker_is_asked_again() -> None:
     app, diary = FakeApp(), Diary([])
     app.producer.failures += [KafkaTimeoutError(), KafkaTimeoutError()]
+    app.producer.at_once += [ProducerSendError("its buffer is full")]
     await gateway(app, diary).submit([raw()])
     assert len(app.producer.sent) == 1
     assert diary.log == ["journal"]

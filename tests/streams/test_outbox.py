@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from faust.exceptions import NotReady, ProducerSendError
 
 from jianguan.columns import Columns
 from jianguan.domain.trace import Records, Step
 from jianguan.errors import UnavailableError
 from streams.frames import RECORDS
 from streams.outbox import Outbox
+from streams.topics import TopicName
 from tests.streams.fakes import FakeApp
 
 ROW = Step("st-1", "s", 0, 1, "x", "system", "", "", (), "")
@@ -86,3 +88,14 @@ async def test_a_broker_that_does_not_take_a_record_is_named(app: FakeApp) -> No
     app.producer.failures.append(KafkaConnectionError())
     with pytest.raises(UnavailableError, match="the broker did not take a record: KafkaConnectionError"):
         await outbox(app).emit(Records(trace=[ROW]))
+
+
+@pytest.mark.parametrize("error", [ProducerSendError("after 40 s"), NotReady(), KafkaTimeoutError()])
+async def test_a_record_that_cannot_even_be_queued_is_one_that_the_broker_did_not_take(
+    app: FakeApp, error: Exception
+) -> None:
+    app.producer.at_once += [error] * 2
+    with pytest.raises(UnavailableError, match="the broker did not take a record: "):
+        await outbox(app).emit(Records(trace=[ROW]))
+    with pytest.raises(UnavailableError, match="the broker did not take a record: "):
+        await outbox(app).raw(TopicName.FACTS, "k", b"", (), 0)

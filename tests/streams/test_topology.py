@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
 
 from jianguan.domain.delivery import Notice
 from jianguan.domain.trace import Records
+from jianguan.errors import UnavailableError
 from streams import topology
 from streams.lease import Lease
 from streams.stages import Stages
@@ -87,7 +87,7 @@ async def test_a_stage_that_tries_again_for_long_asks_again_whether_it_may() -> 
     time, out = Time(), Out()
     lease = Lease(30.0, time)
     lease.assigned()
-    out.failures = [KafkaConnectionError()]
+    out.failures = [UnavailableError("away")]
     made = pipeline(out, lease)
 
     async def late() -> list[Awaitable[Any]]:
