@@ -148,10 +148,15 @@ class Pipeline:
         found = [*self.poisoned.values()]
         if self._stages.recorder.failure:
             found.append(f"the store does not take records: {self._stages.recorder.failure}")
-        for task in self._tasks:
-            if task.done() and not task.cancelled():
-                found.append(f"{task.get_name()} has ended: {task.exception()!r}")
-        return found
+        return found + self.ended()
+
+    def ended(self) -> list[str]:
+        """Which of what `start` began has ended by itself: only a new process begins it again."""
+        return [
+            f"{task.get_name()} has ended: {task.exception()!r}"
+            for task in self._tasks
+            if task.done() and not task.cancelled()
+        ]
 
     def keep_only(self, partitions: set[int]) -> None:
         """Forget the state of partitions that another worker owns now."""

@@ -199,7 +199,9 @@ class Worker:
             await asyncio.sleep(0)
 
     async def _watch_app(self) -> None:
-        """A Faust app that has crashed goes on running and does nothing, and so does a worker without its tasks."""
+        """A Faust app that has crashed goes on running and does nothing, and so does a worker without its tasks or
+        those of its stages."""
+        assert self._parts is not None
         while True:
             await asyncio.sleep(CRASH_POLL)
             failures = self._takeover.failures()
@@ -210,6 +212,7 @@ class Worker:
                 )
             if self._app.crashed:
                 failures.append(f"the stages have crashed: {self._app.crash_reason!r}")
+            failures += self._parts.pipeline.ended()
             failures += [f"{task.get_name()} has ended: {task.exception()!r}" for task in self._tasks if task.done()]
             if failures:
                 break

@@ -17,6 +17,7 @@ from streams.lease import Lease
 from streams.stages import Stages
 from streams.topology import HANDED, Pipeline
 from streams.transport_run import Run
+from tests.streams.fakes import until
 
 
 class Time:
@@ -97,6 +98,26 @@ async def test_a_stage_that_tries_again_for_long_asks_again_whether_it_may() -> 
 
     assert not await asyncio.wait_for(made._persist(late, lease.generation), 5)
     assert out.settled == 0
+
+
+async def test_a_task_that_has_ended_is_told_apart_from_a_store_that_is_away_and_a_poisoned_topic() -> None:
+    end = asyncio.Event()
+
+    async def record() -> None:
+        await end.wait()
+        raise RuntimeError("nobody expected this")
+
+    recorder = SimpleNamespace(run=record, failure="away")
+    made = Pipeline(stages(clock=SimpleNamespace(monotonic=Time()), outbox=Out(), recorder=recorder))
+    made.poisoned["complaints"] = "nearly every record is invalid"
+    made.start()
+    assert made.ended() == []
+    assert len(made.failures()) == 2
+    end.set()
+    await until(made.ended)
+    assert made.ended() == ["recorder has ended: RuntimeError('nobody expected this')"]
+    assert made.failures()[2:] == made.ended()
+    await made.stop()
 
 
 async def test_facts_of_a_rule_that_another_worker_loaded_first_wait_for_it_here() -> None:

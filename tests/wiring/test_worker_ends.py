@@ -1,0 +1,58 @@
+"""When a worker of a cluster ends by itself, to be started again by its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from jianguan.wiring import cluster as module
+from jianguan.wiring.cluster import Worker
+from tests.streams.fakes import until
+
+
+class World:
+    """A worker whose parts are well, until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.ended: list[str] = []
+        self.looks = 0
+        worker = self.worker = Worker.__new__(Worker)
+        worker._takeover = cast(Any, SimpleNamespace(failures=self._look))
+        worker._app = SimpleNamespace(crashed=False)
+        worker._tasks = []
+        worker.stuck = asyncio.Event()
+        pipeline = SimpleNamespace(failures=lambda: self.failures + self.ended, ended=lambda: self.ended)
+        worker._parts = cast(Any, SimpleNamespace(pipeline=pipeline))
+
+    def _look(self) -> list[str]:
+        self.looks += 1
+        return []
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(module, "CRASH_POLL", 0.001)
+    monkeypatch.setattr(module, "transport_of", lambda app: SimpleNamespace(namesake=SimpleNamespace(found=False)))
+    made = World()
+    watching = asyncio.create_task(made.worker._watch_app())
+    yield made
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_worker_ends_when_a_task_beside_its_stages_has_ended(world: World) -> None:
+    await until(lambda: world.looks > 1)
+    assert not world.worker.stuck.is_set()
+    world.ended = ["tick has ended: RuntimeError()"]
+    await until(world.worker.stuck.is_set)
+
+
+async def test_a_worker_goes_on_while_the_store_is_away_or_a_topic_is_poisoned(world: World) -> None:
+    world.failures = ["the store does not take records: away"]
+    await until(lambda: world.looks > 5)
+    assert not world.worker.stuck.is_set()
