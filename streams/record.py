@@ -163,6 +163,20 @@ class Recorder:
             batch = await self._collect()
             await self._write(batch)
 
+    async def drain(self, limit: float) -> None:
+        """Let `run` write what is held, without lingering. Wait for it no longer than `limit` seconds: the store may be
+        away."""
+        self._linger = 0.0
+        with suppress(asyncio.QueueFull):  # then nobody lingers
+            self._queue.put_nowait(_Waiting(Records(), [], "end", lambda: None))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while self.held:
+                    self._room.clear()
+                    await self._room.wait()
+        if self.held:
+            log.warning("%d rows are left that the store did not take: %s", self.held, self.failure or "it is slow")
+
     async def _collect(self) -> list[_Waiting]:
         batch = [await self._queue.get()]
         size = len(batch[0])

@@ -106,6 +106,10 @@ class Pipeline:
             asyncio.create_task(self._elapsing.run(), name="tick"),
         ]
 
+    async def drain(self, limit: float) -> None:
+        """Once the app has ended: let the record stage write what it holds, for `limit` seconds at most."""
+        await self._stages.recorder.drain(limit)
+
     async def stop(self) -> None:
         """End what `start` began."""
         for task in self._tasks:

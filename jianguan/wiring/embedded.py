@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 SERVER_FILE: Final = "server.json"
 DEMO_FILE: Final = "demo.json"
 MAINTAIN_EVERY: Final = 60.0
+# Seconds that a stop may have taken when no more rows are written: what follows has to end within five.
+WRITE_UNTIL: Final = 2.5
 REMEMBER_DELIVERIES_MS: Final = 24 * 3_600_000
 
 
@@ -167,6 +169,7 @@ class EmbeddedApplication:
 
         A part that does not end in its time is named and left behind: what was acknowledged is on disk.
         """
+        began = self._clock.monotonic()
         self._live.close()
         if self._tools is not None:
             self._tools.stop()
@@ -184,9 +187,12 @@ class EmbeddedApplication:
         ]
         if self._system is not None:
             steps.append(("stages and broker", 3.0, self._system.stop))
-        if self._parts is not None:
-            steps.append(("recorder", 0.5, self._parts.pipeline.stop))
-            steps.append(("webhooks", 0.5, self._parts.sender.close))
+        if parts is not None:
+            pipeline = parts.pipeline
+            # Not all of it is in the journal: what an operator did, and what became of deliveries, is nowhere else.
+            steps.append(("rows", WRITE_UNTIL, lambda: pipeline.drain(began + WRITE_UNTIL - self._clock.monotonic())))
+            steps.append(("recorder", 0.5, pipeline.stop))
+            steps.append(("webhooks", 0.5, parts.sender.close))
         steps.append(("demo inbox", 0.5, self._inbox.stop))
         if self._stored:
             steps.append(("journal", 1.0, lambda: asyncio.to_thread(self._journal.close)))

@@ -370,6 +370,45 @@ async def test_a_slow_store_is_waited_for_once_and_not_before_every_record(monke
     await asyncio.gather(writing, return_exceptions=True)
 
 
+async def test_at_the_end_all_that_is_held_is_written_without_lingering() -> None:
+    store, done = FakeStore(), []  # type: FakeStore, list[int]
+    async with recording(store, linger=3_600.0) as recorder:
+        assert await recorder.take(Records(trace=[step(1)]))
+        await asyncio.sleep(0)  # it lingers
+        assert await recorder.take(Records(trace=[step(2)]))
+        await recorder.put(run_of(3), lambda: done.append(3))
+        await asyncio.wait_for(recorder.drain(3_600.0), 5)
+        assert (recorder.held, recorder.handed_stored, done) == (0, 2, [3])
+    assert ids(store.rows) == ["st-1", "st-2", "st-3"]
+
+
+async def test_at_the_end_nothing_is_waited_for_when_nothing_is_held() -> None:
+    async with recording(FakeStore(), linger=3_600.0) as recorder:
+        await asyncio.wait_for(recorder.drain(3_600.0), 5)
+
+
+async def test_at_the_end_a_store_that_is_away_is_not_waited_for_longer_than_was_said() -> None:
+    store = FakeStore(refuse=lambda records: _raise(UnavailableError("away")))
+    async with recording(store, linger=0.0) as recorder:
+        assert await recorder.take(Records(trace=[step(1)]))
+        await asyncio.wait_for(recorder.drain(0.01), 5)
+        await asyncio.wait_for(recorder.drain(-1.0), 5)
+        assert recorder.held == 1
+
+
+async def test_at_the_end_a_full_queue_is_written_too() -> None:
+    store = FakeStore()
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    recorder = Recorder(store, clock, Metrics(CollectorRegistry()), rows=100, linger=0.0, bound=2)
+    for number in range(2):
+        assert await recorder.take(Records(trace=[step(number)]))
+    writing = asyncio.create_task(recorder.run())
+    await asyncio.wait_for(recorder.drain(3_600.0), 5)
+    assert ids(store.rows) == ["st-0", "st-1"]
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
 async def test_a_store_that_is_away_is_handed_nothing_until_it_is_back() -> None:
     store = FakeStore()
     away = asyncio.Event()

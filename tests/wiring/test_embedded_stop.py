@@ -1,0 +1,42 @@
+"""The order in which the system on one machine stops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from jianguan.clock import SystemClock
+from jianguan.settings import Settings
+from jianguan.wiring import embedded as module
+from jianguan.wiring.embedded import EmbeddedApplication
+
+
+async def test_what_was_handed_to_the_recorder_is_written_before_it_ends_and_the_time_for_it_is_bounded(
+    tmp_path: Path,
+) -> None:
+    done: list[str] = []
+    limits: list[float] = []
+
+    def notes(what: str) -> Any:
+        async def note() -> None:
+            done.append(what)
+
+        return note
+
+    async def drain(limit: float) -> None:
+        limits.append(limit)
+        done.append("rows")
+
+    application = EmbeddedApplication(Settings(data=tmp_path), SystemClock(), demo=False)
+    application._system = cast(Any, SimpleNamespace(stop=notes("stages")))
+    application._parts = cast(
+        Any,
+        SimpleNamespace(
+            pipeline=SimpleNamespace(drain=drain, stop=notes("recorder")),
+            sender=SimpleNamespace(close=notes("webhooks")),
+        ),
+    )
+    await application.stop()
+    assert done == ["stages", "rows", "recorder", "webhooks"]
+    assert 0 < limits[0] <= module.WRITE_UNTIL
