@@ -59,7 +59,7 @@ class Worker:
         for partition in range(self._partitions):
             await self._parts.correlate.get(partition)
             await self._parts.handle.get(partition)
-        await self._parts.early.complete(self._parts.pipeline.exclusive)
+        await self._parts.early.complete()
         return self
 
     async def start(self, broker: str) -> None:

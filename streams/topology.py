@@ -53,12 +53,13 @@ Work: TypeAlias = Callable[[Sequence[Run], int], Awaitable[None]]
 class Pipeline:
     """The stages, ready to be attached to a Faust app."""
 
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: Stages, exclusive: asyncio.Lock | None = None) -> None:
+        """`exclusive`: of others that change windows; one of its own when there are none."""
         self._stages = stages
         self._guard = PoisonGuard()
         self._tasks: list[asyncio.Task[None]] = []
         # Held while windows are changed from outside, as when rules are replaced: the engine is nobody's else then.
-        self.exclusive = asyncio.Lock()
+        self.exclusive = asyncio.Lock() if exclusive is None else exclusive
         self.poisoned: dict[str, str] = {}  # topic -> what an operator has to know
         self._at_once = (
             AtOnce(stages.correlate, stages.handle, stages.deliver, self._judge, self._under_way)

@@ -93,10 +93,13 @@ class Front:
 class EarlyWindows:
     """Of all partitions of a worker. `restoring` tells of how many the windows of all keys are not there yet."""
 
-    def __init__(self, restorer: Restorer, clock: Clock, restoring: Gauge, *, alone: bool) -> None:
-        """`alone`: no other worker is there, and the clock may decide as soon as all windows are. Otherwise somebody
-        has to tell the stages what it owes."""
+    def __init__(
+        self, restorer: Restorer, clock: Clock, restoring: Gauge, exclusive: asyncio.Lock, *, alone: bool
+    ) -> None:
+        """`exclusive` is held while windows change: threads work on them under it. `alone`: no other worker is there,
+        and the clock may decide as soon as all windows are. Otherwise somebody has to tell the stages what it owes."""
         self._restorer = restorer
+        self._exclusive = exclusive
         self._clock = clock
         self._restoring = restoring
         self._alone = alone
@@ -151,7 +154,9 @@ class EarlyWindows:
                     log.warning("facts wait for windows: %s", error)
                     await asyncio.sleep(RETRY_PAUSE)
                     continue
-                front.take(found, () if recent is None else recent.of(keys), keys)
+                async with self._exclusive:
+                    if self._fronts.get(front.partition) is front:  # else those of all keys have taken its place
+                        front.take(found, () if recent is None else recent.of(keys), keys)
                 return
         finally:
             self._under_way -= 1
@@ -167,18 +172,18 @@ class EarlyWindows:
     async def _read_recent(self) -> Recent | None:
         return await self._restorer.recent(sorted(self._expected))
 
-    async def complete(self, exclusive: asyncio.Lock, there: Callable[[], None] = lambda: None) -> None:
-        """Restore the windows of all keys. `exclusive` is held while nobody else may use them; `there` is called just
-        before the clock may decide on them: facts that came meanwhile may still be on their way."""
+    async def complete(self, there: Callable[[], None] = lambda: None) -> None:
+        """Restore the windows of all keys. `there` is called just before the clock may decide on them: facts that came
+        meanwhile may still be on their way."""
         epoch = self._epoch
         while epoch == self._epoch and self._fronts:
             try:
-                await self._restore(epoch, exclusive, there)
+                await self._restore(epoch, there)
             except UnavailableError as error:
                 log.warning("windows are not restored yet: %s", error)
                 await asyncio.sleep(RETRY_PAUSE)
 
-    async def _restore(self, epoch: int, exclusive: asyncio.Lock, there: Callable[[], None]) -> None:
+    async def _restore(self, epoch: int, there: Callable[[], None]) -> None:
         """Not to the end when the rules have changed meanwhile, or nobody wants them any more."""
         restorer = self._restorer
 
@@ -199,7 +204,7 @@ class EarlyWindows:
             if self._before is not None:
                 until = min(until, self._before)
             owed = {partition: await restorer.owed(partition, engine, until) for partition, engine in engines.items()}
-        async with exclusive:
+        async with self._exclusive:
             fronts = {partition: front for partition, front in self._fronts.items() if partition in engines}
             if epoch != self._epoch or any(
                 front.engine.fresh(engines[partition]) or engines[partition].fresh(front.engine)

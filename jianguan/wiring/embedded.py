@@ -47,7 +47,6 @@ from sinks.webhooks.signing import generate_secret
 from streams.correlate import raise_again
 from streams.gateway import StreamGateway
 from streams.rulebook import RuleBook
-from streams.topology import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -248,11 +247,11 @@ class EmbeddedApplication:
         for partition in range(self._partitions):
             await parts.correlate.get(partition)
             await parts.handle.get(partition)
-        self._windows = asyncio.create_task(self._restore_windows(parts.early, parts.pipeline), name="windows")
+        self._windows = asyncio.create_task(self._restore_windows(parts.early), name="windows")
         self._windows.add_done_callback(_report)
 
-    async def _restore_windows(self, early: EarlyWindows, pipeline: Pipeline) -> None:
-        await early.complete(pipeline.exclusive, self._windows_there)
+    async def _restore_windows(self, early: EarlyWindows) -> None:
+        await early.complete(self._windows_there)
         keep()
 
     def _windows_there(self) -> None:

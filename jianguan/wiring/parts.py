@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -114,7 +115,8 @@ def build_parts(
         archive, rulebook, tables, clock, partitions, latest_facts, max_age=max_age, warm=settings.rules_warm,
         current=current,
     )  # fmt: skip
-    early = EarlyWindows(restorer, clock, metrics.restoring, alone=alone)
+    exclusive = asyncio.Lock()
+    early = EarlyWindows(restorer, clock, metrics.restoring, exclusive, alone=alone)
     correlate = Owned(early.correlate)
     handle = Owned(restorer.handle)
     stages = Stages(
@@ -136,8 +138,8 @@ def build_parts(
         conditions=ConditionTimes(rulebook.matcher, clock.monotonic),
     )
     return Parts(
-        settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages), correlate, handle, desk,
-        sender, seen, restorer, early, partitions,
+        settings, clock, metrics, tables, rulebook, store, archive, outbox, Pipeline(stages, exclusive), correlate,
+        handle, desk, sender, seen, restorer, early, partitions,
     )  # fmt: skip
 
 

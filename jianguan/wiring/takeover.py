@@ -125,7 +125,7 @@ class Takeover:
             await self._deliveries.get(number)
         parts.restorer.expect(set())
         self._told.forget()
-        await parts.early.complete(parts.pipeline.exclusive)
+        await parts.early.complete()
         self._tail.forget()
         reached = await self._watermark.known()
         for number, state in parts.correlate:

@@ -25,6 +25,7 @@ from rules.ruleset import RuleSet
 from streams.correlate import Correlate
 from tests.rules.support import NOW, fact, reference, rule
 from tests.rules.test_facts import loaded
+from tests.streams.fakes import until
 
 HOUR = 3_600_000
 CARRIED = carry(0, [])
@@ -105,14 +106,16 @@ class Started:
         self.restorer = Restorer(
             cast(Any, store), cast(Any, self.book), cast(Any, tables), self.clock, 1, latest
         )  # fmt: skip
-        self.early = EarlyWindows(self.restorer, self.clock, self.metrics.restoring, alone=latest is None)
         self.exclusive = asyncio.Lock()
+        self.early = EarlyWindows(
+            self.restorer, self.clock, self.metrics.restoring, self.exclusive, alone=latest is None
+        )
         self.there = 0
 
     async def begin(self) -> Correlate:
         self.early.begin({0, 1})
         self.state = await self.early.correlate(0)
-        self.completing = asyncio.create_task(self.early.complete(self.exclusive, self._are_there))
+        self.completing = asyncio.create_task(self.early.complete(self._are_there))
         at_gate = asyncio.ensure_future(asyncio.to_thread(self.store.at_gate.wait, 10))
         await asyncio.wait([at_gate, self.completing], return_when=asyncio.FIRST_COMPLETED)
         if self.completing.done():
@@ -278,6 +281,60 @@ async def test_rules_that_change_meanwhile_are_restored_too(start: Start) -> Non
     assert await started.work(fresh(10, of="new")) == ["new"]
 
 
+async def test_windows_that_come_while_those_of_all_keys_take_their_place_are_not_folded_anywhere(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = [stored(number, f"k{number}", SETTLED.id, age=20 * 60_000) for number in (1, 2)]
+    whole = Engine(RuleSet([SETTLED]))
+    whole.fold(quiet)
+    started = start(Store(quiet, [alert.id for alert in whole.elapse(NOW)]))
+    state = await started.begin()
+    pass_over, facts_to_fold = started.restorer.pass_over, started.store.facts_to_fold
+    passed, may_end, asked, may_tell = (threading.Event() for _ in range(4))
+
+    def slowly(engine: Engine, until: int) -> None:
+        pass_over(engine, until)
+        passed.set()
+        assert may_end.wait(10)
+
+    def late(wanted: FactsWanted) -> Iterator[FactRun]:
+        if wanted.keys is not None:
+            asked.set()
+            assert may_tell.wait(10)
+        yield from facts_to_fold(wanted)
+
+    monkeypatch.setattr(started.restorer, "pass_over", slowly)
+    monkeypatch.setattr(started.store, "facts_to_fold", late)
+    monkeypatch.setattr("jianguan.wiring.early._GIVE_WAY", 0.0)  # all keys do not wait for those of this one
+    front = cast(Engine, state.engine)
+    assert state.early is not None
+    recalling = asyncio.create_task(state.early.recall(runs_of([fresh(10, "k1", SETTLED.id)])))
+    assert await asyncio.to_thread(asked.wait, 10)
+    started.store.gate.set()
+    assert await asyncio.to_thread(passed.wait, 10)
+    assert started.exclusive.locked()
+    may_tell.set()
+    await asyncio.wait([recalling], timeout=0.2)
+    assert not recalling.done()
+    assert len(front) == 0  # a thread is at work on it
+    may_end.set()
+    assert await asyncio.wait_for(recalling, 10)
+    await asyncio.wait_for(started.completing, 10)
+    assert list(state.elapse(NOW).alerts.values()) == []  # what is stored is not raised again
+
+
+async def test_windows_wait_while_others_change_them_and_then_count(start: Start) -> None:
+    started = start(Store([stored(1), stored(2)]))
+    state = await started.begin()
+    async with started.exclusive:
+        working = asyncio.create_task(started.work(fresh(10)))
+        await until(lambda: started.store.asked)
+        await asyncio.wait([working], timeout=0.2)
+        assert not working.done()
+        assert len(cast(Engine, state.engine)) == 0
+    assert await asyncio.wait_for(working, 10) == [COUNTING.id]
+
+
 async def test_restoring_that_is_abandoned_changes_nothing(start: Start) -> None:
     started = start(Store([stored(1), stored(2)]))
     state = await started.begin()
@@ -316,7 +373,7 @@ async def test_a_partition_that_stays_keeps_its_windows_and_is_restored_with_tho
     assert started.restoring == 1
     other = await started.early.correlate(1)
     assert started.restoring == 2
-    completing = asyncio.create_task(started.early.complete(started.exclusive, started._are_there))
+    completing = asyncio.create_task(started.early.complete(started._are_there))
     await started.complete()
     await asyncio.wait_for(completing, 10)
     assert started.restoring == 0

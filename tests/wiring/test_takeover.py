@@ -69,7 +69,7 @@ class World:
         def begin(*given: set[int]) -> None:
             self.begun.append(given)
 
-        async def complete(_: asyncio.Lock) -> None:
+        async def complete() -> None:
             await self.whole.wait()
 
         async def known() -> int:
