@@ -195,7 +195,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
                 return None
         run = Run(tp.topic, tp.partition, records)
         ledger = self._ledgers.get(tp)
-        if ledger is None or (ledger.last_handed_out or -1) >= run.first_offset:
+        if ledger is None or not ledger.precedes(run.first_offset):
             # New here, or the partition was rewound: what still runs from before settles in the old ledger.
             ledger = self._ledgers[tp] = RunLedger()
         ledger.hand_out(run.first_offset, run.last_offset, len(run), size_in_bytes(records))

@@ -37,10 +37,9 @@ class RunLedger:
         """How many runs are in flight."""
         return len(self._open)
 
-    @property
-    def last_handed_out(self) -> int | None:
-        """The highest offset handed out so far."""
-        return self._last
+    def precedes(self, first: int) -> bool:
+        """Whether a run that begins at `first` lies after everything handed out so far: if not, it is a rewind."""
+        return self._last is None or self._last < first
 
     @property
     def position(self) -> int | None:
@@ -60,7 +59,7 @@ class RunLedger:
         """
         if last < first:
             raise ValueError(f"a run does not end ({last}) before it begins ({first})")
-        if self._last is not None and first <= self._last:
+        if not self.precedes(first):
             raise ValueError(f"a run that begins at {first} was handed out after {self._last}")
         self._open[last] = _Open(self._position, records, size)
         self._last = last

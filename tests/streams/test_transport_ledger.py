@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
+from faust.types.tuples import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.transport import BatchConsumer
 from streams.transport_ledger import RunLedger
+from streams.transport_run import PlainRecord
 
 
 class Reference:
@@ -118,3 +124,21 @@ def test_a_rewind_is_refused(first: int) -> None:
 def test_a_run_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="before it begins"):
         RunLedger().hand_out(5, 4)
+
+
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_a_record_that_is_read_again_begins_a_new_ledger_and_one_that_follows_does_not(first: int) -> None:
+    place = TP("facts", 0)
+    consumer = cast(
+        Any, SimpleNamespace(_read_offset={place: None}, _ledgers={}, app=SimpleNamespace(consumer_generation_id=1))
+    )
+
+    def hand_out(offset: int) -> RunLedger:
+        BatchConsumer._run_message(consumer, place, [PlainRecord(b"", offset)])
+        return cast(RunLedger, consumer._ledgers[place])
+
+    ledger = hand_out(first)
+    assert hand_out(first + 1) is ledger
+    again = hand_out(first)
+    assert again is not ledger
+    assert hand_out(first) is not again
