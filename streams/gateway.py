@@ -16,6 +16,7 @@ from jianguan.domain.contract import KIND_OF_TOPIC
 from jianguan.domain.ids import make_id, partition_of
 from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import RawEvent
+from streams.elapsing import SETTLE_AFTER_MS
 from streams.frames import COMMANDS
 from streams.headers import CONTENT_TYPE, RECEIPT, RECEIVED, SUBMISSION
 from streams.outbox import Outbox
@@ -26,6 +27,7 @@ Headers = tuple[tuple[str, bytes], ...]
 WAITING_LIMIT: Final = 20_000
 MAX_VALUE: Final = 2 * 1024 * 1024  # bytes; the limit of our topics is twice that, and rows on them have more to say
 BROKER_PATIENCE: Final = 20.0
+QUICK_MS: Final = 1_000  # who is through by then leaves the stages most of the time that the clock gives them
 _POLL: Final = 0.05
 
 
@@ -51,6 +53,9 @@ class StreamGateway:
         self._journal = journal
         self._count = 0
         self._waiting = 0
+        self._inside: dict[int, int] = {}  # by number of the call, when it came (ms)
+        self._lately: list[tuple[float, int]] = []  # of those that took long: when (s) they went, and came (ms)
+        self._calls = 0
         self._open = asyncio.Event()
 
     def open(self) -> None:
@@ -60,6 +65,13 @@ class StreamGateway:
     def shut(self) -> None:
         """Hold records back: those that come wait a while for `open`."""
         self._open.clear()
+
+    def oldest_waiting(self) -> int | None:
+        """When the oldest record was received (ms) that the stages may not have yet because it had to wait here; what
+        the clock decides must not go ahead of it."""
+        gone = self._clock.monotonic() - SETTLE_AFTER_MS / 1_000
+        self._lately = [each for each in self._lately if each[0] > gone]
+        return min([*self._inside.values(), *[came for _, came in self._lately]], default=None)
 
     async def submit(self, events: Sequence[RawEvent]) -> list[str]:
         """See jianguan.ports.Gateway."""
@@ -80,7 +92,7 @@ class StreamGateway:
             if len(event.value) > MAX_VALUE:
                 raise InputError("too-large", f"a record has {len(event.value)} bytes; at most {MAX_VALUE} are taken")
             records.append((topic, _encodable(event.key), headers, event.value, now))
-        await self._through(records)
+        await self._through(records, now)
         return receipts
 
     async def command(self, command: Command) -> None:
@@ -89,16 +101,20 @@ class StreamGateway:
             (frame,) = COMMANDS.encode([command])
         except UnicodeEncodeError:
             raise InputError("not-utf8", "the note must not contain half of a surrogate pair", "note") from None
-        await self._through([(TopicName.COMMANDS.value, command.case_key, (), frame, command.at)])
+        record = (TopicName.COMMANDS.value, command.case_key, (), frame, command.at)
+        await self._through([record], to_millis(self._clock.now()))
 
     async def replay(self, topic: str, key: str, headers: Headers, value: bytes) -> Awaitable[Any]:
         """Queue a record that is durable already."""
         return await self._outbox.raw(TopicName(topic), key, value, headers, partition_of(key, self._partitions))
 
-    async def _through(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:
+    async def _through(self, records: Sequence[tuple[str, str, Headers, bytes, int]], came: int) -> None:
         if self._waiting + len(records) > WAITING_LIMIT:
             raise UnavailableError("too many records are waiting for the broker; try again in a moment")
         self._waiting += len(records)
+        self._calls += 1
+        call = self._calls
+        self._inside[call] = came
         try:
             await self._admission()
             if self._journal is None:
@@ -112,6 +128,9 @@ class StreamGateway:
                 self._journal.release(sequences)
         finally:
             self._waiting -= len(records)
+            del self._inside[call]
+            if to_millis(self._clock.now()) - came > QUICK_MS:
+                self._lately.append((self._clock.monotonic(), came))
 
     async def _send(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:
         while True:

@@ -94,12 +94,21 @@ class EarlyWindows:
     """Of all partitions of a worker. `restoring` tells of how many the windows of all keys are not there yet."""
 
     def __init__(
-        self, restorer: Restorer, clock: Clock, restoring: Gauge, exclusive: asyncio.Lock, *, alone: bool
+        self,
+        restorer: Restorer,
+        clock: Clock,
+        restoring: Gauge,
+        exclusive: asyncio.Lock,
+        *,
+        alone: bool,
+        oldest: Callable[[], Awaitable[int | None]] | None = None,
     ) -> None:
         """`exclusive` is held while windows change: threads work on them under it. `alone`: no other worker is there,
-        and the clock may decide as soon as all windows are. Otherwise somebody has to tell the stages what it owes."""
+        and the clock may decide as soon as all windows are, but not ahead of the `oldest` record (ms) that is on its
+        way. Otherwise somebody has to tell the stages what it owes."""
         self._restorer = restorer
         self._exclusive = exclusive
+        self._oldest = oldest
         self._clock = clock
         self._restoring = restoring
         self._alone = alone
@@ -203,6 +212,8 @@ class EarlyWindows:
             until = restorer.settled_until()
             if self._before is not None:
                 until = min(until, self._before)
+            if self._oldest is not None and (oldest := await self._oldest()) is not None:
+                until = min(until, oldest)
             owed = {partition: await restorer.owed(partition, engine, until) for partition, engine in engines.items()}
         async with self._exclusive:
             fronts = {partition: front for partition, front in self._fronts.items() if partition in engines}

@@ -81,6 +81,7 @@ class EmbeddedApplication:
         self._replayed: tuple[int, int] | None = None
         self._parts: Parts | None = None
         self._tools: StoredRuleTools | None = None
+        self._gateway: StreamGateway | None = None
         self._system: EmbeddedSystem | None = None
         self._restoring: asyncio.Task[None] | None = None
         self._windows: asyncio.Task[None] | None = None
@@ -131,9 +132,11 @@ class EmbeddedApplication:
             self._partitions,
             self._observe,
             alone=True,
-            oldest_replayed=self._oldest_replayed,
+            oldest_replayed=self._oldest_on_its_way,
         )
-        gateway = StreamGateway(parts.outbox, self._clock, self._partitions, secrets.token_hex(8), self._journal)
+        gateway = self._gateway = StreamGateway(
+            parts.outbox, self._clock, self._partitions, secrets.token_hex(8), self._journal
+        )
         system = self._system = EmbeddedSystem(
             settings.data,
             parts.pipeline,
@@ -284,6 +287,13 @@ class EmbeddedApplication:
         if missing or stored:
             log.info("after the restart %d alerts were raised and %d handed on again", len(missing), len(stored))
         self._recovered = Recovered([], [])
+
+    async def _oldest_on_its_way(self) -> int | None:
+        """When the oldest record was received that the stages do not have yet, though the clock has gone on: one that a
+        restart reads again, or one that waits until it is let in."""
+        replayed = await self._oldest_replayed()
+        waiting = None if self._gateway is None else self._gateway.oldest_waiting()
+        return min([each for each in (replayed, waiting) if each is not None], default=None)
 
     async def _oldest_replayed(self) -> int | None:
         """When the oldest record was received that a restart reads again and that is not through; None once all are."""

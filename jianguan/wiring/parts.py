@@ -116,7 +116,7 @@ def build_parts(
         current=current,
     )  # fmt: skip
     exclusive = asyncio.Lock()
-    early = EarlyWindows(restorer, clock, metrics.restoring, exclusive, alone=alone)
+    early = EarlyWindows(restorer, clock, metrics.restoring, exclusive, alone=alone, oldest=oldest_replayed)
     correlate = Owned(early.correlate)
     handle = Owned(restorer.handle)
     stages = Stages(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jianguan.embedded.journal import Journal
 from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import RawEvent
 from streams import gateway as module
+from streams.elapsing import SETTLE_AFTER_MS
 from streams.frames import COMMANDS
 from streams.gateway import MAX_VALUE, WAITING_LIMIT, StreamGateway
 from streams.headers import read_envelope
@@ -222,3 +223,42 @@ async def test_whoever_settles_hears_of_a_failing_broker_as_unavailable() -> Non
     queued = [await door.replay("complaints", "k", (), b"{}") for _ in range(2)]
     with pytest.raises(UnavailableError):
         await outbox.settle(queued)
+
+
+async def test_the_clock_hears_of_what_waits_at_a_shut_door_until_the_stages_had_time_for_it() -> None:
+    clock = VirtualClock(CLOCK.now())
+    outbox = Outbox("", 1)
+    outbox.attach(FakeApp())
+    door = StreamGateway(outbox, clock, 1, "x", Diary([]))
+    assert door.oldest_waiting() is None
+    first = asyncio.create_task(door.submit([raw(1)]))
+    await asyncio.sleep(0)
+    clock.advance(timedelta(seconds=3))
+    second = asyncio.create_task(door.submit([raw(2)]))
+    await asyncio.sleep(0)
+    clock.advance(timedelta(seconds=7))
+    assert door.oldest_waiting() == NOW
+    door.open()
+    await asyncio.gather(first, second)
+    clock.advance(timedelta(milliseconds=SETTLE_AFTER_MS - 1))
+    assert door.oldest_waiting() == NOW
+    clock.advance(timedelta(milliseconds=2))
+    assert door.oldest_waiting() is None
+    await door.submit([raw(3)])  # at once
+    assert door.oldest_waiting() is None
+
+
+async def test_what_the_broker_does_not_take_yet_waits_too_and_so_does_a_command() -> None:
+    clock, app = VirtualClock(CLOCK.now()), FakeApp()
+    app.producer.gate = asyncio.Event()
+    outbox = Outbox("", 1)
+    outbox.attach(app)
+    door = StreamGateway(outbox, clock, 1, "x")
+    door.open()
+    task = asyncio.create_task(door.command(Command("cm-1", "case-key", "ta-1", "accept", "somebody", "", 7)))
+    await asyncio.sleep(0)
+    assert door.oldest_waiting() == NOW
+    clock.advance(timedelta(seconds=60))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert door.oldest_waiting() == NOW

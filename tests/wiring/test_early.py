@@ -108,8 +108,9 @@ class Started:
         )  # fmt: skip
         self.exclusive = asyncio.Lock()
         self.early = EarlyWindows(
-            self.restorer, self.clock, self.metrics.restoring, self.exclusive, alone=latest is None
+            self.restorer, self.clock, self.metrics.restoring, self.exclusive, alone=latest is None, oldest=self._oldest
         )
+        self.oldest: int | None = None
         self.there = 0
 
     async def begin(self) -> Correlate:
@@ -121,6 +122,9 @@ class Started:
         if self.completing.done():
             self.completing.result()
         return self.state
+
+    async def _oldest(self) -> int | None:
+        return self.oldest
 
     def _are_there(self) -> None:
         assert not self.state.settling
@@ -281,12 +285,23 @@ async def test_rules_that_change_meanwhile_are_restored_too(start: Start) -> Non
     assert await started.work(fresh(10, of="new")) == ["new"]
 
 
+async def test_the_clock_owes_nothing_that_a_record_which_waits_to_be_let_in_may_still_answer(start: Start) -> None:
+    quiet = stored(1, "k1", SETTLED.id, age=20 * 60_000)
+    started = start(Store([quiet]))
+    started.oldest = NOW - 20 * 60_000
+    state = await started.begin()
+    await started.complete()
+    assert list(state.elapse(started.oldest).alerts.values()) == []
+    assert [alert.key for alerts in state.elapse(NOW).alerts.values() for alert in alerts] == ["k1"]
+
+
 async def test_windows_that_come_while_those_of_all_keys_take_their_place_are_not_folded_anywhere(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quiet = [stored(number, f"k{number}", SETTLED.id, age=20 * 60_000) for number in (1, 2)]
     whole = Engine(RuleSet([SETTLED]))
     whole.fold(quiet)
+    monkeypatch.setattr("jianguan.wiring.early._GIVE_WAY", 0.0)  # all keys do not wait for those of this one
     started = start(Store(quiet, [alert.id for alert in whole.elapse(NOW)]))
     state = await started.begin()
     pass_over, facts_to_fold = started.restorer.pass_over, started.store.facts_to_fold
@@ -305,7 +320,6 @@ async def test_windows_that_come_while_those_of_all_keys_take_their_place_are_no
 
     monkeypatch.setattr(started.restorer, "pass_over", slowly)
     monkeypatch.setattr(started.store, "facts_to_fold", late)
-    monkeypatch.setattr("jianguan.wiring.early._GIVE_WAY", 0.0)  # all keys do not wait for those of this one
     front = cast(Engine, state.engine)
     assert state.early is not None
     recalling = asyncio.create_task(state.early.recall(runs_of([fresh(10, "k1", SETTLED.id)])))
@@ -333,6 +347,7 @@ async def test_windows_wait_while_others_change_them_and_then_count(start: Start
         assert not working.done()
         assert len(cast(Engine, state.engine)) == 0
     assert await asyncio.wait_for(working, 10) == [COUNTING.id]
+    await started.complete()
 
 
 async def test_restoring_that_is_abandoned_changes_nothing(start: Start) -> None:

@@ -1,10 +1,12 @@
-"""The order in which the system on one machine stops."""
+"""What joins the parts of the system on one machine: how far its clock may go, and the order in which it stops."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from jianguan.clock import SystemClock
 from jianguan.settings import Settings
@@ -40,3 +42,16 @@ async def test_what_was_handed_to_the_recorder_is_written_before_it_ends_and_the
     await application.stop()
     assert done == ["stages", "rows", "recorder", "webhooks"]
     assert 0 < limits[0] <= module.WRITE_UNTIL
+
+
+@pytest.mark.parametrize(
+    ("waiting", "replayed", "expected"), [(None, None, None), (5, None, 5), (None, 7, 7), (5, 7, 5), (9, 7, 7)]
+)
+async def test_the_clock_goes_ahead_neither_of_what_is_read_again_nor_of_what_waits_to_be_let_in(
+    waiting: int | None, replayed: int | None, expected: int | None, tmp_path: Path
+) -> None:
+    application = EmbeddedApplication(Settings(data=tmp_path), SystemClock(), demo=False)
+    application._gateway = cast(Any, SimpleNamespace(oldest_waiting=lambda: waiting))
+    application._journal = cast(Any, SimpleNamespace(oldest=lambda: replayed))
+    application._replayed = None if replayed is None else (replayed, replayed)
+    assert await application._oldest_on_its_way() == expected
