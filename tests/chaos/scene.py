@@ -22,7 +22,7 @@ from tests.chaos.schedule import Action
 from tests.clickhouse import NativeServer
 from tests.cluster.kafka import KafkaCluster, KafkaNode, free_ports
 from tests.cluster.system import Cluster, Dashboards, Worker
-from tests.end_to_end.support import eventually
+from tests.end_to_end.support import busy, eventually
 from tests.relay import Relay
 
 RECEIVERS: Final = {"market-regulation": "market", "public-security": "police"}  # of each department
@@ -202,7 +202,7 @@ class Scene:
             except AssertionError:
                 return False
 
-        eventually(probe, within, "everything to work again")
+        eventually(probe, within * busy(), "everything to work again")
 
     def stop(self) -> dict[str, int]:
         """End workers and pages in good order; the exit code of each."""
