@@ -37,7 +37,7 @@ class Finding:
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of the embedded system.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(data: Path | None, as_json: bool) -> None:
-    """Look at ports, store, disk, clock, calendar, rules, receivers and broker. Ends with 3 when something is wrong."""
+    """Look at ports, data, store, disk, clock, calendar, rules, receivers and broker. Ends with 3 if one is wrong."""
     settings = load_settings(data=data)
     findings = list(examine(settings, SystemClock()))
     if as_json:
@@ -56,6 +56,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("server", lambda: _running(server)),
         ("port", lambda: _port(settings, server)),
+        ("folder", lambda: _folder(settings)),
         ("store", lambda: _store(settings, server)),
         ("parts", lambda: _parts(settings)),
         ("disk", lambda: _disk(settings)),
@@ -101,6 +102,13 @@ def _port(settings: Settings, server: dict[str, object] | None) -> Finding:
                 return Finding("port", "ok", f"{address} is this system's own")
             return Finding("port", "error", f"{address} cannot be used: {error.strerror}; choose another with --port")
     return Finding("port", "ok", f"{address} is free")
+
+
+def _folder(settings: Settings) -> Finding:
+    from jianguan.wiring.folder import could_be_written
+
+    could_be_written(settings.data)
+    return Finding("folder", "ok", f"{settings.data} can be written")
 
 
 def _store(settings: Settings, server: dict[str, object] | None) -> Finding:

@@ -27,6 +27,7 @@ from jianguan.errors import JianguanError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.early import EarlyWindows
+from jianguan.wiring.folder import make_writable
 from jianguan.wiring.parts import (
     EMBEDDED_PARTITIONS,
     Parts,
@@ -107,6 +108,7 @@ class EmbeddedApplication:
     async def _start(self) -> None:
         settings = self._settings
         self._web.bind()
+        await asyncio.to_thread(make_writable, settings.data)
         tables = await asyncio.to_thread(load_tables, settings, self._clock)
         await asyncio.to_thread(self._open_store)
         record = StoredRuleRecord(self._store, self._archive)
@@ -206,7 +208,6 @@ class EmbeddedApplication:
                 (self._settings.data / SERVER_FILE).unlink()
 
     def _open_store(self) -> None:
-        self._settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._store.start()
         self._stored = True
         self._journal.open()

@@ -17,6 +17,7 @@ from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError
 from jianguan.settings import Settings
+from jianguan.wiring.folder import make_writable
 from rules.departments import Departments
 from rules.reference import Reference
 from rules.ruleset import RuleSet
@@ -64,9 +65,12 @@ def hash_key(folder: Path) -> bytes:
     path = folder / "reporter-hash.key"
     try:
         key = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        make_writable(folder)
         _make_key(path)
         key = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     if len(key) < _KEY_BYTES:
         raise ConfigurationError(
             f"{path} is too short for a key; restore it from a backup, or remove it to make a new one"
@@ -76,7 +80,6 @@ def hash_key(folder: Path) -> bytes:
 
 def _make_key(path: Path) -> None:
     """Put a new key at `path`, whole or not at all; one that another process has put there meanwhile stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

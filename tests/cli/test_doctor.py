@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -21,7 +22,7 @@ from sinks.embedded import EmbeddedStore
 from tests.cluster.kafka import free_ports
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
-CHECKS = ["server", "port", "store", "parts", "disk", "clock", "calendar", "rules", "receivers", "broker"]
+CHECKS = ["server", "port", "folder", "store", "parts", "disk", "clock", "calendar", "rules", "receivers", "broker"]
 
 pytestmark = pytest.mark.store
 
@@ -77,6 +78,26 @@ def test_what_a_dead_server_left_behind_is_no_running_one(settings: Settings, te
     settings.data.mkdir()
     (settings.data / "server.json").write_text(text)
     assert findings(settings)["server"].text == "no embedded system is running on this folder"
+
+
+def test_a_data_folder_that_cannot_be_made_is_an_error_that_says_why(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    finding = findings(settings.model_copy(update={"data": tmp_path / "file" / "data"}))["folder"]
+    assert finding.level == "error"
+    assert f"the data folder {tmp_path / 'file' / 'data'} cannot be written (not a directory)" in finding.text
+
+
+def test_a_data_folder_on_a_read_only_disk_is_an_error_that_says_why(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    settings.data.mkdir()
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    finding = findings(settings)["folder"]
+    assert finding.level == "error"
+    assert "cannot be written (read-only file system)" in finding.text
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import importlib
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -69,3 +70,17 @@ def test_every_process_that_runs_for_long_tells_its_crashes(command: str, monkey
     monkeypatch.setattr("uvloop.run", lambda coroutine: coroutine.close())
     CliRunner().invoke(module.command, [], catch_exceptions=False)
     assert told == ["crashes"]
+
+
+def test_a_start_in_a_folder_that_cannot_be_made_ends_with_3_and_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "data"
+    program = "from jianguan.cli import main; main()"
+    # A process of its own: what makes `up` end in its time ends the process.
+    command = [sys.executable, "-c", program, "up", "--data", str(folder), "--port", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines()[-1].startswith(
+        f"error: the data folder {folder} cannot be written (not a directory)"
+    )
+    assert "Traceback" not in ended.stderr

@@ -47,6 +47,15 @@ def test_a_key_that_is_too_short_is_refused(tmp_path: Path) -> None:
         hash_key(tmp_path)
 
 
+def test_a_key_that_cannot_be_read_or_made_is_refused_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "reporter-hash.key").mkdir()
+    with pytest.raises(ConfigurationError, match=r"reporter-hash\.key cannot be read"):
+        hash_key(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        hash_key(tmp_path / "file")
+
+
 def test_a_clock_is_the_one_in_force_on_the_day_in_beijing() -> None:
     # The mediation of complaints went from 45 working to 60 calendar days on 2026-04-15, Beijing time.
     deadline = deadlines(reference())
