@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 import click
+import httpx
 
+from jianguan.cli import printable
+from jianguan.cli.server import ServerAddress, client_options
 from jianguan.clock import Clock, SystemClock
 from jianguan.errors import JianguanError
 from jianguan.settings import Settings, load_settings
@@ -21,6 +24,7 @@ from jianguan.settings import Settings, load_settings
 Level = Literal["ok", "warning", "error"]
 DISK_ERROR: Final = 500_000_000
 DISK_WARNING: Final = 5_000_000_000
+READY_WITHIN: Final = 5.0  # seconds, for the running server to answer
 _MARKS: Final[dict[str, tuple[str, str]]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
@@ -53,8 +57,8 @@ def command(data: Path | None, as_json: bool) -> None:
 def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     """Every check in turn; one that fails in an unforeseen way is a finding, not the end."""
     server = _server(settings)
+    yield from _running(server)
     checks: list[tuple[str, Callable[[], Finding]]] = [
-        ("server", lambda: _running(server)),
         ("port", lambda: _port(settings, server)),
         ("folder", lambda: _folder(settings)),
         ("store", lambda: _store(settings, server)),
@@ -62,7 +66,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         ("disk", lambda: _disk(settings)),
         ("clock", lambda: _clock(settings, clock)),
         ("calendar", lambda: _calendar(settings, clock)),
-        ("rules", lambda: _rules(settings, clock)),
+        ("rules", lambda: _rules(settings, clock, server)),
         ("receivers", lambda: _receivers(settings)),
         ("broker", lambda: _broker(settings)),
     ]
@@ -85,21 +89,44 @@ def _server(settings: Settings) -> dict[str, object] | None:
     return dict(found)
 
 
-def _running(server: dict[str, object] | None) -> Finding:
+def _running(server: dict[str, object] | None) -> Iterator[Finding]:
+    """What the running system says of itself, each part that does not work by name."""
     if server is None:
-        return Finding("server", "ok", "no embedded system is running on this folder")
-    return Finding("server", "ok", f"running at {server['url']} as process {server['pid']}")
+        yield Finding("server", "ok", "no embedded system is running on this folder")
+        return
+    where = f"running at {server['url']} as process {server['pid']}"
+    try:
+        parts = _parts_not_ready(str(server["url"]))
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield Finding(
+            "server", "error", f"{where}, but it does not say how it is ({type(error).__name__}); its log may say why"
+        )
+        return
+    if not parts:
+        yield Finding("server", "ok", f"{where}, and every part works")
+        return
+    yield Finding("server", "error", f"{where}, but not ready: {', '.join(parts)}")
+    for part, detail in parts.items():
+        yield Finding(f"running {part}", "error", printable(detail))
+
+
+def _parts_not_ready(url: str) -> dict[str, str]:
+    """What is wrong with each part that the server's /readyz calls not ok."""
+    options = client_options(ServerAddress(url, "server.json"), {}, READY_WITHIN)
+    with httpx.Client(**options) as client:
+        checks = client.get("/readyz").json()["checks"]
+    return {str(part): str(check["detail"]) for part, check in checks.items() if not check["ok"]}
 
 
 def _port(settings: Settings, server: dict[str, object] | None) -> Finding:
+    if server is not None:
+        return Finding("port", "ok", f"{str(server['url']).partition('//')[2]} is the running system's own")
     address = f"{settings.host}:{settings.port}"
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            if server is not None and str(server["url"]).endswith(f":{settings.port}"):
-                return Finding("port", "ok", f"{address} is this system's own")
             return Finding("port", "error", f"{address} cannot be used: {error.strerror}; choose another with --port")
     return Finding("port", "ok", f"{address} is free")
 
@@ -192,13 +219,16 @@ def _calendar(settings: Settings, clock: Clock) -> Finding:
     return Finding("calendar", "ok", f"working days known for {years[0]} to {years[-1]}")
 
 
-def _rules(settings: Settings, clock: Clock) -> Finding:
+def _rules(settings: Settings, clock: Clock, server: dict[str, object] | None) -> Finding:
     from jianguan.wiring.tables import load_reference, rule_folders
     from rules.ruleset import RuleSet
 
     folders = rule_folders(settings)
     rules = RuleSet.load(folders, load_reference(settings, clock))
-    return Finding("rules", "ok", f"{len(rules.running)} rules run from {', '.join(map(str, folders))}")
+    count, places = len(rules.running), ", ".join(map(str, folders))
+    if server is not None:  # which may have been started with another environment
+        return Finding("rules", "ok", f"{count} rules would be loaded from {places} with this environment")
+    return Finding("rules", "ok", f"{count} rules run from {places}")
 
 
 def _receivers(settings: Settings) -> Finding:

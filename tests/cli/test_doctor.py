@@ -6,8 +6,11 @@ import errno
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -61,16 +64,59 @@ def test_a_port_that_another_program_has_is_an_error(settings: Settings) -> None
     assert "choose another with --port" in finding.text
 
 
+READY: dict[str, object] = {"ready": True, "checks": {"rules": {"ok": True, "detail": ""}}}
+
+
+@contextmanager
+def running(settings: Settings, answer: object) -> Iterator[str]:
+    """A stand-in for the running system, which says `answer` of how it is; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(200 if answer == READY and self.path == "/readyz" else 503)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer((settings.host, settings.port), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://{settings.host}:{settings.port}"
+        settings.data.mkdir()
+        (settings.data / "server.json").write_text(json.dumps({"url": url, "pid": os.getpid()}))
+        yield url
+        server.shutdown()
+
+
 def test_a_port_that_the_running_system_has_is_its_own(settings: Settings) -> None:
-    settings.data.mkdir()
-    url = f"http://{settings.host}:{settings.port}"
-    (settings.data / "server.json").write_text(json.dumps({"url": url, "pid": os.getpid()}))
-    with socket.socket() as own:
-        own.bind((settings.host, settings.port))
-        own.listen()
-        found = findings(settings)
-    assert (found["port"].level, found["server"].text) == ("ok", f"running at {url} as process {os.getpid()}")
+    with running(settings, READY) as url:
+        found = findings(settings.model_copy(update={"port": settings.port + 1}))
+    assert list(found) == CHECKS
+    assert found["server"] == Finding(
+        "server", "ok", f"running at {url} as process {os.getpid()}, and every part works"
+    )
+    assert found["port"] == Finding("port", "ok", f"127.0.0.1:{settings.port} is the running system's own")
     assert found["store"].text.endswith(f"is open in process {os.getpid()}")
+    assert "rules would be loaded from" in found["rules"].text
+    assert found["rules"].text.endswith("with this environment")
+
+
+def test_a_running_system_that_is_not_ready_is_an_error_for_each_part_that_does_not_work(settings: Settings) -> None:
+    checks = {"broker": {"ok": True, "detail": ""}, "rules": {"ok": False, "detail": "a.yaml:3:1: no such field"}}
+    with running(settings, {"ready": False, "checks": checks}):
+        found = findings(settings)
+    assert found["server"].level == "error"
+    assert found["server"].text.endswith("but not ready: rules")
+    assert found["running rules"] == Finding("running rules", "error", "a.yaml:3:1: no such field")
+    assert "running broker" not in found
+
+
+def test_a_running_system_that_does_not_say_how_it_is_is_an_error(settings: Settings) -> None:
+    with running(settings, "something else"):
+        assert "does not say how it is" in findings(settings)["server"].text
+    assert findings(settings)["server"].level == "error"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"url": "x", "pid": "?"}'])
