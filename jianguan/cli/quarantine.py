@@ -10,10 +10,9 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import click
-from rich.console import Console
 from rich.text import Text
 
-from jianguan.cli.render import cell, grid, listed, moment
+from jianguan.cli.render import cell, grid, listed, moment, terminal
 from jianguan.cli.server import Client, find_server
 from jianguan.cli.trace import without_personal
 from jianguan.errors import JianguanError
@@ -64,7 +63,7 @@ def list_(
         click.echo("nothing is quarantined")
     else:
         rows = [[Text(moment(each.get("at"))), *(cell(each.get(name)) for name in _COLUMNS)] for each in items]
-        Console().print(grid("quarantine", ("time", *_COLUMNS), rows))
+        terminal().print(grid("quarantine", ("time", *_COLUMNS), rows))
 
 
 @command.command()
@@ -78,7 +77,7 @@ def show(identifier: str, server: str | None, data: Path | None, as_json: bool) 
         click.echo(json.dumps(record, ensure_ascii=False, indent=2))
         return
     rows = [[cell(name), Text(moment(value)) if name == "at" else cell(value)] for name, value in record.items()]
-    Console().print(grid(f"quarantined record {cell(identifier)}", ("field", "value"), rows))
+    terminal().print(grid(f"quarantined record {cell(identifier)}", ("field", "value"), rows))
 
 
 @command.command()

@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jianguan.cli import rule_output
+from jianguan.cli.render import terminal
 from jianguan.cli.rule_asking import asking, naming, text_of
 from jianguan.clock import SystemClock, to_millis
 from jianguan.domain.hindsight import BacktestRequest
@@ -195,7 +196,7 @@ def _show(found: Any, as_json: bool, parts: Callable[[Any], Iterable[RenderableT
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    console = Console()
+    console = terminal()
     for part in parts(found):
         console.print(part)
 

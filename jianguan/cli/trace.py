@@ -10,10 +10,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
-from jianguan.cli.render import SEVERITY_STYLE, cell, grid, listed, moment
+from jianguan.cli.render import SEVERITY_STYLE, cell, grid, listed, moment, terminal
 from jianguan.cli.server import Client, find_server
 from jianguan.domain.masking import redact
 from jianguan.domain.trace import STAGES
@@ -40,7 +40,7 @@ def command(identifier: str, server: str | None, data: Path | None, as_json: boo
     if as_json:
         click.echo(json.dumps(without_personal(history), ensure_ascii=False, indent=2))
         return
-    console = Console()
+    console = terminal()
     for part in timeline(history):
         console.print(part)
 

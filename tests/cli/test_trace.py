@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC
@@ -10,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from jianguan.cli import main
-from jianguan.cli.render import cell, moment
+from jianguan.cli.render import cell, grid, moment
 
 HISTORY = {
     "asked": "al-1",
@@ -136,6 +138,34 @@ def test_every_record_is_retried_and_a_failure_is_told(serve: Callable[[Answer],
     assert result.exit_code == 4
     assert result.output.count("submitted again") == 2
     assert "it was retried before" in result.output
+
+
+IDENTIFIERS = ("qu-00112233445566778899aabb", "bad-check-digit", "ingest-5c0e4b1a9d37")
+LONG = RECORD | dict(zip(("id", "code", "submission"), IDENTIFIERS, strict=True)) | {"message": "very " * 30 + "long"}
+
+
+def test_in_a_pipe_every_record_is_one_line_however_narrow_the_terminal(serve: Callable[[Answer], None]) -> None:
+    serve(lambda request: httpx.Response(200, json={"items": [LONG]}))
+    arguments = ["quarantine", "list", "--server", "127.0.0.1:1"]
+    output = CliRunner().invoke(main, arguments, env={"COLUMNS": "80"}).output
+    (line,) = [line for line in output.splitlines() if "qu-" in line]
+    for text in (*IDENTIFIERS, LONG["message"], moment(LONG["at"])):
+        assert text in line
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 300])
+def test_ids_times_codes_and_hashes_are_in_one_piece_at_any_width(width: int) -> None:
+    columns = ("time", "id", "code", "message", "submission", "content")
+    values = (moment(LONG["at"]), *IDENTIFIERS[:2], LONG["message"], IDENTIFIERS[2], "0123456789abcdef" * 2)
+    console = Console(width=width, file=io.StringIO())
+    console.print(grid("quarantine", columns, [[cell(value) for value in values]]))
+    assert isinstance(console.file, io.StringIO)
+    output = console.file.getvalue()
+    for name, value in zip(columns, values, strict=True):
+        if name != "message":
+            assert value in output, name
+    assert output.count("very") == 30
+    assert max(map(len, output.splitlines())) <= width
 
 
 def test_times_are_read_in_both_spellings() -> None:
