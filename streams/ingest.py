@@ -76,6 +76,7 @@ class Ingested:
     personal: list[Personal] = field(default_factory=list)
     steps: list[_Step] = field(default_factory=list)  # in the order of the log
     quarantine: list[Quarantined] = field(default_factory=list)
+    conflicts: dict[str, tuple[str]] = field(default_factory=dict)  # the event that a quarantined record is about
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     unknown_doors: int = 0  # records that no door of ours judged before
@@ -96,6 +97,7 @@ class Ingested:
             found.personal += each.personal
             found.steps += each.steps
             found.quarantine += each.quarantine
+            found.conflicts |= each.conflicts
             found.outcomes.update(each.outcomes)
             found.reasons.update(each.reasons)
             found.unknown_doors += each.unknown_doors
@@ -140,9 +142,11 @@ class Ingested:
         def same(value: Any) -> Constant[Any]:
             return Constant(value, len(self.steps))
 
+        conflicts = self.conflicts
+        links = [conflicts.get(subject, ()) for subject in subjects] if conflicts else same(())
         return [
             step_ids(receipts), subjects, same(self.now), same(_STAGE), whats, same("system"), receipts, submissions,
-            same(()), details,
+            links, details,
         ]  # fmt: skip
 
 
@@ -336,7 +340,8 @@ class Ingest:
             if sight == "duplicate":
                 work.result.steps.append(_Step(one.place, name, "duplicate", one.receipt, one.envelope.submission, ""))
             elif sight == "conflict":
-                self._refuse(one, InputError("conflict", f"{name} was accepted before with other content", "id"), work)
+                error = InputError("conflict", f"{name} was accepted before with other content", "id")
+                work.result.conflicts[self._refuse(one, error, work)] = (name,)
             else:
                 fresh.append(place)
                 if sight == "new":
@@ -367,8 +372,9 @@ class Ingest:
                 rules[name] = rules.get(name, "") + quoted
         return [each.facts for each in found]
 
-    def _refuse(self, one: _Read, error: Exception, work: _Work) -> None:
-        """Put a record aside. A defect of ours must not stop the stream either: the record is kept and named."""
+    def _refuse(self, one: _Read, error: Exception, work: _Work) -> str:
+        """Put a record aside; its id in quarantine. A defect of ours must not stop the stream either: the record is
+        kept and named."""
         record, receipt, envelope, run, result = one.record, one.receipt, one.envelope, work.run, work.result
         if not isinstance(error, InputError):
             log.error("a record could not be processed: %s", receipt, exc_info=error)
@@ -403,6 +409,7 @@ class Ingest:
             {"code": error.code, "field": error.field[:200], "message": str(error)[:1000]}, ensure_ascii=False
         )
         result.steps.append(_Step(one.place, identifier, "quarantined", receipt, envelope.submission, detail))
+        return identifier
 
 
 def spread(facts: FactRun, partitions: int) -> dict[int, FactRun]:

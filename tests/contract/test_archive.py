@@ -71,6 +71,17 @@ def test_an_event_leads_forward_to_what_followed_and_not_to_its_neighbours(archi
     assert [each.what for each in history.steps] == ["accepted", "raised", "opened", "assigned", "assigned", "pending"]
 
 
+def test_a_conflict_is_in_the_history_of_the_event_that_it_concerns(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    conflict = step("qu-conflict", "quarantined", told.events[0].id, at=NOW + 9)
+    store.write(Records(trace=[conflict]), "run-4")
+    history = archive.history(told.events[0].id)
+    assert history is not None
+    assert history.steps[-1].subject == "qu-conflict"
+    assert [each.event.id for each in history.events] == [told.events[0].id]
+
+
 def test_an_event_that_comes_between_two_questions_is_told_with_its_step(
     store: BlockStore, told: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:

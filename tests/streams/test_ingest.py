@@ -150,6 +150,18 @@ def test_the_same_content_again_is_a_duplicate_and_other_content_a_conflict() ->
     assert [len(facts) for facts in rows_of(result.facts).values()] == [1]
 
 
+@pytest.mark.parametrize("others", [0, BULK_ROWS])
+def test_a_conflict_is_linked_to_the_event_that_it_concerns_and_nothing_else_is(others: int) -> None:
+    stage = ingest()
+    first = stage.work(run(*(encoded(number) for number in range(others + 1)), b"{"))
+    second = stage.work(run(encoded(0, product="x"), *(encoded(9_000 + number) for number in range(others))))
+    steps = rows_in(Ingested.joined([first, second]).to_store()).trace
+    assert len(steps) == 2 * others + 3
+    (linked,) = [step for step in steps if step.links]
+    (conflict,) = second.records.quarantine
+    assert (linked.subject, tuple(linked.links)) == (conflict.id, (first.records.events[0].id,))
+
+
 def test_a_receipt_that_a_sender_used_twice_does_not_replace_the_first_content() -> None:
     result = ingest().work(run(record(encoded(), 0, "r"), record(encoded(product="x"), 1, "r")))
     assert outcomes(result) == ["accepted", "quarantined"]
