@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from datetime import UTC, datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from tests.docs.markdown import Block, blocks, documents
 from tests.repository import ROOT
 
 NOW = to_millis(datetime(2026, 6, 1, tzinfo=UTC))
+EXAMPLE_TIME = "2026-05-31T23:59:00Z"
 DOCUMENTS = documents()
 
 
@@ -33,11 +34,17 @@ def _blocks(*languages: str) -> list[Block]:
     return [block for path in DOCUMENTS for block in blocks(path, *languages)]
 
 
+def _bodies(block: Block) -> list[str]:
+    """The objects that the curl commands of a block send."""
+    words = shlex.split(block.text, comments=True)
+    return [body for option, body in pairwise(words) if option == "-d" and body.startswith("{")]
+
+
 def _events() -> list[tuple[str, bytes]]:
     """(where, bytes) of every whole event in the documents, in JSON blocks and in the bodies of curl commands."""
     found = [(block.where, block.text) for block in _blocks("json")]
     for block in _blocks("sh"):
-        found += [(block.where, body) for body in re.findall(r"-d '(\{.*?\})'", block.text, re.DOTALL)]
+        found += [(block.where, body.replace("$now", EXAMPLE_TIME)) for body in _bodies(block)]
     return [
         (where, text.encode())
         for where, text in found
@@ -71,6 +78,16 @@ def test_every_shell_block_has_its_quotes_closed(block: Block) -> None:
 @pytest.mark.parametrize("block", _blocks("python"), ids=lambda block: block.where)
 def test_every_python_block_compiles(block: Block) -> None:
     compile(block.text, block.where, "exec")
+
+
+@pytest.mark.parametrize("block", _blocks("sh"), ids=lambda block: block.where)
+def test_every_event_that_a_command_sends_happens_now_so_that_it_is_not_late(block: Block) -> None:
+    for body in _bodies(block):
+        content = json.loads(body)
+        if "source" in content:
+            assert content.get("occurred_at", content.get("time")) == "$now"
+            assert "$now" in content["id"]  # with a new time it is another event
+            assert "now=$(date -u +%Y-%m-%dT%H:%M:%SZ)" in block.text  # GNU and BSD know this one
 
 
 @pytest.mark.parametrize(("where", "value"), EVENTS, ids=[where for where, _ in EVENTS])
