@@ -6,8 +6,10 @@ Reads files and talks to a person; how records are sent is in `upload`, how rows
 from __future__ import annotations
 
 import asyncio
+import codecs
 import gzip
 import io
+import itertools
 import json
 import os
 import re
@@ -61,7 +63,7 @@ class Input:
             with ExitStack() as stack:
                 data = _open(name, stack)
                 try:
-                    for line in self._mapped(data) if self._mapping else _json_lines(data):
+                    for line in self._mapped(data) if self._mapping else _json_lines(data, name):
                         self.read += 1
                         yield line if len(line) <= RECORD_BYTES else _too_long(line)
                 except (EOFError, OSError, zlib.error) as error:
@@ -108,15 +110,39 @@ def _open(name: str, stack: ExitStack) -> BinaryIO:
     return buffered
 
 
-def _json_lines(data: BinaryIO) -> Iterator[bytes]:
-    """Lines that are not blank, as they are: the server judges them. Of an endless line only a part is held."""
-    while line := data.readline(_LINE_BYTES):
+def _json_lines(data: BinaryIO, name: str) -> Iterator[bytes]:
+    """Lines that are not blank, as they are: the server judges them. Of an endless line only a part is held.
+
+    InputError when the first is no event at all: each row of such a file would go into quarantine.
+    """
+    first = True
+    for number in itertools.count(1):
+        line = data.readline(_LINE_BYTES)
+        if not line:
+            return
         rest = line
         while len(rest) == _LINE_BYTES and not rest.endswith(b"\n"):
             rest = data.readline(_LINE_BYTES)
-        stripped = line.strip()
-        if stripped:
-            yield stripped
+        stripped = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).strip()
+        if not stripped:
+            continue
+        if first:
+            _refuse_what_is_no_object(stripped, name, number)
+            first = False
+        yield stripped
+
+
+def _refuse_what_is_no_object(line: bytes, name: str, number: int) -> None:
+    if len(line) > RECORD_BYTES and line.startswith(b"{"):
+        return  # it was not read to its end
+    try:
+        if isinstance(json.loads(line.decode("utf-8", "replace")), dict):
+            return
+    except (ValueError, RecursionError):
+        pass
+    guess = "a JSON array (`jq -c '.[]'`)" if line.startswith(b"[") else "indented JSON (`jq -c .`)"
+    text = f"{name}: line {number} is not one event a line; is it CSV (--mapping) or {guess}?"
+    raise InputError("not-ndjson", text)
 
 
 def _too_long(line: bytes) -> bytes:
@@ -198,6 +224,12 @@ def command(
     _report(source, tally, submission, seconds, as_json)
     if not tally.complete or tally.sent != source.read:
         raise click.exceptions.Exit(_NOT_ACCOUNTED)
+    _fail_if_none_was_right(source, tally.outcomes["quarantined"])
+
+
+def _fail_if_none_was_right(source: Input, refused: int) -> None:
+    if 0 < source.read == refused:
+        raise click.exceptions.Exit(InputError.exit_code)
 
 
 async def _run(
@@ -300,9 +332,10 @@ def _report_dry_run(source: Input, as_json: bool) -> None:
     refused = source.reasons.total()
     if as_json:
         click.echo(json.dumps({"read": source.read, "refused": refused, "reasons": dict(source.reasons)}))
-        return
-    click.echo(f"{source.read:,} rows, {refused:,} of them would be quarantined; nothing was sent")
-    _show_reasons(source)
+    else:
+        click.echo(f"{source.read:,} rows, {refused:,} of them would be quarantined; nothing was sent")
+        _show_reasons(source)
+    _fail_if_none_was_right(source, refused)
 
 
 def _show_reasons(source: Input) -> None:

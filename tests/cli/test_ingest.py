@@ -55,6 +55,53 @@ def test_lines_of_json_come_from_standard_input_as_they_are(server: Server) -> N
     assert "quarantined" in result.stdout
 
 
+def test_a_byte_order_mark_before_lines_of_json_is_no_part_of_the_first(tmp_path: Path, server: Server) -> None:
+    text = json.dumps(EVENT).encode()
+    path = tmp_path / "rows.ndjson.gz"
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + text + b"\n"))
+    assert run(path).exit_code == 0
+    assert server.received == [[text]]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "guess"),
+    [
+        ("# A heading\n", 1, "indented JSON (`jq -c .`)"),
+        (json.dumps(EVENT, indent=2), 1, "indented JSON (`jq -c .`)"),
+        ("\n\n" + json.dumps([EVENT]), 3, "a JSON array (`jq -c '.[]'`)"),
+        ("id,source\n1,s\n", 1, "CSV (--mapping)"),
+        ("[" * 100_000, 1, "a JSON array"),
+    ],
+)
+def test_a_file_that_does_not_begin_with_an_event_on_a_line_is_refused_and_nothing_is_sent(
+    tmp_path: Path, server: Server, text: str, line: int, guess: str
+) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text)
+    result = run(path)
+    assert result.exit_code == 4
+    assert f"{path}: line {line} is not one event a line; is it CSV (--mapping) or " in result.stderr
+    assert guess in result.stderr
+    assert server.received == []
+
+
+def test_a_first_line_that_is_not_utf_8_is_sent_for_the_server_to_judge(server: Server) -> None:
+    line = json.dumps({**EVENT, "text": "字"}, ensure_ascii=False).encode("gbk")
+    assert run("-", stdin=line).exit_code == 0
+    assert server.received == [[line]]
+
+
+def test_an_upload_of_which_every_row_was_quarantined_ends_with_4(server: Server) -> None:
+    server.refuses = lambda line: True
+    result = run("-", "--json", stdin=json.dumps(EVENT).encode())
+    assert result.exit_code == 4
+    assert json.loads(result.stdout)["quarantined"] == 1
+
+
+def test_an_upload_without_rows_ends_with_0(server: Server) -> None:
+    assert run("-", stdin=b"\n").exit_code == 0
+
+
 def test_a_record_that_is_too_long_is_still_counted(tmp_path: Path, server: Server) -> None:
     path = tmp_path / "rows.ndjson"
     path.write_bytes(b'{"id": "' + b"x" * 3_000_000 + b'"}\n' + json.dumps(EVENT).encode())
@@ -111,6 +158,9 @@ def test_a_dry_run_checks_lines_of_json_too(tmp_path: Path) -> None:
     path.write_text(json.dumps(EVENT) + "\n{}\n")
     result = CliRunner().invoke(main, ["ingest", str(path), "--dry-run", "--json"])
     assert json.loads(result.stdout)["refused"] == 1
+    assert result.exit_code == 0
+    path.write_text("{}\n")
+    assert CliRunner().invoke(main, ["ingest", str(path), "--dry-run"]).exit_code == 4
 
 
 def test_a_second_file_is_joined(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Server:
         self.delay = 2  # answers to polls that do not yet show the last batch
         self.largest = 10_000
         self.received: list[list[bytes]] = []
+        self.refuses: Callable[[bytes], bool] = b"bad".__eq__
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -89,9 +90,9 @@ class Server:
         if len(lines) > self.largest:
             return httpx.Response(413, json={"code": "too-many-rows"})
         self.received.append(lines)
-        bad = sum(line == b"bad" for line in lines)
+        bad = sum(map(self.refuses, lines))
         for line in lines if key not in self.taken else []:
-            name = "quarantined" if line == b"bad" else "duplicate" if line in self.seen else "accepted"
+            name = "quarantined" if self.refuses(line) else "duplicate" if line in self.seen else "accepted"
             self.counts[name] += 1
             self.seen.add(line)
         self.taken.add(key)
