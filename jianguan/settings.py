@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jianguan.errors import ConfigurationError
+
+_PREFIX: Final = "JIANGUAN_"
+# Variables of the clients, of compose, of the tests and the benchmarks.
+_NO_SETTINGS: Final = ("SERVER", "VERSION", "PUBLISH", "REQUIRE", "BENCH_CACHE")
+_DURATIONS: Final = "; write seconds, such as 0.15, or a duration, such as P90D or 00:10:00"
 
 Paths = Annotated[tuple[Path, ...], NoDecode]  # decoded by `_paths`: in the environment it is no JSON
 
@@ -17,7 +24,7 @@ Paths = Annotated[tuple[Path, ...], NoDecode]  # decoded by `_paths`: in the env
 class Settings(BaseSettings):
     """What an operator may decide. Without any of them the embedded system runs on this machine alone."""
 
-    model_config = SettingsConfigDict(env_prefix="JIANGUAN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     data: Path = Field(default=Path("data/embedded"), description="Folder of the store, the journal and the keys.")
     host: str = Field(default="127.0.0.1", description="Address that the pages and the API listen on.")
@@ -86,7 +93,7 @@ class Settings(BaseSettings):
         """A list, or paths with `:` between them as in PATH."""
         return [part for part in value.split(":") if part] if isinstance(value, str) else value
 
-    @field_validator("rules_reload", "max_age", "store_linger", "fetch_wait", mode="before")
+    @field_validator("session", "rules_reload", "max_age", "store_linger", "fetch_wait", mode="before")
     @classmethod
     def _seconds(cls, value: object) -> object:
         """A plain number is seconds; otherwise ISO 8601 or [D d]HH:MM:SS, as pydantic reads it."""
@@ -100,6 +107,18 @@ class Settings(BaseSettings):
         return self.broker is None and self.store is None
 
 
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting of ours and is none: it is most likely misspelt."""
+    names = [name.upper() for name in Settings.model_fields]
+    given = {name.upper().removeprefix(_PREFIX) for name in environ if name.upper().startswith(_PREFIX)}
+    found = []
+    for name in sorted(given.difference(names, _NO_SETTINGS)):
+        near = get_close_matches(name, names, 1)
+        hint = f"did you mean {_PREFIX}{near[0]}?" if near else "docs/settings.md lists all"
+        found.append(f"no setting {_PREFIX}{name}; {hint}")
+    return found
+
+
 def load_settings(**given: object) -> Settings:
     """Settings from the environment; `given` (from the command line) wins, its None values count as not given."""
     try:
@@ -107,7 +126,8 @@ def load_settings(**given: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"setting JIANGUAN_{name.upper()}: {first['msg']}") from None
+        forms = _DURATIONS if first["type"].startswith("time_delta") else ""
+        raise ConfigurationError(f"setting JIANGUAN_{name.upper()}: {first['msg']}{forms}") from None
     if (settings.broker is None) != (settings.store is None):
         raise ConfigurationError(
             "JIANGUAN_BROKER and JIANGUAN_STORE go together: set both for a cluster, neither for the embedded system"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from jianguan.errors import ConfigurationError
-from jianguan.settings import load_settings
+from jianguan.settings import load_settings, unknown_settings
 
 
 @pytest.mark.parametrize("name", ["rules", "regions", "industries", "calendars"])
@@ -30,6 +31,25 @@ def test_a_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(f"JIANGUAN_{name}", value)
     with pytest.raises(ConfigurationError, match=f"setting JIANGUAN_{name}: "):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["SESSION", "RULES_RELOAD", "MAX_AGE", "STORE_LINGER", "FETCH_WAIT"])
+def test_a_duration_is_seconds_or_iso_8601_and_a_wrong_one_says_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for text in ("90", "90.0", "PT90S", "00:01:30"):
+        monkeypatch.setenv(f"JIANGUAN_{name}", text)
+        assert getattr(load_settings(), name.lower()) == timedelta(seconds=90)
+    monkeypatch.setenv(f"JIANGUAN_{name}", "soon")
+    with pytest.raises(ConfigurationError, match=f"JIANGUAN_{name}: .*; write seconds, such as 0.15, or a duration"):
+        load_settings()
+
+
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_name() -> None:
+    known = {"JIANGUAN_PORT": "1", "jianguan_host": "h", "JIANGUAN_SERVER": "s", "_JIANGUAN_COMPLETE": "", "HOME": "/"}
+    assert unknown_settings(known) == []
+    assert unknown_settings({**known, "JIANGUAN_RECIEVERS": "r", "JIANGUAN_XYZ": ""}) == [
+        "no setting JIANGUAN_RECIEVERS; did you mean JIANGUAN_RECEIVERS?",
+        "no setting JIANGUAN_XYZ; docs/settings.md lists all",
+    ]
 
 
 def test_a_host_that_can_be_reached_from_outside_needs_a_token() -> None:

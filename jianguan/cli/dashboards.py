@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from jianguan.cli.running import ends_within, started, tell_crashes, until_signal
+from jianguan.cli.running import ends_within, started, tell_crashes, tell_unknown_settings, until_signal
 from jianguan.clock import SystemClock
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
@@ -24,6 +24,7 @@ def command(port: int | None) -> None:
     settings = load_settings(port=port)
     configure_logging(settings.log_level, settings.log_format)
     tell_crashes()
+    tell_unknown_settings()
     import uvloop  # here, so that `--help` does not pay for it
 
     uvloop.run(_run(settings))

@@ -19,7 +19,7 @@ from jianguan.cli import printable
 from jianguan.cli.server import ServerAddress, client_options
 from jianguan.clock import Clock, SystemClock
 from jianguan.errors import JianguanError
-from jianguan.settings import Settings, load_settings
+from jianguan.settings import Settings, load_settings, unknown_settings
 
 Level = Literal["ok", "warning", "error"]
 DISK_ERROR: Final = 500_000_000
@@ -59,6 +59,7 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
     server = _server(settings)
     yield from _running(server)
     checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("settings", _settings),
         ("port", lambda: _port(settings, server)),
         ("folder", lambda: _folder(settings)),
         ("store", lambda: _store(settings, server)),
@@ -116,6 +117,13 @@ def _parts_not_ready(url: str) -> dict[str, str]:
     with httpx.Client(**options) as client:
         checks = client.get("/readyz").json()["checks"]
     return {str(part): str(check["detail"]) for part, check in checks.items() if not check["ok"]}
+
+
+def _settings() -> Finding:
+    unknown = unknown_settings(os.environ)
+    if unknown:
+        return Finding("settings", "warning", ". ".join(unknown))
+    return Finding("settings", "ok", "every JIANGUAN_ variable in the environment is known")
 
 
 def _port(settings: Settings, server: dict[str, object] | None) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -12,10 +13,20 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from jianguan.settings import unknown_settings
+
+log = logging.getLogger(__name__)
+
 
 def tell_crashes() -> None:
     """Let a crash inside a library leave the stack of every thread on stderr, instead of nothing."""
     faulthandler.enable()
+
+
+def tell_unknown_settings() -> None:
+    """Warn of variables in the environment that look like settings and are none."""
+    for sentence in unknown_settings(os.environ):
+        log.warning(sentence)
 
 
 def until_signal() -> asyncio.Event:

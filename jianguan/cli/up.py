@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from jianguan.cli.running import ends_within, tell_crashes, until_signal
+from jianguan.cli.running import ends_within, tell_crashes, tell_unknown_settings, until_signal
 from jianguan.clock import SystemClock
 from jianguan.logging import configure_logging
 from jianguan.settings import Settings, load_settings
@@ -29,6 +29,7 @@ def command(demo: bool, data: Path | None, port: int | None) -> None:
     settings = load_settings(data=data, port=port)
     configure_logging(settings.log_level, settings.log_format)
     tell_crashes()
+    tell_unknown_settings()
     import uvloop  # here, so that `--help` does not pay for it
 
     uvloop.run(_run(settings, demo))

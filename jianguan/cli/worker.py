@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from jianguan.cli.running import ends_within, started, tell_crashes, until_signal
+from jianguan.cli.running import ends_within, started, tell_crashes, tell_unknown_settings, until_signal
 from jianguan.clock import SystemClock
 from jianguan.errors import UnavailableError
 from jianguan.logging import configure_logging
@@ -33,6 +33,7 @@ def command(metrics_port: int) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, settings.log_format)
     tell_crashes()
+    tell_unknown_settings()
     import uvloop  # here, so that `--help` does not pay for it
 
     uvloop.run(_run(settings, metrics_port))

@@ -25,7 +25,20 @@ from sinks.embedded import EmbeddedStore
 from tests.cluster.kafka import free_ports
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
-CHECKS = ["server", "port", "folder", "store", "parts", "disk", "clock", "calendar", "rules", "receivers", "broker"]
+CHECKS = [
+    "server",
+    "settings",
+    "port",
+    "folder",
+    "store",
+    "parts",
+    "disk",
+    "clock",
+    "calendar",
+    "rules",
+    "receivers",
+    "broker",
+]
 
 pytestmark = pytest.mark.store
 
@@ -53,6 +66,15 @@ def test_on_a_new_machine_nothing_is_wrong(settings: Settings) -> None:
     assert [each.check for each in found.values() if each.level == "error"] == []
     assert "does not exist yet; the first start makes it" in found["store"].text
     assert not settings.data.exists()
+
+
+def test_a_misspelt_setting_is_a_warning_that_names_the_right_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert findings(settings)["settings"].level == "ok"
+    monkeypatch.setenv("JIANGUAN_RECIEVERS", "r.yaml")
+    text = "no setting JIANGUAN_RECIEVERS; did you mean JIANGUAN_RECEIVERS?"
+    assert findings(settings)["settings"] == Finding("settings", "warning", text)
 
 
 def test_a_port_that_another_program_has_is_an_error(settings: Settings) -> None:

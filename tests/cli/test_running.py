@@ -84,3 +84,15 @@ def test_a_start_in_a_folder_that_cannot_be_made_ends_with_3_and_one_sentence(tm
         f"error: the data folder {folder} cannot be written (not a directory)"
     )
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "dashboards"])
+def test_every_process_that_runs_for_long_warns_of_a_misspelt_setting(
+    command: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = importlib.import_module(f"jianguan.cli.{command}")
+    monkeypatch.setattr(module, "configure_logging", lambda *_: None)
+    monkeypatch.setattr("uvloop.run", lambda coroutine: coroutine.close())
+    monkeypatch.setenv("JIANGUAN_RECIEVERS", "r.yaml")
+    assert CliRunner().invoke(module.command, [], catch_exceptions=False).exit_code == 0
+    assert "no setting JIANGUAN_RECIEVERS; did you mean JIANGUAN_RECEIVERS?" in caplog.messages
