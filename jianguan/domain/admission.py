@@ -46,6 +46,7 @@ MAX_REASONS: Final = 5
 LONGEST_NAME: Final = 64
 _NO_TEXT: Final = (None,)
 _KNOWN: Final = {kind: sorted(model.model_fields) for kind, model in MODELS.items()}
+_KINDS: Final = ", ".join(map(repr, MODELS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,10 +268,11 @@ def _from_cloud_event(
     filled = {"id": id_, "source": source, **data}
     if time is not None:
         filled.setdefault("occurred_at", time.isoformat())
+    value = to_json(filled)
     try:
-        return MODELS[kind].model_validate_json(to_json(filled))
+        return MODELS[kind].model_validate_json(value)
     except ValidationError as error:
-        raise _explain(error, b"{}", kind) from None
+        raise _explain(error, value, kind) from None
 
 
 _MESSAGES: Final = {
@@ -293,19 +295,39 @@ def _explain(error: ValidationError, value: bytes, kind: str) -> InputError:
     if first["type"] in ("model_type", "model_attributes_type") and not first["loc"]:
         return InputError("not-an-object", "the record is JSON, but not an object")
     reasons = []
+    said = _kind_said(value) if kind else None
     for problem in problems[:MAX_REASONS]:
         path = _path(problem["loc"]) or "record"
         text = _MESSAGES.get(problem["type"], problem["msg"][:1].lower() + problem["msg"][1:])
         limit = problem.get("ctx", {}).get("max_length")
         expected = problem.get("ctx", {}).get("expected")
         text += f" (at most {limit})" if limit else ""
+        if problem["loc"] == ("kind",) and said not in MODELS:
+            expected = _KINDS
         text += f" ({expected})" if expected else ""
-        if problem["type"] == "extra_forbidden" and problem is first:  # looking for near names is costly
-            text += _did_you_mean(str(problem["loc"][-1])[:LONGEST_NAME], kind)
+        if problem["type"] == "extra_forbidden":
+            name = str(problem["loc"][-1])[:LONGEST_NAME]
+            owners = [each for each, known in _KNOWN.items() if name in known] if len(problem["loc"]) == 1 else []
+            if owners and kind:
+                text += f" of a {kind} event; {' and '.join(owners)} {'has' if len(owners) == 1 else 'have'} it"
+                text += ": set kind" if said is None else ""
+            elif problem is first:  # looking for near names is costly
+                text += _did_you_mean(name, kind)
         reasons.append(f"{path}: {text}")
     if len(problems) > MAX_REASONS:
         reasons.append(f"and {len(problems) - MAX_REASONS} more")
     return InputError(str(first["type"]).replace("_", "-"), "; ".join(reasons), _path(first["loc"]))
+
+
+def _kind_said(value: bytes) -> str | None:
+    """The kind that a record gives itself, "" for what is no text; None when it gives none."""
+    try:
+        record = from_json(value)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or "kind" not in record:
+        return None
+    return record["kind"] if isinstance(record["kind"], str) else ""
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -146,6 +146,28 @@ def test_a_misspelt_field_is_met_with_a_suggestion() -> None:
     assert "did you mean category?" in str(refused(encoded(catgory="x")))
 
 
+@pytest.mark.parametrize(("kind", "topic"), [("complaints", "complaints"), (7, "violations")])
+def test_a_kind_that_there_is_not_is_met_with_all_that_there_are(kind: object, topic: str) -> None:
+    error = refused(encoded(kind=kind), topic=topic)
+    assert (error.code, error.field) == ("literal-error", "kind")
+    assert "kind: is not one of the allowed values ('complaint', 'violation', 'consumer-rights')" in str(error)
+
+
+def test_a_kind_that_its_topic_does_not_take_is_met_with_the_one_that_it_does() -> None:
+    text = "kind: is not one of the allowed values ('complaint')"
+    assert text in str(refused(encoded(kind="violation")))
+    data = wire(kind="violation")
+    assert text in str(refused(json.dumps(envelope(data=data)).encode(), content_type=STRUCTURED))
+
+
+def test_a_field_of_another_kind_is_met_with_that_kind() -> None:
+    assert "result: is not a known field of a complaint event; violation has it: set kind" in str(
+        refused(encoded(result="x"))
+    )
+    error = refused(encoded(kind="violation", result="pass", reporter={}), topic="violations")
+    assert str(error) == "reporter: is not a known field of a violation event; complaint and consumer-rights have it"
+
+
 def test_names_that_the_sender_made_up_are_cut_and_printable() -> None:
     error = refused(encoded(**{"x" * 10_000: 1, "\x1b[2J": 2}))
     assert len(str(error)) < 1_000
