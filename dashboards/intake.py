@@ -307,7 +307,7 @@ def router(deps: Dependencies, reads: Reads, intake: Intake) -> APIRouter:
     async def outcome(submission: str) -> SubmissionView:
         """Records by outcome of the upload that was sent with this Jianguan-Submission."""
         counts = await reads(deps.archive.submission, submission)
-        if not counts:
+        if not any(counts.values()):
             raise ProblemError(404, "unknown-submission", "no record of this submission is stored yet")
         outcomes: dict[str, int] = {**dict.fromkeys(OUTCOMES, 0), **counts}
         return SubmissionView(submission=submission, outcomes=outcomes, records=sum(counts.values()))

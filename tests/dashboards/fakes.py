@@ -17,7 +17,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Command, Task
 from jianguan.domain.casework import CaseDesk, Outcome
 from jianguan.domain.delivery import Delivery, Notice
-from jianguan.domain.event import Event
+from jianguan.domain.event import OUTCOMES, Event
 from jianguan.domain.ids import alert_id, make_id
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
@@ -325,7 +325,7 @@ class World:
 
     def submission(self, submission: str) -> dict[str, int]:
         self._check()
-        return dict(self.submissions.get(submission, {}))
+        return dict.fromkeys(OUTCOMES, 0) | self.submissions.get(submission, {})
 
     def history(self, identifier: str, limit: int = 1000) -> History | None:
         self._check()

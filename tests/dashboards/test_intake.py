@@ -328,7 +328,12 @@ async def test_a_submission_can_be_followed_to_its_outcomes(site: Site) -> None:
         "outcomes": {"accepted": 1, "duplicate": 1, "late": 0, "quarantined": 1},
         "records": 3,
     }
-    assert (await site.client.get("/v1/submissions/unheard-of")).status_code == 404
+
+
+async def test_a_submission_of_which_nothing_is_recorded_is_not_known(site: Site) -> None:
+    answer = await site.client.get("/v1/submissions/unheard-of")
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown-submission")
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize("name", ["Upper", "a b", "-a", "a" * 65, "a--b", "ü"])
