@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from dashboards import Limits
 from dashboards.framing import MODES, split, topic_of
-from dashboards.intake import judge
+from dashboards.intake import judge, receipt_of
 from jianguan.clock import VirtualClock
 from jianguan.domain.ids import event_id
 from jianguan.ports import RawEvent
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.fakes import World
 from tests.dashboards.sample import event
+from tests.docs.markdown import blocks
+from tests.repository import ROOT
 
 ZIPPED = gzip.compress(b"{}")
 
@@ -328,6 +330,22 @@ async def test_a_submission_can_be_followed_to_its_outcomes(site: Site) -> None:
         "outcomes": {"accepted": 1, "duplicate": 1, "late": 0, "quarantined": 1},
         "records": 3,
     }
+
+
+async def test_the_answer_in_the_integrators_guide_is_the_one_that_is_given(site: Site) -> None:
+    told = next(
+        json.loads(block.text) for block in blocks(ROOT / "docs/integrator.md", "json") if '"rows"' in block.text
+    )
+    rows = [json.dumps(event(1)), json.dumps({**event(2), "region": "999999"})]
+    answer = await site.send("\n".join(rows), "application/x-ndjson", Jianguan_Submission="march-2026")
+    given = answer.json()
+    key = receipt_of("march-2026-part-001", RawEvent(b"", "application/json", "complaints", ""), 0)
+    assert [len(each["receipt"]) for each in told["results"]] == [len(key)] * 2
+    for each, real in zip(told["results"], given["results"], strict=True):
+        del each["receipt"], real["receipt"]
+        assert (each["id"] or "")[:3] == (real["id"] or "")[:3]
+        del each["id"], real["id"]
+    assert told == given
 
 
 async def test_a_submission_of_which_nothing_is_recorded_is_not_known(site: Site) -> None:
