@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from jianguan.cli import COMMANDS, EXIT_CODES
+from jianguan.clock import SystemClock
+from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from jianguan.settings import Settings
+from jianguan.wiring.embedded import DEMO_FILE, SERVER_FILE
+from jianguan.wiring.parts import faust_options
 from tests.repository import ROOT
 from tools.make_docs import DOCS, TABLES, fill
 
@@ -29,6 +34,30 @@ def test_every_variable_that_the_documents_and_files_name_exists() -> None:
     files = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "docker-compose.yml", ROOT / "Dockerfile"]
     named = {name for path in files for name in re.findall(r"JIANGUAN_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     assert named - known == set()
+
+
+def test_every_metric_that_the_documents_name_exists() -> None:
+    known = set(re.findall(r"`(jianguan_\w+)`", TABLES["metrics.md"]()))
+    named = {
+        name
+        for path in [*DOCS.rglob("*.md"), *ROOT.glob("*.md")]
+        for name in re.findall(r"`(jianguan_[a-z_]+)`", path.read_text(encoding="utf-8"))
+    }
+    assert named - known == set()
+
+
+def test_everything_in_the_data_folder_is_in_the_operator_guide() -> None:
+    settings = Settings(data=Path("d"))
+    broker_log = EmbeddedBroker(BrokerOptions(settings.data), SystemClock())._log.path
+    made = [
+        settings.data / SERVER_FILE,
+        settings.data / DEMO_FILE,
+        broker_log,
+        faust_options(settings, True)("b").data_dir,
+    ]
+    guide = (DOCS / "operator.md").read_text(encoding="utf-8")
+    table = guide.partition("| in the folder")[2].partition("\n\n")[0]
+    assert [path.name for path in made if f"`{path.name}" not in table] == []
 
 
 def test_every_prometheus_alert_is_in_the_operator_guide_and_the_other_way_round() -> None:
