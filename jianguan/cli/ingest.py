@@ -279,8 +279,6 @@ class Display:
             )
             self._task = self._progress.add_task("sending", total=None, counts="")
             self._progress.start()
-        else:
-            click.echo(f"submission {self._submission}", err=True)
         return self
 
     def update(self, tally: Tally) -> None:
@@ -300,6 +298,8 @@ class Display:
     def __exit__(self, *error: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+        if error[0] is not None:  # then no result names it
+            click.echo(f"submission {self._submission}", err=True)
 
 
 def _report(source: Input, tally: Tally, submission: str, seconds: float, as_json: bool) -> None:

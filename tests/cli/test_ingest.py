@@ -98,6 +98,12 @@ def test_an_upload_of_which_every_row_was_quarantined_ends_with_4(server: Server
     assert json.loads(result.stdout)["quarantined"] == 1
 
 
+def test_an_upload_is_named_once_also_when_it_fails(server: Server) -> None:
+    assert run("-", stdin=json.dumps(EVENT).encode()).output.count("submission s") == 1
+    server.faults = [lambda: httpx.Response(401, json={"detail": "no token"})]
+    assert run("-", stdin=json.dumps(EVENT).encode()).output.count("submission s") == 1
+
+
 def test_an_upload_without_rows_ends_with_0(server: Server) -> None:
     assert run("-", stdin=b"\n").exit_code == 0
 
