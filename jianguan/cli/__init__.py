@@ -10,6 +10,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, Final
 
@@ -45,7 +46,23 @@ EXIT_CODES: Final[dict[int, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class Group(click.Group):
+    """A group that answers a misspelt command with the nearest one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it. UsageError with the nearest name."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            if near:
+                error.message += f" Did you mean '{near[0]}'?"
+            raise
+
+
+class LazyGroup(Group):
     """A group that knows its commands by name and imports one only to run it or to show its help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -126,4 +143,4 @@ def completion(shell: str) -> None:
     click.echo(script.source_template % script.source_vars())
 
 
-__all__ = ["COMMANDS", "EXIT_CODES", "PROGRAM", "LazyGroup", "main", "printable", "report"]
+__all__ = ["COMMANDS", "EXIT_CODES", "PROGRAM", "Group", "LazyGroup", "main", "printable", "report"]

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import click
 from rich.text import Text
 
+from jianguan.cli import Group
 from jianguan.cli.render import cell, grid, listed, moment, terminal
 from jianguan.cli.server import Client, find_server
 from jianguan.cli.trace import without_personal
@@ -41,7 +42,7 @@ def _path(identifier: str) -> str:
     return f"/v1/quarantine/{quote(identifier, safe='')}"
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """List, show and retry records that could not be used."""
 

@@ -15,7 +15,7 @@ import click
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jianguan.cli import rule_output
+from jianguan.cli import Group, rule_output
 from jianguan.cli.render import terminal
 from jianguan.cli.rule_asking import asking, naming, text_of
 from jianguan.clock import SystemClock, to_millis
@@ -34,7 +34,11 @@ _DATA = click.option("--data", type=click.Path(path_type=Path), help="Data folde
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 
 
-@click.group(name="rules", help="Check, test, explain and try rules. Without a folder: the rules that ship with it.")
+@click.group(
+    name="rules",
+    cls=Group,
+    help="Check, test, explain and try rules. Without a folder: the rules that ship with it.",
+)
 def command() -> None:
     """The group."""
 

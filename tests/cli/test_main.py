@@ -52,6 +52,19 @@ def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(result.exception, ZeroDivisionError)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "near"), [(["trase"], "trace"), (["rules", "lnit"], "lint"), (["quarantine", "lst"], "list")]
+)
+def test_a_misspelt_command_is_met_with_the_nearest_one(arguments: list[str], near: str) -> None:
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exit_code == 2
+    assert f"No such command '{arguments[-1]}'. Did you mean '{near}'?" in result.stderr
+
+
+def test_a_command_that_is_like_no_other_is_only_refused() -> None:
+    assert "Did you mean" not in CliRunner().invoke(cli.main, ["zzz"]).stderr
+
+
 def test_an_exit_code_that_a_command_asks_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jianguan.cli.doctor", command_that(click.exceptions.Exit(6)))
     assert CliRunner().invoke(cli.main, ["doctor"]).exit_code == 6
