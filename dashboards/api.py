@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies
 from dashboards.finding import Finder
 from dashboards.paging import Following, page_of
+from dashboards.parameters import only_known_parameters
+from dashboards.problems import ProblemError
 from dashboards.reads import Reads
 from dashboards.shapes import (
     AlertPage,
@@ -45,8 +47,8 @@ After = Annotated[
 Limit = Annotated[int, Query(ge=1, le=500)]
 Short = Annotated[str | None, Query(min_length=1, max_length=128)]
 
-_404: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, 503: {"model": Problem}}
-_503: dict[int | str, dict[str, Any]] = {503: {"model": Problem}}
+_422: dict[int | str, dict[str, Any]] = {422: {"model": Problem}, 503: {"model": Problem}}
+_404: dict[int | str, dict[str, Any]] = {404: {"model": Problem}, **_422}
 _ACT: dict[int | str, dict[str, Any]] = {
     202: {"model": CommandView, "description": "Handed over; the outcome is not known yet."},
     404: {"model": Problem},
@@ -68,7 +70,7 @@ def _next(path: str, following: Following | None, **filters: object) -> str | No
 
 def router(deps: Dependencies, reads: Reads, finder: Finder, actions: Actions) -> APIRouter:
     """The routes that read, and those that act."""
-    routes = APIRouter(prefix="/v1")
+    routes = APIRouter(prefix="/v1", dependencies=[Depends(only_known_parameters)])
     _reading(routes, deps, reads, finder)
     _acting(routes, actions)
     return routes
@@ -77,12 +79,19 @@ def router(deps: Dependencies, reads: Reads, finder: Finder, actions: Actions) -
 def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder) -> None:
     archive = deps.archive
 
+    def known(department: str | None) -> str | None:
+        if department is not None and department not in deps.departments:
+            message = f"no department is called that; there are {', '.join(sorted(deps.departments))}"
+            faults = [{"field": "query.department", "message": message}]
+            raise ProblemError(422, "unknown-department", message, extra={"errors": faults})
+        return department
+
     @routes.get("/history/{identifier:path}", responses=_404, tags=["trace"], summary="Everything about any id")
     async def history(identifier: str) -> HistoryView:
         """Both ways: the events behind it and the consequences after it. Personal data is left out."""
         return history_view(await finder.history(identifier))
 
-    @routes.get("/alerts", responses=_503, tags=["alerts"], summary="Alerts, newest first")
+    @routes.get("/alerts", responses=_422, tags=["alerts"], summary="Alerts, newest first")
     async def alerts(
         severity: SeverityName | None = None,
         rule: Short = None,
@@ -102,7 +111,7 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
     async def alert(identifier: str) -> AlertView:
         return alert_view((await finder.alert(identifier))[0])
 
-    @routes.get("/cases", responses=_503, tags=["cases"], summary="Cases with their tasks, newest first")
+    @routes.get("/cases", responses=_422, tags=["cases"], summary="Cases with their tasks, newest first")
     async def cases(
         state: Literal["open", "closed"] | None = None,
         department: Short = None,
@@ -114,7 +123,7 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
         found = await reads(
             archive.cases,
             state=state,
-            department=department,
+            department=known(department),
             overdue=overdue,
             before=before,
             after=after,
@@ -130,17 +139,17 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
         found, tasks, _ = await finder.case(identifier)
         return case_view(found, tasks)
 
-    @routes.get("/tasks", responses=_503, tags=["tasks"], summary="Tasks, most urgent first")
+    @routes.get("/tasks", responses=_422, tags=["tasks"], summary="Tasks, most urgent first")
     async def tasks(
         department: Short = None,
         state: Literal["assigned", "accepted", "reported", "closed"] | None = None,
         overdue: bool | None = None,
         limit: Limit = 100,
     ) -> TaskList:
-        found = await reads(archive.tasks, department=department, state=state, overdue=overdue, limit=limit)
+        found = await reads(archive.tasks, department=known(department), state=state, overdue=overdue, limit=limit)
         return TaskList(items=[task_view(task) for task in found])
 
-    @routes.get("/quarantine", responses=_503, tags=["quarantine"], summary="Records that could not be used")
+    @routes.get("/quarantine", responses=_422, tags=["quarantine"], summary="Records that could not be used")
     async def quarantine(
         code: Short = None, state: Literal["quarantined", "retried"] | None = None, limit: Limit = 100
     ) -> QuarantineList:
@@ -151,7 +160,7 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
     async def quarantined(identifier: str) -> QuarantineView:
         return quarantine_view(await finder.quarantined(identifier))
 
-    @routes.get("/deliveries", responses=_503, tags=["deliveries"], summary="Notices to departments, newest first")
+    @routes.get("/deliveries", responses=_422, tags=["deliveries"], summary="Notices to departments, newest first")
     async def deliveries(
         state: Literal["pending", "delivered", "dead", "disabled"] | None = None,
         receiver: Short = None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from dashboards.actions import ActionBody
 from dashboards.backtests import Backtests, Job, asked
 from dashboards.dependencies import Dependencies
+from dashboards.parameters import only_known_parameters
 from dashboards.reads import Reads
 from dashboards.rule_shapes import (
     BacktestBody,
@@ -40,7 +41,7 @@ def job_view(job: Job) -> BacktestView:
 
 def router(deps: Dependencies, reads: Reads, backtests: Backtests) -> APIRouter:
     """All of it."""
-    routes = APIRouter(prefix="/v1", tags=["rules"])
+    routes = APIRouter(prefix="/v1", tags=["rules"], dependencies=[Depends(only_known_parameters)])
     tools = deps.tools
 
     @routes.get("/rules/{rule}/explain/{event}", responses=_404, summary="Why a rule fired on an event, or did not")

@@ -51,6 +51,37 @@ async def test_a_wrong_method_is_a_problem(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "name", "near"),
+    [
+        ("/v1/tasks", "overdu", "overdue"),
+        ("/v1/cases", "departement", "department"),
+        ("/v1/alerts", "sevrity", "severity"),
+        ("/v1/quarantine", "stat", "state"),
+        ("/v1/deliveries", "reciever", "receiver"),
+        ("/v1/rules/r/explain/e", "versoin", "version"),
+    ],
+)
+async def test_a_misspelt_parameter_is_422_and_met_with_the_right_one(
+    site: Site, path: str, name: str, near: str
+) -> None:
+    answer = await site.client.get(f"{path}?{name}=secret")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown-parameter")
+    assert answer.json()["detail"] == f"{name} is not a known parameter, did you mean {near}?"
+    assert answer.json()["errors"][0]["field"] == f"query.{name}"
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/cases"])
+async def test_a_department_that_there_is_not_is_422_and_met_with_those_that_there_are(site: Site, path: str) -> None:
+    answer = await site.client.get(f"{path}?department=nosuch")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown-department")
+    assert answer.json()["errors"] == [{"field": "query.department", "message": answer.json()["detail"]}]
+    assert all(name in answer.json()["detail"] for name in site.deps.departments)
+    name = next(iter(site.deps.departments))
+    assert (await site.client.get(f"{path}?department={name}")).status_code == 200
+
+
+@pytest.mark.parametrize(
     "query", ["severity=grave", "limit=0", "limit=501", "before=-1", "before=x", f"rule={'r' * 200}", "limit=1e3"]
 )
 async def test_a_bad_parameter_is_422_and_is_not_repeated(site: Site, query: str) -> None:
