@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboards.framing import JSON
 from dashboards.intake import ACCEPTED, EVENTS, Intake, Upload, answer
+from dashboards.parameters import refuse_unknown
 from dashboards.problems import ProblemError, defect, response_of, unavailable
 from jianguan.errors import UnavailableError
 
@@ -47,5 +48,10 @@ class Door:
 
 
 def _kind(query: bytes) -> str:
-    """The parameter `kind`, empty without one; of several the last, as the framework has it."""
-    return parse_qs(query.decode("latin-1"), keep_blank_values=True).get("kind", [""])[-1] if query else ""
+    """The parameter `kind`, empty without one; of several the last, as the framework has it. 400 for any other: rows
+    whose kind is in a misspelt one would be taken for complaints."""
+    if not query:
+        return ""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    refuse_unknown(given, ("kind",), 400)
+    return given.get("kind", [""])[-1]

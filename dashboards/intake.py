@@ -14,13 +14,14 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.types import Receive, Scope
 
 from dashboards.bodies import read_encoded
 from dashboards.dependencies import Dependencies
 from dashboards.framing import CLOUD_EVENT, JSON, MODES, Frames, split, topic_of, topic_of_type
 from dashboards.headers import headers_of
+from dashboards.parameters import only_known_parameters
 from dashboards.problems import ProblemError, retry_after
 from dashboards.ratelimit import RateLimiter
 from dashboards.reads import Reads
@@ -283,7 +284,7 @@ async def answer(intake: Intake, upload: Upload, kind: str) -> bytes:
 
 def router(deps: Dependencies, reads: Reads, intake: Intake) -> APIRouter:
     """The routes of the intake."""
-    routes = APIRouter(tags=["intake"])
+    routes = APIRouter(tags=["intake"], dependencies=[Depends(only_known_parameters)])
 
     @routes.post(
         EVENTS,

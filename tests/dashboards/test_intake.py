@@ -372,6 +372,14 @@ async def test_rows_without_a_kind_take_it_from_the_address(site: Site) -> None:
     assert (await site.client.post("/v1/events?kind=nonsense", json=row)).status_code == 400
 
 
+async def test_a_misspelt_parameter_is_refused_and_nothing_is_taken(site: Site) -> None:
+    answer = await site.client.post("/v1/events?kidn=violation", json=event(1))
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown-parameter")
+    assert answer.json()["detail"] == "kidn is not a known parameter, did you mean kind?"
+    assert site.world.submitted == []
+    assert (await site.client.get("/v1/submissions/s?x=1")).status_code == 422
+
+
 async def test_a_judge_that_breaks_its_promise_does_not_lose_the_row(build: Build) -> None:
     def admit(raw: object) -> str:
         raise RecursionError
