@@ -53,6 +53,7 @@ class Renderer:
             version=static_version(),
             allowed=allowed,
             in_order=wording.in_order,
+            last_note=wording.last_note,
             polyline=wording.polyline,
             bars=wording.bars,
             answer=wording.answer,

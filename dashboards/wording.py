@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from dashboards.dependencies import RuleInfo
 from dashboards.naming import Namer
 from dashboards.texts import Language, Words
 from jianguan.clock import from_millis
+from jianguan.domain.case import Task
 from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Step
 
@@ -19,6 +20,7 @@ from jianguan.domain.trace import Step
 SHANGHAI: Final = timezone(timedelta(hours=8), "UTC+8")
 _UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000))
 _CAUSES: Final = {what: rank for rank, what in enumerate(("accepted", "raised", "opened", "joined", "assigned"))}
+_NOTED: Final = ("task-accepted", "task-reported", "task-closed")
 _BOUNDS: Final = (("", "≥"), (".at_most", "≤"), (".below", "<"), (".above", ">"))
 _HREF: Final = {"event": "/events/", "alert": "/alerts/", "case": "/cases/"}
 
@@ -147,6 +149,32 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
     return sorted(steps, key=lambda step: (step.at, step.stage, _CAUSES.get(step.what, len(_CAUSES)), step.id))
 
 
+class Note(NamedTuple):
+    """What was last said about a task; `what` and `actor` are its step's, empty when none that is shown has it."""
+
+    text: str
+    what: str
+    actor: str
+
+
+def last_note(task: Task, steps: Sequence[Step]) -> Note | None:
+    """The note of a task with whoever wrote it: the task itself names who acted last, with a note or without one."""
+    if not task.note:
+        return None
+    for step in sorted(steps, key=lambda step: (step.at, step.id), reverse=True):
+        if step.subject == task.id and step.what in _NOTED and _detail(step).get("note") == task.note:
+            return Note(task.note, step.what, step.actor)
+    return Note(task.note, "", "")
+
+
+def _detail(step: Step) -> dict[str, object]:
+    try:
+        found = json.loads(step.detail) if step.detail else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def step_words(step: Step, words: Words) -> str:
     """What happened; the step's own word when it is a new one."""
     return words.or_else(f"step.{step.what}", step.what)
@@ -154,14 +182,8 @@ def step_words(step: Step, words: Words) -> str:
 
 def step_details(step: Step, words: Words, namer: Namer) -> list[tuple[str, str]]:
     """(label, value) of what the step's detail says and readers know words for."""
-    try:
-        detail = json.loads(step.detail) if step.detail else {}
-    except ValueError:
-        return []
-    if not isinstance(detail, dict):
-        return []
     found: list[tuple[str, str]] = []
-    for name, value in detail.items():
+    for name, value in _detail(step).items():
         label = words.or_else(f"detail.{name}", "")
         if not label or value in (None, "", [], {}):
             continue

@@ -310,3 +310,31 @@ async def test_quarantine_and_deliveries_work_without_scripts(filled: Site) -> N
 @pytest.mark.parametrize("query", ["before=abc", "before=-5", f"before={'9' * 40}", "severity=x&rule=&region=%00"])
 async def test_absurd_filters_are_ignored(filled: Site, query: str) -> None:
     assert (await filled.page(f"/alerts?{query}")).status_code == 200
+
+
+def _note(page: str, task: str) -> str:
+    card = page[page.index(f'id="{task}"') :]
+    return card[card.index('<p class="note">') :].partition("</p>")[0]
+
+
+async def test_a_note_stands_under_the_name_of_who_wrote_it_and_says_on_what(site: Site) -> None:
+    task, *_ = await with_case(site)
+    case = site.world.tasks_[task].case
+    for action, actor, note, said in (
+        ("accept", "甲", "已派两人", "受理说明 · 甲</span>已派两人"),
+        ("report", "乙", "抽样三份", "最近反馈 · 乙</span>抽样三份"),
+        ("report", "丁", "", "最近反馈 · 乙</span>抽样三份"),
+        ("close", "丙", "", "最近反馈 · 乙</span>抽样三份"),
+    ):
+        answer = await site.client.post(f"/tasks/{task}/{action}", data={"actor": actor, "note": note})
+        assert answer.status_code == 303
+        site.clock.advance(timedelta(minutes=1))
+        assert said in _note((await site.page(f"/cases/{case}")).text, task)
+    assert "Last report · 乙</span>抽样三份" in _note((await site.page(f"/cases/{case}", "en")).text, task)
+
+
+async def test_a_note_whose_step_is_not_shown_is_nobody_s(site: Site) -> None:
+    task, *_ = await with_case(site)
+    site.world.tasks_[task] = site.world.tasks_[task]._replace(actor="丙", note="抽样三份")
+    page = (await site.page(f"/cases/{site.world.tasks_[task].case}")).text
+    assert "最近说明</span>抽样三份" in _note(page, task)
