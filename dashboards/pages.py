@@ -16,11 +16,12 @@ from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies, RuleInfo
 from dashboards.finding import Finder
 from dashboards.overview import OverviewSource
-from dashboards.paging import Following, page_of
+from dashboards.paging import Following, page_of, place_from, place_text
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
 from dashboards.rendering import Renderer
 from jianguan.domain.alert import SEVERITIES, Alert
+from jianguan.domain.case import place_of
 from jianguan.domain.ids import kind_of
 from jianguan.ports import EventSummary, History
 
@@ -64,9 +65,13 @@ def _after(request: Request) -> str | None:
 def _older(request: Request, following: Following | None) -> str | None:
     if following is None:
         return None
+    return _same_list(request, **{name: str(value) for name, value in following._asdict().items() if value is not None})
+
+
+def _same_list(request: Request, **place: str) -> str:
+    """The query of this list from another place on."""
     kept = {name: value for name, value in request.query_params.items() if name not in ("before", "after", "lang")}
-    told = {name: str(value) for name, value in following._asdict().items() if value is not None}
-    return urlencode({**kept, **told})
+    return urlencode({**kept, **place})
 
 
 def _by_day(events: list[EventSummary], days: int = 60) -> list[tuple[str, int]]:
@@ -194,10 +199,22 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         state = _one_of(request, "state", _STATES["tasks"])
         department = given(request, "department")
         overdue = True if request.query_params.get("overdue") == "true" else None
-        found = await reads(archive.tasks, department=department, state=state, overdue=overdue, limit=200)
-        cases = await reads(archive.cases_of, [task.case for task in found])
+        after = place_from(request.query_params.get("after", ""))
+        found = await reads(
+            archive.tasks, department=department, state=state, overdue=overdue, after=after, limit=limit + 1
+        )
+        page = found[:limit]
+        cases = await reads(archive.cases_of, [task.case for task in page])
         return pages.show(
-            request, "tasks.html", tasks=found, cases=cases, state=state, department=department, overdue=overdue
+            request,
+            "tasks.html",
+            tasks=page,
+            cases=cases,
+            state=state,
+            department=department,
+            overdue=overdue,
+            after=after,
+            older=_same_list(request, after=place_text(place_of(page[-1]))) if len(found) > limit else None,
         )
 
     @routes.get("/enterprises")
@@ -209,15 +226,46 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     @routes.get("/quarantine")
     async def quarantine(request: Request) -> Response:
         code, state = given(request, "code"), _one_of(request, "state", _STATES["quarantine"])
-        found = await reads(archive.quarantine, code=code, state=state, limit=100)
+        before, after = _before(request), _after(request)
+        filters = {"code": code, "state": state}
+        found = await reads(archive.quarantine, before=before, after=after, limit=limit, **filters)
+        # Large records make a page short, so that only asking tells whether more follow.
+        last = Following(found[-1].at + 1, found[-1].id) if found else None
+        if last and not await reads(archive.quarantine, before=last.before, after=last.after, limit=1, **filters):
+            last = None
         codes = sorted({record.code for record in found} | ({code} if code else set()))
-        return pages.show(request, "quarantine.html", records=found, code=code, state=state, codes=codes)
+        return pages.show(
+            request,
+            "quarantine.html",
+            records=found,
+            code=code,
+            state=state,
+            codes=codes,
+            before=before,
+            older=_older(request, last),
+        )
 
     @routes.get("/deliveries")
     async def deliveries(request: Request) -> Response:
         state = _one_of(request, "state", _STATES["deliveries"])
-        found = await reads(archive.deliveries, state=state, receiver=given(request, "receiver"), limit=100)
-        return pages.show(request, "deliveries.html", deliveries=found, state=state)
+        before, after = _before(request), _after(request)
+        found = await reads(
+            archive.deliveries,
+            state=state,
+            receiver=given(request, "receiver"),
+            before=before,
+            after=after,
+            limit=limit + 1,
+        )
+        page, following = page_of(found, limit, lambda each: each.created_at, lambda each: each.id)
+        return pages.show(
+            request,
+            "deliveries.html",
+            deliveries=page,
+            state=state,
+            before=before,
+            older=_older(request, following),
+        )
 
     @routes.get("/rules")
     async def rules(request: Request) -> Response:

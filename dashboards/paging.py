@@ -1,9 +1,12 @@
-"""Pages of rows that are ordered newest first by a time in ms, then by id, asked for as "before this time". Pure."""
+"""Pages of rows that are ordered newest first by a time in ms, then by id, asked for as "before this time"; and of
+tasks, asked for as "after this place". Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
+
+from jianguan.domain.case import TaskPlace
 
 T = TypeVar("T")
 
@@ -30,3 +33,17 @@ def page_of(
     if whole:
         return whole, Following(boundary + 1)
     return list(rows[:limit]), Following(boundary + 1, name(rows[limit - 1]))
+
+
+def place_text(place: TaskPlace) -> str:
+    """A place as it stands in an address."""
+    return ".".join(str(each if isinstance(each, str) else int(each)) for each in place)
+
+
+def place_from(text: str) -> TaskPlace | None:
+    """The place that an address names; None for text that is none."""
+    *numbers, name = text.split(".")
+    if len(numbers) != 5 or not all(each.isascii() and each.isdigit() and len(each) < 16 for each in numbers):
+        return None
+    closed, in_time, endless, due_at, assigned_at = map(int, numbers)
+    return TaskPlace(bool(closed), bool(in_time), bool(endless), due_at, assigned_at, name[:64])

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from jianguan.columns import Columns
 from jianguan.domain.alert import Alert, Raised
-from jianguan.domain.case import Case, Command, Task
+from jianguan.domain.case import Case, Command, Task, TaskPlace
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import Explanation
@@ -131,18 +131,41 @@ class Archive(Protocol):
         """One task and its case."""
 
     def tasks(
-        self, *, department: str | None = None, state: str | None = None, overdue: bool | None = None, limit: int = 100
+        self,
+        *,
+        department: str | None = None,
+        state: str | None = None,
+        overdue: bool | None = None,
+        after: TaskPlace | None = None,
+        limit: int = 100,
     ) -> list[Task]:
-        """Most urgent first."""
+        """Most urgent first, in the order of their places; those after the place `after`."""
 
     def enterprises(self, text: str, limit: int = 20) -> list[tuple[str, str, int]]:
         """(enterprise, name, events) whose id or name contains `text`."""
 
-    def deliveries(self, *, state: str | None = None, receiver: str | None = None, limit: int = 100) -> list[Delivery]:
-        """Newest first."""
+    def deliveries(
+        self,
+        *,
+        state: str | None = None,
+        receiver: str | None = None,
+        before: int | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """Newest first, then by id, made before `before` (ms), and `after` as for alerts."""
 
-    def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
-        """Newest first, whole; fewer than `limit` when they are large."""
+    def quarantine(
+        self,
+        *,
+        code: str | None = None,
+        state: str | None = None,
+        before: int | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Quarantined]:
+        """Newest first, then by id, whole, from before `before` (ms), and `after` as for alerts; fewer than `limit`
+        when they are large."""
 
     def quarantined(self, identifier: str) -> Quarantined | None:
         """One quarantined record, whole."""

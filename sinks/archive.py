@@ -12,7 +12,7 @@ from typing import Final
 
 from jianguan.clock import Clock
 from jianguan.domain.alert import Alert, Raised
-from jianguan.domain.case import Case, Task
+from jianguan.domain.case import Case, Task, TaskPlace
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import OUTCOMES, Event
 from jianguan.domain.fact import Fact, FactRun, FactsWanted
@@ -30,6 +30,10 @@ from sinks.select import Where, at, by_ids, checked_limit, pick
 from sinks.store import BlockStore
 
 MOST_LISTED_BYTES: Final = 16 * 1024 * 1024  # of raw records in one list: each may have megabytes
+_PLACE: Final = (  # jianguan.domain.case.TaskPlace
+    "state = 'closed', NOT overdue, isNull(due_at), ifNull(toUnixTimestamp64Milli(due_at), 0),"
+    " toUnixTimestamp64Milli(assigned_at), id"
+)
 
 
 def without_numbers(text: str) -> str:
@@ -117,16 +121,24 @@ class SqlArchive:
         return (tasks[0], cases[0]) if cases else None
 
     def tasks(
-        self, *, department: str | None = None, state: str | None = None, overdue: bool | None = None, limit: int = 100
+        self,
+        *,
+        department: str | None = None,
+        state: str | None = None,
+        overdue: bool | None = None,
+        after: TaskPlace | None = None,
+        limit: int = 100,
     ) -> list[Task]:
-        """Most urgent first: open before closed, overdue before not, then by when it is due."""
+        """Most urgent first, in the order of their places; those after the place `after`."""
         where = Where()
         where.add("department = {department:String}", department=department)
         where.add("state = {state:String}", state=state)
         if overdue is not None:
             where.add("overdue" if overdue else "NOT overdue")
-        order = "state = 'closed', overdue DESC, due_at ASC NULLS LAST, assigned_at, id"
-        return pick(self._store, "tasks", where, order, limit)
+        if after is not None:
+            given = "{closed:Bool}, {in_time:Bool}, {endless:Bool}, {due_at:Int64}, {assigned_at:Int64}, {id:String}"
+            where.add(f"({_PLACE}) > ({given})", **after._asdict())
+        return pick(self._store, "tasks", where, _PLACE, limit)
 
     def enterprises(self, text: str, limit: int = 20) -> list[tuple[str, str, int]]:
         """(enterprise, its latest name, events) whose id or name contains `text`, most events first."""
@@ -140,16 +152,37 @@ class SqlArchive:
         )
         return [(str(enterprise), str(name), int(events)) for enterprise, name, events in rows]
 
-    def deliveries(self, *, state: str | None = None, receiver: str | None = None, limit: int = 100) -> list[Delivery]:
-        """Newest first."""
+    def deliveries(
+        self,
+        *,
+        state: str | None = None,
+        receiver: str | None = None,
+        before: int | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """Newest first, then by id, made before `before` (ms), and `after` as for alerts."""
         where = Where()
+        where.add(f"created_at < {at('before')}", before=before)
+        _go_on(where, "created_at", before, after)
         where.add("state = {state:String}", state=state)
         where.add("receiver = {receiver:String}", receiver=receiver)
         return pick(self._store, "deliveries", where, "created_at DESC, id", limit)
 
-    def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
-        """Newest first, whole: at most `MOST_LISTED_BYTES` of records, and always one."""
+    def quarantine(
+        self,
+        *,
+        code: str | None = None,
+        state: str | None = None,
+        before: int | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Quarantined]:
+        """Newest first, whole, from before `before` (ms), and `after` as for alerts: at most `MOST_LISTED_BYTES` of
+        records, and always one."""
         where = Where()
+        where.add(f"at < {at('before')}", before=before)
+        _go_on(where, "at", before, after)
         where.add("code = {code:String}", code=code)
         where.add("state = {state:String}", state=state)
         rows = self._store.query(

@@ -59,8 +59,26 @@ class Task(NamedTuple):
     due_at: int | None
     overdue: bool
     actor: str  # who acted last
-    note: str  # the last report
+    note: str  # the last one that was given; its step says by whom
     revision: int
+
+
+class TaskPlace(NamedTuple):
+    """Where a task stands in a list with the most urgent first. A place sorts before those that are less urgent."""
+
+    closed: bool
+    in_time: bool  # not overdue
+    endless: bool  # has no deadline
+    due_at: int  # 0 without one
+    assigned_at: int
+    id: str
+
+
+def place_of(task: Task) -> TaskPlace:
+    """Open before closed, overdue before not, then by deadline, those without one last, then the longest assigned."""
+    return TaskPlace(
+        task.state == "closed", not task.overdue, task.due_at is None, task.due_at or 0, task.assigned_at, task.id
+    )
 
 
 class Command(NamedTuple):

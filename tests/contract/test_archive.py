@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jianguan.clock import VirtualClock, from_millis
+from jianguan.domain.case import place_of
 from jianguan.domain.fact import FactsWanted
 from jianguan.domain.trace import Records
 from jianguan.ports import History
@@ -306,6 +307,34 @@ def test_tasks_are_most_urgent_first(store: BlockStore, archive: SqlArchive, tol
     assert archive.tasks(department="c") == [soon]
     assert archive.tasks(state="closed") == [closed]
     assert len(archive.tasks(limit=2)) == 2
+
+
+def test_a_list_of_tasks_goes_on_after_any_place(store: BlockStore, archive: SqlArchive, told: Records) -> None:
+    owner = told.cases[0]
+    ends = (None, NOW, NOW + 1)
+    many = [
+        task(owner, f"{state}-{due}-{overdue}", state=state)._replace(due_at=due, overdue=overdue)
+        for state in ("assigned", "closed")
+        for due in ends
+        for overdue in (False, True)
+    ]
+    store.write(Records(tasks=many), "run-4")
+    whole = archive.tasks()
+    assert whole == sorted([*many, *told.tasks], key=place_of)
+    for index, each in enumerate(whole):
+        assert archive.tasks(after=place_of(each), limit=2) == whole[index + 1 : index + 3]
+
+
+def test_notices_and_quarantined_records_of_one_millisecond_are_told_in_parts(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    records = [told.quarantine[0]._replace(id=f"qu-{number:024d}", at=NOW + 99) for number in range(4)]
+    notices = [told.deliveries[0]._replace(id=f"dl-{number:024d}", created_at=NOW + 99) for number in range(4)]
+    store.write(Records(quarantine=records, deliveries=notices), "run-4")
+    assert archive.quarantine(before=NOW + 100, after=records[1].id) == [*records[2:], *told.quarantine]
+    assert archive.deliveries(before=NOW + 100, after=notices[1].id) == [*notices[2:], *told.deliveries]
+    assert archive.quarantine(before=NOW + 99) == told.quarantine
+    assert archive.deliveries(before=NOW + 99) == told.deliveries
 
 
 def test_enterprises_are_found_by_part_of_id_or_name(archive: SqlArchive) -> None:

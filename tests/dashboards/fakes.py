@@ -10,11 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import accumulate
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import Reference, admit, check, decode, without_personal
 from jianguan.domain.alert import Alert
-from jianguan.domain.case import Case, Command, Task
+from jianguan.domain.case import Case, Command, Task, TaskPlace, place_of
 from jianguan.domain.casework import CaseDesk, Outcome
 from jianguan.domain.delivery import Delivery, Notice
 from jianguan.domain.event import OUTCOMES, Event
@@ -43,6 +44,11 @@ def reference() -> Reference:
     return Reference(Regions.load(), Industries.load(), b"a key for tests only, 32 bytes ..")
 
 
+def _follows(at: int, identifier: str, before: int | None, after: str | None) -> bool:
+    """Whether a row is after where a page ended."""
+    return before is None or (at < before and (after is None or at < before - 1 or identifier > after))
+
+
 def _nobody(records: Records) -> None:
     """Nobody watches yet."""
 
@@ -58,6 +64,7 @@ class World:
         self.observe: Callable[[Records], None] = _nobody  # set to LiveFeed.observe
         self.down = False
         self.deaf = False
+        self.listed_bytes = 1_000_000
         self.submitted: list[RawEvent] = []
         self.events: dict[str, EventSummary] = {}
         self.alerts_: dict[str, Alert] = {}
@@ -241,8 +248,7 @@ class World:
         found = [
             alert
             for alert in self.alerts_.values()
-            if (before is None or alert.raised_at < before)
-            and (before is None or after is None or alert.raised_at < before - 1 or alert.id > after)
+            if _follows(alert.raised_at, alert.id, before, after)
             and (severity is None or alert.severity == severity)
             and (rule is None or alert.rule == rule)
             and (region is None or alert.region == region)
@@ -264,8 +270,7 @@ class World:
         for case in sorted(self.cases_.values(), key=lambda case: (-case.opened_at, case.id)):
             tasks = [task for task in self.tasks_.values() if task.case == case.id]
             if (
-                (before is None or case.opened_at < before)
-                and (before is None or after is None or case.opened_at < before - 1 or case.id > after)
+                _follows(case.opened_at, case.id, before, after)
                 and (state is None or case.state == state)
                 and (department is None or any(task.department == department for task in tasks))
                 and (overdue is None or any(task.overdue for task in tasks) == overdue)
@@ -283,7 +288,13 @@ class World:
         return (task, self.cases_[task.case]) if task else None
 
     def tasks(
-        self, *, department: str | None = None, state: str | None = None, overdue: bool | None = None, limit: int = 100
+        self,
+        *,
+        department: str | None = None,
+        state: str | None = None,
+        overdue: bool | None = None,
+        after: TaskPlace | None = None,
+        limit: int = 100,
     ) -> list[Task]:
         self._check()
         found = [
@@ -292,8 +303,9 @@ class World:
             if (department is None or task.department == department)
             and (state is None or task.state == state)
             and (overdue is None or task.overdue == overdue)
+            and (after is None or place_of(task) > after)
         ]
-        return sorted(found, key=lambda task: (task.state == "closed", task.due_at or 0))[:limit]
+        return sorted(found, key=place_of)[:limit]
 
     def enterprises(self, text: str, limit: int = 20) -> list[tuple[str, str, int]]:
         self._check()
@@ -303,21 +315,45 @@ class World:
                 counts[each.event.enterprise, each.event.enterprise_name or ""] += 1
         return [(*key, count) for key, count in counts.most_common(limit)]
 
-    def deliveries(self, *, state: str | None = None, receiver: str | None = None, limit: int = 100) -> list[Delivery]:
+    def deliveries(
+        self,
+        *,
+        state: str | None = None,
+        receiver: str | None = None,
+        before: int | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
         self._check()
-        return [
+        found = [
             each
-            for each in reversed(self.deliveries_.values())
-            if (state is None or each.state == state) and (receiver is None or each.receiver == receiver)
-        ][:limit]
+            for each in self.deliveries_.values()
+            if (state is None or each.state == state)
+            and (receiver is None or each.receiver == receiver)
+            and _follows(each.created_at, each.id, before, after)
+        ]
+        return sorted(found, key=lambda each: (-each.created_at, each.id))[:limit]
 
-    def quarantine(self, *, code: str | None = None, state: str | None = None, limit: int = 100) -> list[Quarantined]:
+    def quarantine(
+        self,
+        *,
+        code: str | None = None,
+        state: str | None = None,
+        before: int | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> list[Quarantined]:
         self._check()
-        return [
+        found = [
             each
-            for each in reversed(self.quarantine_.values())
-            if (code is None or each.code == code) and (state is None or each.state == state)
-        ][:limit]
+            for each in self.quarantine_.values()
+            if (code is None or each.code == code)
+            and (state is None or each.state == state)
+            and _follows(each.at, each.id, before, after)
+        ]
+        found.sort(key=lambda each: (-each.at, each.id))
+        held = accumulate(len(each.raw) for each in found[:limit])
+        return [each for each, sum_ in zip(found, held, strict=False) if sum_ <= self.listed_bytes] or found[:1]
 
     def quarantined(self, identifier: str) -> Quarantined | None:
         self._check()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 
+from dashboards import Limits
+from jianguan.domain.case import place_of
 from jianguan.domain.fact import Fact
 from jianguan.ports import History
-from tests.dashboards.conftest import Site
+from tests.dashboards.conftest import Build, Site
 from tests.dashboards.test_api import with_case
 
 PAGES = ("/", "/alerts", "/cases", "/tasks", "/enterprises", "/quarantine", "/deliveries", "/rules", "/search")
@@ -338,3 +341,51 @@ async def test_a_note_whose_step_is_not_shown_is_nobody_s(site: Site) -> None:
     site.world.tasks_[task] = site.world.tasks_[task]._replace(actor="丙", note="抽样三份")
     page = (await site.page(f"/cases/{site.world.tasks_[task].case}")).text
     assert "最近说明</span>抽样三份" in _note(page, task)
+
+
+async def _keys_of_all_pages(site: Site, path: str) -> list[list[str]]:
+    """The rows of each page, following the link to the next one until there is none."""
+    found: list[list[str]] = []
+    following: str | None = path
+    while following and len(found) < 20:
+        page = (await site.page(following)).text
+        check(page)
+        found.append(re.findall(r'<(?:li|tr)[^>]* data-key="([^"]+)"', page))
+        link = re.search(r'href="(\?[^"]+)" rel="next"', page)
+        following = path.partition("?")[0] + unescape(link[1]) if link else None
+    return found
+
+
+async def test_a_long_list_of_tasks_goes_on_to_its_end_and_ends_with_those_without_a_deadline(build: Build) -> None:
+    site = build(filled=True, limits=Limits(page_rows=4))
+    world = site.world
+    for task in list(world.tasks_.values())[:3]:
+        world.tasks_[task.id] = task._replace(due_at=None, overdue=False)
+    wanted = sorted(world.tasks_.values(), key=place_of)
+    pages = await _keys_of_all_pages(site, "/tasks")
+    assert [key for page in pages for key in page] == [task.id for task in wanted]
+    assert {len(page) for page in pages[:-1]} == {4}
+    late = await _keys_of_all_pages(site, "/tasks?overdue=true")
+    assert [key for page in late for key in page] == [task.id for task in wanted if task.overdue]
+
+
+async def test_long_lists_of_notices_and_quarantined_records_go_on_to_their_end(build: Build) -> None:
+    site = build(filled=True, limits=Limits(page_rows=2))
+    world = site.world
+    pages = await _keys_of_all_pages(site, "/deliveries?state=dead")
+    assert sorted(key for page in pages for key in page) == sorted(
+        each.id for each in world.deliveries_.values() if each.state == "dead"
+    )
+    assert len(pages) > 1
+    assert [len(page) for page in await _keys_of_all_pages(site, "/quarantine")] == [2, 1]
+    world.listed_bytes = 1
+    pages = await _keys_of_all_pages(site, "/quarantine?state=quarantined")
+    assert [len(page) for page in pages] == [1] * 3
+    assert {key for page in pages for key in page} == set(world.quarantine_)
+
+
+@pytest.mark.parametrize("after", ["x", "1.2.3", "0.1.0.a.5.ta-1", f"0.1.0.{'9' * 40}.5.ta-1", "0.1.0.²3.5.ta-1"])
+async def test_a_place_that_is_none_is_the_beginning_of_the_list(filled: Site, after: str) -> None:
+    page = await filled.client.get("/tasks", params={"after": after}, headers={"Accept": "text/html"})
+    assert page.status_code == 200
+    assert "回到第一页" not in page.text
