@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
+from unicodedata import normalize
 from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Request
@@ -25,6 +27,7 @@ from jianguan.domain.case import place_of
 from jianguan.domain.ids import kind_of
 from jianguan.ports import EventSummary, History
 
+_WHOLE: Final = re.compile(r"(?<=^\d{2})0000$|(?<=^\d{4})00$")
 _STATES: Final = {
     "cases": ("open", "closed"),
     "tasks": ("assigned", "accepted", "reported", "closed"),
@@ -37,6 +40,13 @@ def given(request: Request, name: str) -> str | None:
     """A filter from the address; an empty or absurd one is none."""
     value = request.query_params.get(name, "").strip()
     return value if value and len(value) <= 128 and value.isprintable() else None
+
+
+def region_code(text: str | None) -> str | None:
+    """How the codes begin that a reader means: `cn:310115` for 310115, since digits alone are those of China, and
+    `cn:4401` for 440100, which is a whole city."""
+    digits = normalize("NFKC", text or "")
+    return f"cn:{_WHOLE.sub('', digits)}" if digits.isascii() and digits.isdigit() else text
 
 
 def _one_of(request: Request, name: str, values: tuple[str, ...]) -> str | None:
@@ -151,7 +161,7 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         filters = {
             "severity": _one_of(request, "severity", SEVERITIES),
             "rule": given(request, "rule"),
-            "region": given(request, "region"),
+            "region": region_code(given(request, "region")),
         }
         before, after = _before(request), _after(request)
         found = await reads(archive.alerts, before=before, after=after, limit=limit + 1, **filters)

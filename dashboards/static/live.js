@@ -70,7 +70,7 @@ function rowOf(alert) {
 
 function wantedIn(list, alert) {
   const { severity, rule, regionCode } = list.dataset;
-  return (!severity || severity === alert.severity) && (!rule || rule === alert.rule) && (!regionCode || regionCode === alert.region);
+  return (!severity || severity === alert.severity) && (!rule || rule === alert.rule) && (!regionCode || alert.region?.startsWith(regionCode));
 }
 
 function newAlert(alert) {

@@ -77,6 +77,21 @@ async def test_an_alert_that_a_filter_excludes_does_not_appear(server: Server, o
     await expect(critical.locator("[data-alert-list]")).not_to_contain_text(shop)
 
 
+async def test_an_alert_of_a_region_appears_where_the_first_digits_of_it_are_asked_for(
+    server: Server, open_page: Open
+) -> None:
+    near = await open_page(f"{server.url}/alerts?region=3101")
+    far = await open_page(f"{server.url}/alerts?region=4401")
+    everything = await open_page(f"{server.url}/alerts")
+    for page in (near, far, everything):
+        await live(page)
+    shop = f"region{next(_numbers)}"
+    server.send(*(complaint(shop) for _ in range(3)))
+    await expect(near.locator("[data-alert-list]")).to_contain_text(shop)
+    await expect(everything.locator("[data-alert-list]")).to_contain_text(shop)
+    await expect(far.locator("[data-alert-list]")).not_to_contain_text(shop)
+
+
 async def test_the_first_event_replaces_the_welcome(empty_server: Server, open_page: Open) -> None:
     page = await open_page(empty_server.url)
     await live(page)

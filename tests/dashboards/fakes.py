@@ -251,7 +251,7 @@ class World:
             if _follows(alert.raised_at, alert.id, before, after)
             and (severity is None or alert.severity == severity)
             and (rule is None or alert.rule == rule)
-            and (region is None or alert.region == region)
+            and (region is None or (alert.region or "").startswith(region))
         ]
         return sorted(found, key=lambda alert: (-alert.raised_at, alert.id))[:limit]
 

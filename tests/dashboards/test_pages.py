@@ -389,3 +389,20 @@ async def test_a_place_that_is_none_is_the_beginning_of_the_list(filled: Site, a
     page = await filled.client.get("/tasks", params={"after": after}, headers={"Accept": "text/html"})
     assert page.status_code == 200
     assert "回到第一页" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("region", "code"),
+    [
+        ("310115", "cn:310115"), ("3101", "cn:3101"), ("cn:310115", "cn:310115"), ("３１０１１５", "cn:310115"),
+        ("310100", "cn:3101"), ("310000", "cn:31"),
+    ],
+)  # fmt: skip
+async def test_alerts_are_filtered_by_the_digits_of_a_region_or_the_first_of_them(
+    filled: Site, region: str, code: str
+) -> None:
+    page = (await filled.client.get("/alerts", params={"region": region}, headers={"Accept": "text/html"})).text
+    shown = set(re.findall(r'<li class="alert-row" data-id="([^"]+)"', page))
+    assert shown == {each.id for each in filled.world.alerts_.values() if (each.region or "").startswith(code)} != set()
+    assert f'data-region-code="{code}"' in page
+    assert f'value="{code}"' in page
