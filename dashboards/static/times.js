@@ -30,4 +30,7 @@ export function fullTime(iso) {
 export function startTimes() {
   refreshTimes();
   setInterval(refreshTimes, 10000);
+  addEventListener("beforeprint", () => {
+    document.getElementById("printed").textContent = fullTime(new Date().toISOString());
+  });
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,29 @@ async def test_words_stand_out_from_what_is_behind_them(server: Server, open_pag
         assert await page.evaluate(_CONTRAST) == [], path
     await page.evaluate("document.querySelector('h1').style.color = getComputedStyle(document.body).backgroundColor")
     assert await page.evaluate(_CONTRAST) != [], "the measure itself does not see a weak text"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_paper_has_dark_words_on_white_whole_moments_and_nothing_to_press(
+    server: Server, open_page: Open, scheme: str
+) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, f'paper-{scheme}')}", color_scheme=scheme)
+    await live(page)
+    await page.locator("#printed").evaluate("each => each.textContent = ''")
+    await page.emulate_media(media="print")
+    assert await page.evaluate(_CONTRAST) == []
+    assert await page.evaluate("getComputedStyle(document.querySelector('.task')).color") == "rgb(21, 32, 43)"
+    for hidden in (".side", ".top", ".acts", ".button"):
+        assert await page.locator(f"{hidden}:visible").count() == 0, hidden
+    await expect(page.get_by_text("所有时间均为北京时间")).to_be_visible()
+    await expect(page.locator(".printed")).to_contain_text("互联网+监管 事件流")
+    await page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    await expect(page.locator("#printed")).to_have_text(re.compile(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC\+8"))
+    moment = page.locator("time[data-relative]").first
+    assert await moment.evaluate("each => getComputedStyle(each).fontSize") == "0px"
+    told = await moment.evaluate("each => getComputedStyle(each, '::after').content")
+    assert told == f'"{await moment.get_attribute("title")}"'
+    assert await page.locator(".track").first.evaluate("each => getComputedStyle(each).printColorAdjust") == "exact"
 
 
 async def test_a_server_that_goes_away_is_shown_and_the_page_recovers(open_page: Open) -> None:
