@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -17,6 +18,7 @@ from dashboards.problems import ProblemError
 from dashboards.wording import SHANGHAI
 from jianguan.clock import from_millis, to_millis
 from jianguan.domain.hindsight import BacktestRequest
+from jianguan.ports import RuleHistory
 
 _DAYS: Final = 90
 
@@ -30,8 +32,35 @@ def _day(text: str, *, after: bool = False) -> int:
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=SHANGHAI)
     except ValueError:
-        raise ProblemError(422, "form", "a day is written 2026-01-31") from None
+        raise ProblemError(422, "day", "a day is written 2026-01-31") from None
     return to_millis(day + timedelta(days=int(after)))
+
+
+def _backtest_form(
+    request: Request,
+    pages: Pages,
+    backtests: Backtests,
+    history: RuleHistory,
+    typed: Mapping[str, str],
+    problem: ProblemError | None = None,
+) -> Response:
+    """The form with what was typed, and why it was refused if it was."""
+    response = pages.show(
+        request,
+        "backtest_form.html",
+        status=problem.status if problem else 200,
+        rule=history.rule,
+        text=typed.get("text", ""),
+        versions=sorted({each.version for each in history.versions}, reverse=True),
+        since=typed.get("since", ""),
+        until=typed.get("until", ""),
+        against=_version(typed.get("against")),
+        jobs=backtests.of_rule(history.rule),
+        problem=problem,
+        most_days=pages.deps.limits.backtest_days,
+    )
+    response.headers.update(problem.headers if problem else {})
+    return response
 
 
 def router(pages: Pages, backtests: Backtests) -> APIRouter:
@@ -62,16 +91,9 @@ def _reading(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
     async def form(request: Request, rule: str) -> Response:
         history = await asked(pages.reads(tools.history, rule))
         today = from_millis(to_millis(pages.deps.clock.now())).astimezone(SHANGHAI).date()
-        return pages.show(
-            request,
-            "backtest_form.html",
-            rule=rule,
-            text=history.waiting or (history.running.text if history.running else ""),
-            versions=sorted({each.version for each in history.versions}, reverse=True),
-            since=str(today - timedelta(days=_DAYS)),
-            until=str(today),
-            jobs=backtests.of_rule(rule),
-        )
+        text = history.waiting or (history.running.text if history.running else "")
+        fields = {"text": text, "since": str(today - timedelta(days=_DAYS)), "until": str(today)}
+        return _backtest_form(request, pages, backtests, history, fields)
 
     @routes.get("/backtests/{identifier}")
     async def backtest(request: Request, identifier: str) -> Response:
@@ -88,15 +110,20 @@ def _forms(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
         text = fields.get("text", "").replace("\r\n", "\n")
         history = await asked(pages.reads(tools.history, rule))
         same = history.running is not None and text.strip() == history.running.text.strip()
-        job = await backtests.start(
-            BacktestRequest(
-                rule=rule,
-                since=_day(fields.get("since", "")),
-                until=_day(fields.get("until", ""), after=True),
-                text="" if same or not text.strip() else text,
-                against=_version(fields.get("against")),
+        try:
+            job = await backtests.start(
+                BacktestRequest(
+                    rule=rule,
+                    since=_day(fields.get("since", "")),
+                    until=_day(fields.get("until", ""), after=True),
+                    text="" if same or not text.strip() else text,
+                    against=_version(fields.get("against")),
+                )
             )
-        )
+        except ProblemError as problem:
+            if problem.status == 404:
+                raise
+            return _backtest_form(request, pages, backtests, history, {**fields, "text": text}, problem)
         return RedirectResponse(f"/backtests/{job.id}", status_code=303)
 
     @routes.post("/backtests/{identifier}/cancel")

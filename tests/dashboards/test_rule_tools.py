@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from typing import Any, cast
 
 import httpx
 import pytest
 
-from dashboards import WaitingRule
+from dashboards import Limits, WaitingRule
+from jianguan.errors import InputError
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.fakes import CLUSTER, DAY
 from tests.dashboards.rule_fakes import NOW, FakeTools
@@ -102,8 +104,6 @@ async def test_what_cannot_be_tried_is_refused_with_its_place(site: Site) -> Non
 
 
 async def test_too_many_backtests_are_refused_and_ended_ones_forgotten(build: Build) -> None:
-    from dashboards import Limits
-
     site = build(limits=Limits(backtests_waiting=1, backtests_kept=2))
     tools(site).go.clear()
     ids = [(await started(site)).json()["id"] for _ in range(2)]
@@ -181,6 +181,61 @@ async def test_pages_try_a_rule_without_scripts(site: Site, language: str) -> No
     assert tools(site).asked[-1].text == ""
     wrong = await site.client.post(f"/rules/{CLUSTER}/backtest", data={**fields, "since": "soon"})
     assert wrong.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("changed", "zh", "en"),
+    [
+        ({"text": "id: broken\r\nname: <b>"}, "不能试算：</p>", "cannot be tried:</p>"),
+        ({"since": "soon"}, "日期请按 2026-01-31", "A day is written 2026-01-31"),
+        ({"since": "1990-01-01"}, "至多覆盖 3,660 天", "at most 3,660 days"),
+    ],
+)
+async def test_a_backtest_that_is_refused_gives_back_the_form_as_it_was_typed_and_says_why(
+    site: Site, changed: dict[str, str], zh: str, en: str
+) -> None:
+    fields = {"since": "2026-10-01", "until": "2026-10-31", "against": "2", "text": "id: mine\r\n", **changed}
+    for language, said in (("zh", zh), ("en", en)):
+        headers = {"Accept": "text/html", "Accept-Language": language}
+        page = await site.client.post(f"/rules/{CLUSTER}/backtest", data=fields, headers=headers)
+        assert page.status_code == 422
+        check(page.text)
+        assert said in page.text
+        assert "经办人" not in page.text.partition("<main")[2]
+        assert "64" not in page.text[page.text.index('role="alert"') :].partition("</div>")[0]
+        typed = page.text[page.text.index("<textarea") :].partition(">")[2].partition("</textarea>")[0]
+        assert unescape(typed).removeprefix("\n") == fields["text"].replace("\r\n", "\n")
+        assert f'name="since" value="{fields["since"]}"' in page.text
+        assert '<option value="2" selected>' in page.text
+    if "text" in changed:
+        assert '<pre class="code" tabindex="0">1:1: the key id is missing</pre>' in page.text
+
+
+async def test_what_is_refused_for_its_content_says_why_and_asks_for_no_name(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("bad-version", "version 3 looks at <alerts>")
+
+    monkeypatch.setattr(tools(site), "explain", refuse)
+    page = await site.page(f"/explain?rule={CLUSTER}&event={EVENT}")
+    assert page.status_code == 422
+    check(page.text)
+    assert '<pre class="code" tabindex="0">version 3 looks at &lt;alerts&gt;</pre>' in page.text
+    assert "经办人" not in page.text.partition("<main")[2]
+
+
+async def test_a_backtest_that_has_to_wait_too_long_gives_back_what_was_typed(build: Build) -> None:
+    site = build(limits=Limits(backtests_waiting=0))
+    tools(site).go.clear()
+    fields = {"since": "2026-10-01", "until": "2026-10-31", "text": "id: mine"}
+    first = await site.client.post(f"/rules/{CLUSTER}/backtest", data=fields)
+    assert first.status_code == 303
+    page = await site.client.post(f"/rules/{CLUSTER}/backtest", data=fields, headers={"Accept": "text/html"})
+    tools(site).go.set()
+    assert (page.status_code, page.headers["retry-after"]) == (503, "30")
+    assert "正在排队的试算太多" in page.text
+    assert "id: mine" in page.text
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
