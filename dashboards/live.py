@@ -101,6 +101,7 @@ class Totals:
     events: int
     quarantined: int
     alerts: dict[str, int]  # by severity
+    deliveries: int  # states of them: one more with every attempt
 
 
 class Outcome(NamedTuple):
@@ -165,6 +166,7 @@ class LiveFeed:
         self._waiting: dict[str, list[Expectation]] = {}
         self._events = 0
         self._quarantined = 0
+        self._deliveries = 0
         self._alerts: Counter[str] = Counter()
         self.started_at: Final = to_millis(clock.now())  # part of stream ids: another process, other numbers
         self.closed = False
@@ -183,6 +185,7 @@ class LiveFeed:
             self._events += len(records.events)
             self._meter.add(self._second(), len(records.events))
         self._quarantined += len(records.quarantine)
+        self._deliveries += len(records.deliveries)
         for alert in records.alerts:
             self._alerts[alert.severity] += 1
         self._publish("alert", records.alerts)
@@ -229,7 +232,7 @@ class LiveFeed:
     # Out: figures.
 
     def totals(self) -> Totals:
-        return Totals(self._events, self._quarantined, dict(self._alerts))
+        return Totals(self._events, self._quarantined, dict(self._alerts), self._deliveries)
 
     def rate(self) -> float:
         """Accepted events a second, mean of the last five finished seconds."""

@@ -75,6 +75,7 @@ class OverviewSource:
             overdue_tasks=read.overdue_tasks,
             pending_deliveries=read.pending_deliveries,
             quarantined=read.quarantined + now.quarantined - mark.quarantined,
+            changes={"delivery": now.deliveries, "quarantine": now.quarantined},
             stale=self._stale,
         )
 

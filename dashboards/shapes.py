@@ -321,6 +321,10 @@ class OverviewView(_View):
     overdue_tasks: int
     pending_deliveries: int
     quarantined: int
+    changes: dict[str, int] = Field(
+        description="How often notices and quarantined records changed, as far as this process has seen: when a number"
+        " is another, a list of them is old."
+    )
     stale: bool = Field(description="The store does not answer; the figures are the last known ones.")
 
 

@@ -12,7 +12,11 @@ const connection = document.getElementById("connection");
 const main = document.getElementById("main");
 const watched = new Set((main.dataset.watch ?? "").trim().split(/\s+/).filter(Boolean));
 const about = (main.dataset.about ?? "").trim();
+const counts = new Map();
 let saidAt = -SAY_EVERY;
+
+// A page about one thing need not be read again for the notices of others: it waits for its own.
+const awaited = () => document.querySelector(".deliveries .state-pending") !== null;
 
 function show(state) {
   if (connection.dataset.state === state) return;
@@ -33,6 +37,11 @@ function figures(now) {
   for (const tile of document.querySelectorAll("[data-hot]")) tile.classList.toggle("hot", now[tile.dataset.hot] > 0);
   line(document.getElementById("spark"), now.series, 240, 56);
   bars(document.getElementById("minutes"), now.events_per_minute.slice(-60).map(([, count]) => count), 600, 90);
+  for (const [kind, count] of Object.entries(now.changes)) {
+    const was = counts.get(kind);
+    counts.set(kind, count);
+    if (was !== count && watched.has(kind) && (!about || awaited())) refreshSoon();
+  }
   if (watched.has("overview") && now.events_total > 0) {
     watched.delete("overview");
     refreshSoon(0);

@@ -111,6 +111,40 @@ async def test_figures_move_while_the_page_is_open(server: Server, open_page: Op
     await expect(total).to_have_text(f"{before + 2:,}")
 
 
+async def test_lists_of_notices_and_quarantined_records_follow_what_happens(
+    empty_server: Server, open_page: Open
+) -> None:
+    notices = await open_page(f"{empty_server.url}/deliveries")
+    refused = await open_page(f"{empty_server.url}/quarantine")
+    for page, said in ((notices, "没有通知。"), (refused, "没有隔离的记录。")):
+        await live(page)
+        await page.evaluate("window.notReloaded = true")
+        await expect(page.get_by_text(said)).to_be_visible()
+    empty_server.send(*(complaint("notices") for _ in range(3)), {"kind": "complaint", "source": "bad", "id": "1"})
+    await expect(notices.locator("tbody tr")).to_have_count(3)
+    await expect(refused.locator("tbody tr")).to_have_count(1)
+    empty_server.send(*(complaint("notices-2") for _ in range(3)), {"kind": "complaint", "source": "bad", "id": "2"})
+    await expect(notices.locator("tbody tr")).to_have_count(6)
+    await expect(refused.locator("tbody tr")).to_have_count(2)
+    assert await notices.evaluate("window.notReloaded")
+
+
+async def test_the_counts_and_events_of_a_case_follow_what_joins_it(server: Server, open_page: Open) -> None:
+    shop = f"joined{next(_numbers)}"
+    page = await open_page(f"{server.url}/cases/{open_case(server, shop)}")
+    await live(page)
+    head = page.locator("[data-region=timeline-head]")
+    before = int(re.sub(r"\D", "", await head.inner_text()))
+    assert await page.locator(".timeline .step").count() == before
+    server.send(*(complaint(shop) for _ in range(3)))
+    await expect(page.locator("[data-region=alerts-head]")).to_have_text("相关预警 2")
+    await expect(page.locator("[data-region=events] tr")).to_have_count(6)
+    await expect(page.locator("[data-region=deliveries] tr")).to_have_count(6)
+    after = await page.locator(".timeline .step").count()
+    assert after > before
+    await expect(head).to_contain_text(f"{after} 个步骤")
+
+
 async def test_the_language_is_switched_and_stays(server: Server, open_page: Open) -> None:
     page = await open_page(f"{server.url}/alerts?severity=high")
     await page.get_by_role("link", name="切换到英文").click()

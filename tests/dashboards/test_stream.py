@@ -81,6 +81,17 @@ async def test_the_overview_is_told_when_it_changes(site: Site) -> None:
     assert after["alerts_by_severity"] == {"high": 1}
 
 
+async def test_the_overview_counts_changes_of_notices_and_quarantined_records(site: Site) -> None:
+    text = stream(site).open("")
+    _, before = await until(text, "overview")
+    assert before["changes"] == {"delivery": 0, "quarantine": 0}
+    await raise_alert(site)
+    await site.send('{"id": 1')
+    _, after = await until(text, "overview")
+    assert after["changes"] == {"delivery": len(site.world.deliveries_), "quarantine": 1}
+    assert after["changes"]["delivery"] > 0
+
+
 async def test_the_overview_says_when_the_store_is_down(build: Build) -> None:
     site = build(limits=Limits(overview_seconds=0))
     text = stream(site).open("")
