@@ -21,6 +21,7 @@ BROWSER_PREFIXES: Final = (
     "act.done",
     "act.pending",
     "act.failed",
+    "act.refused",
     "copied",
     "error.",
 )

@@ -11,7 +11,20 @@ function say(form, state, words) {
   place.textContent = words;
 }
 
+// Somebody else was quicker: shows the present state, and what was written here, which goes with the form.
+async function giveWay(form, note) {
+  form.dataset.sent = "";
+  document.activeElement?.blur();
+  const place = document.getElementById("refused");
+  if (place) {
+    place.textContent = text("act.refused") + (note ? `\n${text("act.refused.note", { note })}` : "");
+    place.hidden = false;
+  }
+  await refreshNow();
+}
+
 async function send(form) {
+  document.getElementById("refused")?.setAttribute("hidden", "");
   const button = form.querySelector("button");
   button.disabled = true;
   say(form, "", text("act.sending"));
@@ -27,6 +40,7 @@ async function send(form) {
       const key = `error.${answer.status}.text`;
       say(form, "bad", `${text("act.failed")}：${has(key) ? text(key) : answer.status}`);
       button.disabled = false;
+      if (answer.status === 409) await giveWay(form, fields.note);
       return;
     }
     say(form, "good", text(answer.status === 202 ? "act.pending" : "act.done"));

@@ -195,6 +195,29 @@ async def test_what_somebody_else_does_shows_and_does_not_take_away_a_form(serve
     await expect(mine.locator("details[open] [name=note]")).to_have_value("写了一半")
 
 
+async def test_who_comes_second_sees_the_present_state_and_keeps_what_was_written(
+    server: Server, open_page: Open
+) -> None:
+    case = open_case(server, f"second{next(_numbers)}")
+    mine = await open_page(f"{server.url}/cases/{case}", forgive="409")
+    task = mine.locator(".task").first
+    await task.locator("summary").click()
+    await task.get_by_label("经办人").fill("李建国")
+    await task.locator("textarea").fill("我去现场")
+    theirs = await open_page(f"{server.url}/cases/{case}")
+    other = theirs.locator(".task").first
+    await other.locator("summary").click()
+    await other.get_by_label("经办人").fill("王芳")
+    await other.get_by_role("button", name="确认受理").click()
+    await expect(other.locator(".task-head")).to_contain_text("已受理")
+    await expect(task.locator(".task-head")).to_contain_text("待受理")
+    await task.get_by_role("button", name="确认受理").click()
+    await expect(task.locator(".task-head")).to_contain_text("已受理")
+    await expect(task.locator("summary").first).to_have_text("反馈")
+    await expect(mine.locator("#refused")).to_contain_text("已有其他人操作")
+    await expect(mine.locator("#refused")).to_contain_text("我去现场")
+
+
 async def test_a_store_that_goes_away_is_told_on_an_open_page_until_it_is_back(
     tmp_path: Path, server: Server, open_page: Open
 ) -> None:
