@@ -126,6 +126,8 @@ export function startLive() {
   open();
   addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
+    // A page that comes out of the history shows its own list, but what was chosen on leaving it.
+    for (const form of document.querySelectorAll("form.filters:not(:has([data-filter]))")) form.reset();
     open();
     refreshSoon(0);
   });

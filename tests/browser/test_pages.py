@@ -218,6 +218,21 @@ async def test_who_comes_second_sees_the_present_state_and_keeps_what_was_writte
     await expect(mine.locator("#refused")).to_contain_text("我去现场")
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/cases", "/alerts"])
+async def test_a_filter_says_what_is_shown_after_going_back(server: Server, open_page: Open, path: str) -> None:
+    page = await open_page(server.url + path)
+    await live(page)
+    select = page.locator(".filters select").first
+    await select.select_option(index=1)
+    await page.get_by_role("button", name="筛选").click()
+    await expect(select).not_to_have_value("")
+    await page.go_back()
+    await expect(select).to_have_value("")
+    await select.select_option(index=1)
+    await page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    await expect(select).to_have_value("")
+
+
 async def test_a_store_that_goes_away_is_told_on_an_open_page_until_it_is_back(
     tmp_path: Path, server: Server, open_page: Open
 ) -> None:
