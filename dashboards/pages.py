@@ -22,6 +22,7 @@ from dashboards.paging import Following, page_of, place_from, place_text
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
 from dashboards.rendering import Renderer
+from dashboards.spelling import LONGEST, asked_for, spellings
 from jianguan.domain.alert import SEVERITIES, Alert
 from jianguan.domain.case import place_of
 from jianguan.domain.ids import kind_of
@@ -229,9 +230,10 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/enterprises")
     async def enterprises(request: Request) -> Response:
-        text = given(request, "q")
-        found = await reads(archive.enterprises, text, 50) if text else []
-        return pages.show(request, "enterprises.html", text=text or "", enterprises=found)
+        text = asked_for(request.query_params.get("q", ""))
+        long = len(text) > LONGEST
+        found = await _enterprises(pages, text, 50) if text and not long else []
+        return pages.show(request, "enterprises.html", text="" if long else text, enterprises=found, long=long)
 
     @routes.get("/quarantine")
     async def quarantine(request: Request) -> Response:
@@ -286,6 +288,15 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
                 fields.setdefault(rule.field, []).append(rule)
         shown = sorted(fields.items())
         return pages.show(request, "rules.html", info=info, fields=shown, text=text or "")
+
+
+async def _enterprises(pages: Pages, text: str, most: int) -> list[tuple[str, str, int]]:
+    """The enterprises that the first spelling of `text` with any names."""
+    for spelling in spellings(text):
+        found = await pages.reads(pages.deps.archive.enterprises, spelling, most)
+        if found:
+            return found
+    return []
 
 
 def _things(routes: APIRouter, pages: Pages) -> None:
@@ -359,16 +370,21 @@ def _search(routes: APIRouter, pages: Pages) -> None:
     @routes.get("/search")
     async def search(request: Request) -> Response:
         """Any id leads to its page; other text to the enterprises that it names."""
-        text = given(request, "q")
-        if text is None:
-            return pages.show(request, "history.html", asked="", history=None, enterprises=[])
-        history = await pages.reads(pages.deps.archive.history, text, pages.deps.limits.history_rows)
-        if history is not None:
-            place = _place_of(history)
-            if place is not None:
-                return RedirectResponse(place, status_code=303)
-            return pages.show(request, "history.html", asked=text, history=history, enterprises=[])
-        found = [] if kind_of(text) else await pages.reads(pages.deps.archive.enterprises, text, 20)
+        text = asked_for(request.query_params.get("q", ""))
+        if not text or len(text) > LONGEST:
+            status = 422 if text else 200
+            return pages.show(request, "history.html", status=status, asked="", history=None, long=bool(text))
+        for spelling in spellings(text):
+            history = await pages.reads(pages.deps.archive.history, spelling, pages.deps.limits.history_rows)
+            if history is not None:
+                place = _place_of(history)
+                if place is not None:
+                    return RedirectResponse(place, status_code=303)
+                return pages.show(request, "history.html", asked=text, history=history)
+        named = not any(map(kind_of, spellings(text)))
+        found = await _enterprises(pages, text, 20) if named else []
+        if len(found) == 1:
+            return RedirectResponse(wording.enterprise_href(found[0][0]), status_code=303)
         return pages.show(
             request, "history.html", status=200 if found else 404, asked=text, history=None, enterprises=found
         )

@@ -16,6 +16,7 @@ from dashboards.actions import allowed
 from dashboards.dependencies import Dependencies
 from dashboards.naming import Namer
 from dashboards.problems import ProblemError
+from dashboards.spelling import LONGEST
 from dashboards.texts import LANGUAGES, Words, choose
 from jianguan.clock import to_millis
 from jianguan.domain.alert import SEVERITIES
@@ -51,6 +52,7 @@ class Renderer:
             severities=tuple(reversed(SEVERITIES)),
             departments=deps.departments,
             version=static_version(),
+            longest=LONGEST,
             allowed=allowed,
             in_order=wording.in_order,
             last_note=wording.last_note,

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dashboards import Limits
+from dashboards.spelling import spellings
 from jianguan.domain.case import place_of
 from jianguan.domain.fact import Fact
 from jianguan.ports import History
@@ -150,8 +151,59 @@ async def test_search_leads_to_the_page_of_any_id(filled: Site) -> None:
     ):
         answer = await filled.client.get("/search", params={"q": f" {asked} "})
         assert (answer.status_code, answer.headers["location"]) == (303, place)
-    by_name = await filled.page("/search?q=老灶台")
-    assert "上海徐汇老灶台餐饮有限公司" in by_name.text
+
+
+async def test_a_name_leads_to_its_enterprise_or_to_a_choice_between_several(filled: Site) -> None:
+    for name in ("上海徐汇老灶台餐饮有限公司", "老灶台", "licence:91310104MA1FR0XY2"):
+        answer = await filled.client.get("/search", params={"q": name})
+        assert answer.headers["location"] == "/enterprises/licence:91310104MA1FR0XY2U"
+    several = await filled.page("/search?q=licence")
+    assert several.status_code == 200
+    assert "上海徐汇老灶台餐饮有限公司" in several.text
+    assert "浦东鲜味生鲜超市" in several.text
+
+
+async def test_search_takes_ids_and_numbers_as_people_write_them(filled: Site) -> None:
+    world = filled.world
+    case = next(iter(world.cases_))
+    event = next(each.event for each in world.events.values() if each.event.enterprise == "licence:91310104MA1FR0XY2U")
+    number = event.number
+    assert number
+    wide = "".join(chr(ord(each) + 0xFEE0) for each in number)
+    shop = "/enterprises/licence:91310104MA1FR0XY2U"
+    for asked, place in (
+        (case.upper(), f"/cases/{case}"),
+        (f"{case[:9]} {case[9:]}", f"/cases/{case}"),
+        (f"\ufeff{case}\n", f"/cases/{case}"),
+        (number.lower(), f"/events/{event.id}"),
+        (wide, f"/events/{event.id}"),
+        (f"“{number}”", f"/events/{event.id}"),
+        (f"{number}，", f"/events/{event.id}"),
+        (f"【{number}】。", f"/events/{event.id}"),
+        ("91310104 MA1FR0XY2U", shop),
+        ("91310104\u3000ma1fr0xy2u", shop),
+        ("licence:91310104ma1fr0xy2u", shop),
+        ("上海徐汇 老灶台餐饮有限公司", shop),
+    ):
+        answer = await filled.client.get("/search", params={"q": asked})
+        assert (asked, answer.status_code, answer.headers.get("location")) == (asked, 303, place)
+    assert "浦东鲜味生鲜超市" in (await filled.page("/enterprises?q=“鲜味生鲜”")).text
+
+
+@pytest.mark.parametrize(("language", "said"), [("zh", "至多 128 字"), ("en", "at most 128 characters")])
+async def test_a_text_that_is_too_long_to_look_for_is_told_so(filled: Site, language: str, said: str) -> None:
+    for path in ("/search", "/enterprises"):
+        page = await filled.page(f"{path}?q={'长' * 129}", language)
+        assert said in page.text
+        assert "长" * 129 not in page.text.partition("<main")[2]
+        check(page.text)
+
+
+def test_a_text_is_looked_for_as_it_is_before_any_other_spelling() -> None:
+    assert spellings("a b") == ["a b", "ab", "AB"]
+    assert spellings("CA-" + "0" * 24) == ["CA-" + "0" * 24, "ca-" + "0" * 24]
+    assert spellings("某店(徐汇店)")[-1] == "某店（徐汇店）"
+    assert spellings("“”") == ["“”"]
 
 
 async def test_an_alert_says_why(filled: Site) -> None:
@@ -406,3 +458,10 @@ async def test_alerts_are_filtered_by_the_digits_of_a_region_or_the_first_of_the
     assert shown == {each.id for each in filled.world.alerts_.values() if (each.region or "").startswith(code)} != set()
     assert f'data-region-code="{code}"' in page
     assert f'value="{code}"' in page
+
+
+async def test_what_is_pasted_into_a_search_box_is_not_cut_in_silence(site: Site) -> None:
+    page = (await site.page("/enterprises")).text
+    boxes = re.findall(r'<input[^>]* name="q"[^>]*>', page)
+    assert len(boxes) == 2
+    assert not [box for box in boxes if "maxlength" in box]
