@@ -465,3 +465,15 @@ async def test_what_is_pasted_into_a_search_box_is_not_cut_in_silence(site: Site
     boxes = re.findall(r'<input[^>]* name="q"[^>]*>', page)
     assert len(boxes) == 2
     assert not [box for box in boxes if "maxlength" in box]
+
+
+async def test_the_way_back_to_the_first_page_keeps_the_filters(build: Build) -> None:
+    site = build(filled=True, limits=Limits(page_rows=1))
+    for path in ("/tasks?state=assigned&overdue=true", "/deliveries?state=dead", "/cases?state=open"):
+        first = (await site.page(path)).text
+        link = re.search(r'href="(\?[^"]+)" rel="next"', first)
+        assert link
+        second = (await site.page(path.partition("?")[0] + unescape(link[1]) + "&lang=zh")).text
+        back = re.search(r'<nav class="pager"><a class="button ghost" href="([^"]*)"', second)
+        assert back
+        assert unescape(back[1]) == "?" + path.partition("?")[2]
