@@ -132,7 +132,7 @@ class CaseView(_View):
     opened_at: Moment
     closed_at: Moment | None
     clock: str | None
-    clock_source: str
+    clock_source: str = Field(description="The law; a JSON object of zh and en where it is named in both.")
     due_at: Moment | None
     alerts: tuple[str, ...]
     alert_count: int

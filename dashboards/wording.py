@@ -196,6 +196,8 @@ def _detail_value(name: str, value: object, words: Words, namer: Namer) -> str:
         return full_time(value)
     if isinstance(value, bool):
         return words("yes" if value else "no")
+    if name == "source":
+        return in_language(str(value), words.language)
     if name in ("department", "lead"):
         return namer.department(str(value), words.language)
     if name in ("role", "severity"):

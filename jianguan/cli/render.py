@@ -5,6 +5,7 @@ Every text from outside is a plain cell: its control characters are replaced and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -49,6 +50,15 @@ def cell(value: Any, style: str = "") -> Text:
     if isinstance(value, list | tuple):
         return Text(printable(", ".join(str(each) for each in value)), style)
     return Text(printable(str(value)), style)
+
+
+def in_english(value: Any) -> Any:
+    """The English of a text that may be a JSON object by language; anything else as it is."""
+    try:
+        found = json.loads(value) if isinstance(value, str) and value.startswith("{") else None
+    except ValueError:
+        return value
+    return found["en"] if isinstance(found, dict) and "en" in found else value
 
 
 def terminal() -> Console:

@@ -13,7 +13,7 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from jianguan.cli.render import SEVERITY_STYLE, cell, grid, listed, moment, terminal
+from jianguan.cli.render import SEVERITY_STYLE, cell, grid, in_english, listed, moment, terminal
 from jianguan.cli.server import Client, find_server
 from jianguan.domain.masking import redact
 from jianguan.domain.trace import STAGES
@@ -129,7 +129,7 @@ def _cases(history: Mapping[str, Any]) -> Iterator[RenderableType]:
         [
             *(cell(case.get(name)) for name in ("id", "state", "title_zh", "lead")),
             *(Text(moment(case.get(name))) for name in ("opened_at", "due_at")),
-            cell(case.get("clock_source")),
+            cell(in_english(case.get("clock_source"))),
         ]
         for case in listed(history, "cases")
     ]

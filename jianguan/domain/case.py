@@ -36,7 +36,7 @@ class Case(NamedTuple):
     opened_at: int
     closed_at: int | None
     clock: str | None
-    clock_source: str  # the law that the clock comes from, as it was in force on opening
+    clock_source: str  # the law that sets the clock, as in force on opening; may be JSON by language
     due_at: int | None
     alerts: tuple[str, ...]
     alert_count: int

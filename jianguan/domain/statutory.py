@@ -7,15 +7,16 @@ must not know cases, nor what the time is now.
 from __future__ import annotations
 
 import calendar
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError
@@ -26,6 +27,20 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 Unit = Literal["working-days", "calendar-days", "calendar-months"]
 Certainty = Literal["certain", "secondary-source", "unverified"]
 Pause = tuple[datetime, datetime]
+
+
+def _by_language(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"zh", "en"} and all(map(_is_text, value.values())):
+        return json.dumps(value, ensure_ascii=False)
+    return value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+# A case keeps one text: where the law is named in Chinese and English, that is a JSON object of both.
+Source = Annotated[str, BeforeValidator(_by_language), Field(min_length=1)]
 
 
 class Extension(BaseModel):
@@ -54,7 +69,7 @@ class ClockDefinition(BaseModel):
     extensions: tuple[Extension, ...] = ()
     valid_from: date
     valid_until: date | None = None
-    source: str = Field(min_length=1)
+    source: Source
     certainty: Certainty
 
     @model_validator(mode="after")

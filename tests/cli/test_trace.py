@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from jianguan.cli import main
-from jianguan.cli.render import cell, grid, moment
+from jianguan.cli.render import cell, grid, in_english, moment
 
 HISTORY = {
     "asked": "al-1",
@@ -173,6 +173,12 @@ def test_times_are_read_in_both_spellings() -> None:
     assert moment(None) == ""
     assert moment("soon") == "soon"
     assert moment(10**30) == str(10**30)
+
+
+def test_a_law_that_is_named_in_two_languages_is_shown_in_english() -> None:
+    assert in_english('{"zh": "第十四条", "en": "art. 14"}') == "art. 14"
+    for text in ("art. 14", "{broken", '{"zh": "第十四条"}', None):
+        assert in_english(text) == text
 
 
 def test_a_cell_is_plain_text() -> None:

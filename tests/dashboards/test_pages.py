@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from html import unescape
 from html.parser import HTMLParser
 
@@ -14,6 +15,7 @@ from dashboards import Limits
 from dashboards.spelling import spellings
 from jianguan.domain.case import place_of
 from jianguan.domain.fact import Fact
+from jianguan.domain.statutory import StatutoryClocks
 from jianguan.ports import History
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.test_api import with_case
@@ -237,6 +239,27 @@ async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     for said in ("立案", "派发任务", "受理任务", "反馈办理情况", "李建国", "已到现场检查", "第十四条", "任务超期"):
         assert said in page
     assert page.index("<b>立案</b>") < page.index("<b>派发任务</b>")
+
+
+async def test_the_law_behind_a_deadline_is_named_in_the_language_of_the_page(filled: Site) -> None:
+    world = filled.world
+    case = next(each for each in world.cases_.values() if each.clock)
+    law = StatutoryClocks.load().in_force("complaint-acceptance", date(2026, 11, 1)).source
+    world.cases_[case.id] = case._replace(clock_source=law)
+    for place, step in enumerate(world.steps):
+        if step.subject == case.id and step.what == "opened":
+            world.steps[place] = step._replace(detail=json.dumps({"source": law}))
+    for language, said, other in (("zh", "第20号）第十四条", "SAMR"), ("en", "SAMR Order 20 art. 14", "第十四条")):
+        page = (await filled.page(f"/cases/{case.id}", language)).text
+        assert page.count(said) == 2, language  # in the head and in the timeline
+        assert other not in page
+
+
+async def test_a_case_that_was_stored_with_one_text_of_the_law_still_shows_it(filled: Site) -> None:
+    world = filled.world
+    case = next(each for each in world.cases_.values() if each.clock)
+    world.cases_[case.id] = case._replace(clock_source="SAMR Order 20 art. 14")
+    assert "SAMR Order 20 art. 14" in (await filled.page(f"/cases/{case.id}")).text
 
 
 async def test_an_alert_counts_its_own_events_then_and_now(filled: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def test_every_clock_names_its_source_and_how_sure_it_is() -> None:
     assert len(CLOCKS.ids()) == 6
     assert all(each.source and each.certainty for each in CLOCKS.all())
     assert any("203" in rule.source for rule in CLOCKS.counting_rules)
+
+
+def test_every_packaged_clock_names_its_law_in_chinese_and_english() -> None:
+    for each in CLOCKS.all():
+        law = json.loads(each.source)
+        assert set(law) == {"zh", "en"}
+        assert re.search(r"[一-鿿]", law["zh"])
+        assert not re.search(r"[一-鿿]", law["en"])
+
+
+def test_a_clock_of_an_operator_may_name_its_law_in_one_language(tmp_path: Path) -> None:
+    definition = {
+        "id": "own", "title_zh": "自定", "title_en": "Own", "starts_with": "a", "stops_with": "b", "amount": 1,
+        "unit": "calendar-days", "valid_from": "2020-01-01", "source": "地方规定", "certainty": "certain",
+    }  # fmt: skip
+    own = tmp_path / "clocks.json"
+    own.write_text(json.dumps({"clocks": [definition]}), "utf-8")
+    assert StatutoryClocks.load([own]).in_force("own", date(2026, 1, 1)).source == "地方规定"
+    for wrong in ({"zh": "地方规定"}, {"zh": "地方规定", "en": ""}, {"zh": 1, "en": 2}):
+        own.write_text(json.dumps({"clocks": [{**definition, "source": wrong}]}), "utf-8")
+        with pytest.raises(ConfigurationError, match="source"):
+            StatutoryClocks.load([own])
 
 
 def test_a_clock_that_is_not_in_force_is_an_error_with_the_nearest_version() -> None:
