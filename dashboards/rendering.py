@@ -67,6 +67,7 @@ class Renderer:
             brief=lambda millis: wording.local(millis).strftime("%m-%d %H:%M"),
             money=wording.money,
             number=wording.number,
+            sentence=lambda text: text[:1].upper() + text[1:],
             href=wording.href_of,
             enterprise_href=wording.enterprise_href,
         )

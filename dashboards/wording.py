@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from dashboards.actions import ACTIONS
 from dashboards.dependencies import RuleInfo
 from dashboards.naming import Namer
 from dashboards.texts import Language, Words
@@ -191,11 +192,24 @@ def step_details(step: Step, words: Words, namer: Namer) -> list[tuple[str, str]
     return found
 
 
+def refusal(reason: str, words: Words) -> str:
+    """Why an action was refused; what people wrote as a reason stays as it is."""
+    action, between, state = reason.partition("-not-allowed-when-")
+    if between and action in ACTIONS:
+        said = words.or_else(f"state.{state}", state)
+        return words("refusal.not-allowed", state=said, action=words(f"act.{action}"))
+    return words.or_else(f"refusal.{reason}", reason)
+
+
 def _detail_value(name: str, value: object, words: Words, namer: Namer) -> str:
     if name == "due_at" and isinstance(value, int):
         return full_time(value)
     if isinstance(value, bool):
         return words("yes" if value else "no")
+    if name == "code":
+        return words.or_else(f"quarantine.code.{value}", str(value))
+    if name == "reason":
+        return refusal(str(value), words)
     if name == "source":
         return in_language(str(value), words.language)
     if name in ("department", "lead"):

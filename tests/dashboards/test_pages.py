@@ -303,6 +303,26 @@ async def test_names_stand_where_slugs_are_in_the_data(filled: Site) -> None:
     assert "Complaint: decide on acceptance" in (await filled.page(f"/cases/{case.id}", "en")).text
 
 
+async def test_the_quarantine_says_in_words_why_and_keeps_the_reason_as_it_was_given(filled: Site) -> None:
+    record = next(each for each in filled.world.quarantine_.values() if each.code == "not-json")
+    for language, said in (("zh", "不是 JSON"), ("en", "Not JSON")):
+        page = (await filled.page("/quarantine", language)).text
+        row = page[page.index(f'data-key="{record.id}"') :].partition("</tr>")[0]
+        assert f">{said}<" in row
+        assert "<code>not-json</code> the record is not JSON" in row
+        assert f'<option value="not-json">{said}</option>' in page
+
+
+async def test_the_channel_and_the_number_of_events_are_said_in_words(filled: Site) -> None:
+    identifier, summary = next(iter(filled.world.events.items()))
+    filled.world.events[identifier] = replace(summary, event=summary.event._replace(channel="wechat"))
+    for language, channel, events in (("zh", "微信", "起<"), ("en", "WeChat", ">Events: ")):
+        assert f"<dd>{channel}</dd>" in (await filled.page(f"/events/{identifier}", language)).text
+        assert events in (await filled.page("/enterprises?q=licence", language)).text
+    filled.world.events[identifier] = replace(summary, event=summary.event._replace(channel="pigeon"))
+    assert "<dd>pigeon</dd>" in (await filled.page(f"/events/{identifier}")).text
+
+
 async def test_tasks_say_what_they_are_about(filled: Site) -> None:
     task = next(each for each in filled.world.tasks_.values() if each.state == "assigned")
     case = filled.world.cases_[task.case]

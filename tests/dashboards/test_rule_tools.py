@@ -68,6 +68,12 @@ async def test_what_nobody_knows_is_not_found(site: Site, path: str) -> None:
     assert (await site.client.get(path)).status_code == 404
 
 
+async def test_an_explanation_begins_its_labels_with_a_capital(site: Site) -> None:
+    page = (await site.page(f"/explain?rule={CLUSTER}&event={EVENT}", "en")).text
+    assert "<dt>Reporter</dt>" in page
+    assert "<dt>reporter</dt>" not in page
+
+
 async def test_a_backtest_is_followed_to_its_end(site: Site) -> None:
     tools(site).go.clear()
     answer = await started(site)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from string import Formatter
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 import dashboards
 from dashboards import Clause, RuleInfo, wording
+from dashboards.actions import ACTIONS
 from dashboards.texts import LANGUAGES, Words, catalogue, choose
+from jianguan.domain import admission, contract, identifiers
+from jianguan.domain.admission import check, decode
 from jianguan.domain.alert import SEVERITIES
+from jianguan.domain.case import TaskState
+from jianguan.domain.industries import Industries
+from jianguan.domain.regions import Regions
 from jianguan.domain.trace import STAGES, Step
+from jianguan.errors import InputError
 from rules.fields import CATEGORIES
 from rules.ruleset import RuleSet
+from streams import ingest, record
 from tests.dashboards.conftest import Site
+from tests.dashboards.fakes import reference
+from tests.dashboards.sample import event
 
 HERE = Path(dashboards.__file__).parent
 ZH, EN = Words("zh"), Words("en")
@@ -97,6 +109,55 @@ def test_a_runbook_is_shown_in_the_reader_s_language() -> None:
     assert wording.runbook("1. 检查\n2. 抽样\n\n1. Inspect\n2. Sample", "zh") == "1. 检查\n2. 抽样"
     assert wording.runbook("1. 检查\n\n1. Inspect", "en") == "1. Inspect"
     assert wording.runbook("one text", "en") == "one text"
+
+
+BAD: list[Any] = [
+        b"", b"{", b"\xff", b"[]", b"[" * 5_000, b'"x"', {"id": 1}, {"id": ""}, {"id": "x" * 129}, {"id": "\x00"},
+        {"occurred_at": "2026-11-20T09:00:00"}, {"occurred_at": 5}, {"occurred_at": "2026-99-99T09:00:00Z"},
+        {"occurred_at": []}, {"occurred_at": "2026-11-20"}, {"occurred_at": "1969-01-01T00:00:00Z"},
+        {"occurred_at": "2099-01-01T00:00:00Z"}, {"category": "No Slug"}, {"new": 1}, {"nature": "x"},
+        {"historical": 1}, {"amount_fen": "1"}, {"amount_fen": -1}, {"amount_fen": 10**16}, {"amount_fen": 10**30},
+        {"amount_fen": 1.5}, {"tags": "x"}, {"tags": ["x"] * 33}, {"reporter": 1}, {"region": "cn:999999"},
+        {"industry": "Z9"}, {"position": {"latitude": "x", "longitude": 1}},
+        {"position": {"latitude": 91, "longitude": 1}}, {"enterprise": {"id": "123"}}, {"text": "\ud800"},
+        {"enterprise": {"id": "91310104MA1FR0XY2U"}}, {"specversion": "1.0"},
+        {"specversion": "1.0", "type": "cn.jianguan.violation.v1", "data": {}}, {"specversion": "1.0", "data": 1},
+    ]  # fmt: skip
+
+
+def _codes_of(records: list[Any]) -> set[str]:
+    found = set()
+    for each in records:
+        value = each if isinstance(each, bytes) else json.dumps({**event(1), **each}).encode()
+        try:
+            check(decode(value, "complaints"), reference(), 1_795_413_600_000)
+        except InputError as error:
+            found.add(error.code)
+    return found
+
+
+def test_every_reason_for_quarantine_is_told_in_words() -> None:
+    sources = [admission, contract, identifiers, ingest, record]
+    text = "\n".join(Path(str(module.__file__)).read_text("utf-8") for module in sources)
+    codes = set(re.findall(r"""(?:InputError\(|PydanticCustomError\(|code=|return )\s*"([a-z0-9-]+)",""", text))
+    codes |= {f"unknown-{kind}" for kind in (Regions.kind, Industries.kind)} | _codes_of(BAD)
+    assert {"conflict", "store-refused", "timezone-aware", "too-deep", "unknown-region", "time-format"} <= codes
+    assert len(codes) > 30
+    assert {code for code in codes if f"quarantine.code.{code}" not in catalogue()} == set()
+
+
+def test_why_an_action_was_refused_is_said_in_words(site: Site) -> None:
+    from dashboards.naming import Namer
+
+    assert wording.refusal("accept-not-allowed-when-accepted", ZH) == "任务已受理，不能受理"
+    assert "“Closed”: Report" in wording.refusal("report-not-allowed-when-closed", EN)
+    assert wording.refusal("unknown-task", ZH) == "没有这项任务"
+    for state in get_args(TaskState):
+        for action in ACTIONS:
+            assert "-" not in wording.refusal(f"{action}-not-allowed-when-{state}", ZH)
+    step = Step("st-1", "x", 0, 3, "refused", "a", "", "", (), '{"reason": "unknown-task", "code": "timezone-aware"}')
+    assert wording.step_details(step, ZH, Namer(site.deps)) == [("原因", "没有这项任务"), ("原因", "时间没有时区")]
+    assert wording.refusal("too many false alarms", EN) == "too many false alarms"
 
 
 def test_every_severity_and_stage_has_a_word() -> None:
