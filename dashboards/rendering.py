@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dashboards import wording
 from dashboards.actions import allowed
 from dashboards.dependencies import Dependencies
+from dashboards.groups import Groups
 from dashboards.naming import Namer
 from dashboards.problems import ProblemError
 from dashboards.spelling import LONGEST
@@ -67,7 +69,7 @@ class Renderer:
             brief=lambda millis: wording.local(millis).strftime("%m-%d %H:%M"),
             money=wording.money,
             number=wording.number,
-            sentence=lambda text: text[:1].upper() + text[1:],
+            capital=wording.capital,
             href=wording.href_of,
             enterprise_href=wording.enterprise_href,
         )
@@ -88,6 +90,7 @@ class Renderer:
         language = words.language
         now = to_millis(self._deps.clock.now())
         namer = self._namer
+        groups = Groups(cache(self._deps.rules_info), namer)
         values: dict[str, Any] = dict(
             t=words,
             lang=language,
@@ -107,6 +110,9 @@ class Renderer:
             length=lambda millis: wording.length(millis, words),
             runbook=lambda text: wording.runbook(text, language),
             local_text=lambda text: wording.in_language(text, language),
+            group=lambda thing: groups.told(thing, words),
+            subject=lambda thing: groups.brief(thing, words),
+            elsewhere=groups.elsewhere,
             title=lambda thing: thing.title_en if language == "en" else thing.title_zh,
             step_words=lambda step: wording.step_words(step, words),
             step_details=lambda step: wording.step_details(step, words, namer),

@@ -16,24 +16,28 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from dashboards.dependencies import Dependencies
+from dashboards.groups import Groups
 from dashboards.live import Message, Subscription
 from dashboards.naming import Namer
 from dashboards.overview import OverviewSource
 from dashboards.problems import ProblemError, retry_after
 from dashboards.shapes import Problem, alert_view, case_view, task_view
+from dashboards.texts import LANGUAGES, Words
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case
 from jianguan.errors import UnavailableError
 
+_WORDS: Final = tuple(map(Words, LANGUAGES))
 _CACHED: Final = 512  # encoded messages, shared by all readers
 
 
 class Encoder:
     """Messages as text; each is encoded once, however many read it."""
 
-    def __init__(self, started_at: int, namer: Namer) -> None:
+    def __init__(self, started_at: int, namer: Namer, groups: Groups) -> None:
         self._started_at = started_at
         self._namer = namer
+        self._groups = groups
         self._texts: OrderedDict[int, str] = OrderedDict()
 
     def text(self, message: Message) -> str:
@@ -53,6 +57,8 @@ class Encoder:
                 "zh": self._namer.region(payload.region, "zh"),
                 "en": self._namer.region(payload.region, "en"),
             }
+            if not payload.enterprise:
+                view["group_name"] = {words.language: self._groups.brief(payload, words) for words in _WORDS}
             data = json.dumps(view, ensure_ascii=False)
         elif isinstance(payload, Case):
             data = case_view(payload).model_dump_json()
@@ -76,7 +82,8 @@ class Stream:
     def __init__(self, deps: Dependencies, source: OverviewSource) -> None:
         self._deps = deps
         self._source = source
-        self._encoder = Encoder(deps.live.started_at, Namer(deps))
+        namer = Namer(deps)
+        self._encoder = Encoder(deps.live.started_at, namer, Groups(deps.rules_info, namer))
         self._overview = ""
         self._ticker: asyncio.Task[None] | None = None
 

@@ -94,6 +94,11 @@ def category(slug: str, words: Words) -> str:
     return words.or_else(f"category.{slug}", slug)
 
 
+def capital(text: str) -> str:
+    """The text with a capital at its beginning, as labels have."""
+    return text[:1].upper() + text[1:]
+
+
 def answer(status: int, detail: str) -> str:
     """What a receiver answered: the status, and the detail where it says more."""
     said = detail.removeprefix(f"answered {status}").lstrip("; ")

@@ -68,6 +68,8 @@ function rowOf(alert) {
   if (alert.enterprise) {
     slot("enterprise").textContent = alert.enterprise_name ?? alert.enterprise;
     slot("enterprise").href = `/enterprises/${encodeURIComponent(alert.enterprise)}`;
+  } else {
+    slot("enterprise").replaceWith(alert.group_name?.[language] ?? "");
   }
   slot("region").textContent = alert.region_name?.[language] ?? "";
   slot("rule").textContent = alert.rule;

@@ -67,6 +67,17 @@ async def test_an_alert_appears_without_a_reload(server: Server, open_page: Open
     assert await page.evaluate("window.notReloaded")
 
 
+async def test_an_alert_about_a_product_appears_with_its_product(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/alerts")
+    await live(page)
+    product = f"电热毯{next(_numbers)}"
+    server.send({**complaint("recall"), "category": "recall", "product": product})
+    row = page.locator("[data-alert-list] > li").first
+    await expect(row.locator(".who")).to_have_text(product)
+    await page.reload()
+    await expect(row.locator(".who")).to_have_text(product)
+
+
 async def test_an_alert_that_a_filter_excludes_does_not_appear(server: Server, open_page: Open) -> None:
     critical = await open_page(f"{server.url}/alerts?severity=critical")
     everything = await open_page(f"{server.url}/alerts")

@@ -1,7 +1,8 @@
 """A whole jianguan in memory: archive, gateway and the stages between them, simple enough to be right at a glance.
 
-Two rules: three food-safety events of one enterprise raise a `high` alert with a joint case; a violation of severity
-4 or 5 raises a `critical` one. Cases are the real `CaseDesk`.
+Three rules: three food-safety events of one enterprise raise a `high` alert with a joint case; a violation of severity
+4 or 5 raises a `critical` one; an event about a recalled product raises a `medium` one about the product. Cases are the
+real `CaseDesk`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from jianguan.errors import InputError, UnavailableError
 from jianguan.ports import EventSummary, History, Overview, RawEvent
 
 DAY = 86_400_000
-CLUSTER, GRAVE = "food-poisoning-cluster", "grave-violation"
+CLUSTER, GRAVE, RECALL = "food-poisoning-cluster", "grave-violation", "recalled-product-on-sale"
 
 
 RUNBOOK = json.dumps(
@@ -129,6 +130,7 @@ class World:
         rules = ((CLUSTER,) if event.category == "food-safety" else ()) + (
             (GRAVE,) if (event.severity or 0) >= 4 else ()
         )
+        rules += (RECALL,) if event.category == "recall" and event.product else ()
         self.events[event.id] = EventSummary(without_personal(event), len(event.text or ""), rules)
         self._count("accepted", raw.submission)
         records.events.append(event)
@@ -153,12 +155,16 @@ class World:
                 )
         if GRAVE in rules:
             yield self._alert(GRAVE, event, [event], "critical", 1, "严重违法行为", "Grave violation")
+        if RECALL in rules:
+            about = self._alert(RECALL, event, [event], "medium", 1, "已召回产品仍在销售", "Recalled product on sale")
+            yield about._replace(enterprise=None, enterprise_name=None)
 
     def _alert(
         self, rule: str, event: Event, behind: list[Event], severity: str, limit: int, zh: str, en: str
     ) -> Alert:
         episode = event.occurred_at // DAY * DAY + len(self.alerts_)
-        key = event.enterprise or "-"
+        field = "product" if rule == RECALL else "enterprise"
+        key = getattr(event, field) or "-"
         return Alert(
             id=alert_id(rule, key, episode), rule=rule, version=2, rule_hash="9f3c2a17d0b4e856", key=key,
             episode=episode, episode_end=episode + DAY, severity=severity, title_zh=zh, title_en=en,
@@ -166,7 +172,7 @@ class World:
             received_at=self.now - 21, values={"count": float(len(behind))}, thresholds={"count": float(limit)},
             events=tuple(each.id for each in behind), event_count=len(behind), enterprise=event.enterprise,
             enterprise_name=event.enterprise_name, region=event.region, industry=event.industry,
-            category=event.category, case_key=f"{event.enterprise}|market-regulation", lead="market-regulation",
+            category=event.category, case_key=f"market-regulation|{field}|{key}", lead="market-regulation",
             joint=("health-commission", "urban-management"), clock="complaint-acceptance",
             legal_basis="《中华人民共和国食品安全法》第一百零五条",
             runbook=RUNBOOK,

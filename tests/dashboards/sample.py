@@ -129,6 +129,9 @@ def fill(world: World, clock: VirtualClock) -> None:
                 "violations",
             )  # fmt: skip
         clock.advance(timedelta(hours=26))
+    send(
+        event(number, occurred_at=from_millis(world.now).isoformat(), category="recall", product="儿童座椅", **shop(0))
+    )
     world.elapse()
     for bad in (b'{"id": 1', b'{"source": "x", "id": "9"}', b"\x00\xff", b"[]"):
         world.ingest(RawEvent(bad, "application/json", "complaints", "", (), "nightly-upload"), f"bad-{len(bad)}")

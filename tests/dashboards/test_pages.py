@@ -18,6 +18,7 @@ from jianguan.domain.fact import Fact
 from jianguan.domain.statutory import StatutoryClocks
 from jianguan.ports import History
 from tests.dashboards.conftest import Build, Site
+from tests.dashboards.fakes import GRAVE, RECALL
 from tests.dashboards.test_api import with_case
 
 PAGES = ("/", "/alerts", "/cases", "/tasks", "/enterprises", "/quarantine", "/deliveries", "/rules", "/search")
@@ -239,6 +240,69 @@ async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     for said in ("立案", "派发任务", "受理任务", "反馈办理情况", "李建国", "已到现场检查", "第十四条", "任务超期"):
         assert said in page
     assert page.index("<b>立案</b>") < page.index("<b>派发任务</b>")
+
+
+async def test_what_is_about_a_product_names_it_wherever_it_is_listed_and_on_its_own_page(filled: Site) -> None:
+    world = filled.world
+    alert = next(each for each in world.alerts_.values() if each.rule == RECALL)
+    case = next(each for each in world.cases_.values() if alert.id in each.alerts)
+    task = next(each for each in world.tasks_.values() if each.case == case.id)
+    for path, start in (
+        ("/", f'data-id="{alert.id}"'),
+        ("/alerts", f'data-id="{alert.id}"'),
+        ("/cases", f'data-key="{case.id}"'),
+        ("/tasks", f'data-key="{task.id}"'),
+    ):
+        page = (await filled.page(path)).text
+        assert "儿童座椅" in page[page.index(start) :].partition("</li>")[0], path
+    for language, group, region in (
+        ("zh", '分组</dt><dd><span class="dim">产品</span> 儿童座椅', "首条预警所在地区</dt>"),
+        ("en", 'Group</dt><dd><span class="dim">Product</span> 儿童座椅', "Region of the first alert</dt>"),
+    ):
+        page = (await filled.page(f"/cases/{case.id}", language)).text
+        assert group in page
+        assert region in page
+        assert group in (await filled.page(f"/alerts/{alert.id}", language)).text
+
+
+async def test_a_case_about_an_enterprise_names_it_once_in_its_head(filled: Site) -> None:
+    case = next(each for each in filled.world.cases_.values() if each.enterprise)
+    page = (await filled.page(f"/cases/{case.id}")).text
+    head = page[page.index('data-region="head"') :].partition("</header>")[0]
+    assert head.count(case.enterprise_name or "?") == 1
+    assert "分组" not in head
+
+
+async def test_a_group_is_told_by_the_names_of_its_values(filled: Site) -> None:
+    world = filled.world
+    alert = next(each for each in world.alerts_.values() if each.rule == RECALL)
+    for fields, values, told in (
+        (
+            "region.county+address",
+            "cn:310104\x1f某小区3号楼",
+            '区县</span> 徐汇区 · <span class="dim">地点</span> 某小区3号楼',
+        ),
+        ("region.city+category", "cn:310100\x1ffood-safety", '上海市市辖区 · <span class="dim">类别</span> 食品安全'),
+        ("reporter", "0123456789abcdef", "同一投诉举报人（已隐藏）"),
+        ("industry", "cn:H6210", "正餐服务"),
+    ):
+        world.alerts_[alert.id] = alert._replace(key=values, case_key=f"market-regulation|{fields}|{values}")
+        page = (await filled.page(f"/alerts/{alert.id}")).text
+        assert told in page
+        assert "0123456789abcdef" not in page
+
+
+async def test_the_group_of_an_alert_without_a_case_is_told_by_its_rule_as_long_as_that_is_known(filled: Site) -> None:
+    world = filled.world
+    alert = next(each for each in world.alerts_.values() if each.rule == RECALL)
+    rule = next(each for each in filled.deps.rules_info().rules if each.id == GRAVE)
+    bare = alert._replace(case_key=None, key="licence:1\x1fcn:310104", rule=GRAVE, version=rule.version)
+    world.alerts_[alert.id] = bare
+    assert '<span class="dim">区县</span> 徐汇区' in (await filled.page(f"/alerts/{alert.id}")).text
+    world.alerts_[alert.id] = bare._replace(rule="long-gone")
+    page = (await filled.page(f"/alerts/{alert.id}")).text
+    assert "分组</dt><dd>licence:1 · cn:310104" in page
+    check(page)
 
 
 async def test_the_law_behind_a_deadline_is_named_in_the_language_of_the_page(filled: Site) -> None:

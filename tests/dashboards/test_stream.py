@@ -47,6 +47,13 @@ async def test_an_alert_a_case_and_tasks_are_told_as_they_are_stored(site: Site)
     assert task["case"] == case["id"]
 
 
+async def test_an_alert_about_a_product_tells_which(site: Site) -> None:
+    text = stream(site).open("")
+    await site.send(json.dumps(event(1, category="recall", product="儿童座椅", **shop(0))))
+    _, alert = await until(text, "alert")
+    assert alert["group_name"] == {"zh": "儿童座椅", "en": "儿童座椅"}
+
+
 async def test_a_reader_that_comes_back_gets_what_it_missed(site: Site) -> None:
     live = stream(site)
     first = live.open("")
