@@ -167,13 +167,14 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         before, after = _before(request), _after(request)
         found = await reads(archive.alerts, before=before, after=after, limit=limit + 1, **filters)
         page, following = page_of(found, limit, lambda alert: alert.raised_at, lambda alert: alert.id)
-        rules = sorted({rule.id for rule in pages.deps.rules_info().rules} | {alert.rule for alert in page})
+        running = {rule.id: rule for rule in pages.deps.rules_info().rules}
         return pages.show(
             request,
             "alerts.html",
             alerts=page,
             filters=filters,
-            rules=rules,
+            rules=sorted({*running, *(alert.rule for alert in page)}),
+            running=running,
             before=before,
             older=_older(request, following),
         )

@@ -18,9 +18,11 @@ from dashboards.problems import ProblemError
 from dashboards.wording import SHANGHAI
 from jianguan.clock import from_millis, to_millis
 from jianguan.domain.hindsight import BacktestRequest
+from jianguan.domain.ids import kind_of
 from jianguan.ports import RuleHistory
 
 _DAYS: Final = 90
+_MOST_EVENTS: Final = 20  # from which one can be picked
 
 
 def _version(text: str | None) -> int | None:
@@ -63,6 +65,14 @@ def _backtest_form(
     return response
 
 
+async def _events_named(pages: Pages, name: str) -> list[str]:
+    """The ids of the events that a name leads to, as a search does; an event's own id is taken as it is."""
+    if kind_of(name) == "event":
+        return [name]
+    history = await pages.reads(pages.deps.archive.history, name, _MOST_EVENTS)
+    return [each.event.id for each in history.events] if history is not None else []
+
+
 def router(pages: Pages, backtests: Backtests) -> APIRouter:
     """All pages about rules."""
     routes = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -76,12 +86,31 @@ def _reading(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
 
     @routes.get("/explain")
     async def explain(request: Request) -> Response:
-        rule, event = given(request, "rule"), given(request, "event")
-        found = None
-        if rule and event:
-            found = await asked(pages.reads(tools.explain, rule, event, _version(given(request, "version"))))
-        rules = sorted(each.id for each in pages.deps.rules_info().rules)
-        return pages.show(request, "explain.html", found=found, rule=rule or "", event=event or "", rules=rules)
+        rule, named, version = (given(request, name) for name in ("rule", "event", "version"))
+        found, unknown, events = None, "", []
+        if rule and named:
+            events = await _events_named(pages, named)
+            unknown = "" if len(events) == 1 else "several" if events else "event"
+        if rule and not unknown and events:
+            try:
+                found = await asked(pages.reads(tools.explain, rule, events[0], _version(version)))
+            except ProblemError as problem:
+                if problem.code not in ("unknown-event", "unknown-rule"):
+                    raise
+                unknown = problem.code.removeprefix("unknown-")
+        running = {each.id: each for each in pages.deps.rules_info().rules}
+        return pages.show(
+            request,
+            "explain.html",
+            status=404 if unknown in ("event", "rule") else 200,
+            found=found,
+            unknown=unknown,
+            events=events,
+            rule=rule or "",
+            event=named or "",
+            rules=sorted({*running, *([rule] if rule else [])}),
+            running=running,
+        )
 
     @routes.get("/rules/{rule}/versions")
     async def versions(request: Request, rule: str) -> Response:

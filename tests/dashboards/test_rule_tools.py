@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
@@ -72,6 +73,45 @@ async def test_an_explanation_begins_its_labels_with_a_capital(site: Site) -> No
     page = (await site.page(f"/explain?rule={CLUSTER}&event={EVENT}", "en")).text
     assert "<dt>Reporter</dt>" in page
     assert "<dt>reporter</dt>" not in page
+
+
+async def test_an_explanation_takes_any_name_of_one_event(filled: Site) -> None:
+    event = next(each.event for each in filled.world.events.values() if each.event.number)
+    for name in (event.id, event.number, event.source_id):
+        page = await filled.page(f"/explain?rule={CLUSTER}&event={name}")
+        assert page.status_code == 200, name
+        assert f'href="/events/{event.id}"' in page.text
+        assert f'name="event" value="{name}"' in page.text
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_what_cannot_be_explained_keeps_the_form_as_it_was_filled(filled: Site, language: str) -> None:
+    for rule, event, said in (
+        (CLUSTER, "no-such-event", {"zh": "没有找到事件“no-such-event”", "en": "No event is known as “no-such-event”"}),
+        ("long-gone", EVENT, {"zh": "没有这条规则", "en": "There is no such rule"}),
+    ):
+        page = await filled.page(f"/explain?rule={rule}&event={event}", language)
+        assert page.status_code == 404
+        assert said[language] in page.text
+        assert f'name="event" value="{event}"' in page.text
+        assert re.search(rf'<option value="{rule}" selected>', page.text)
+        check(page.text)
+
+
+async def test_a_name_of_several_events_lets_one_be_chosen(filled: Site) -> None:
+    enterprise = next(each.event.enterprise for each in filled.world.events.values() if each.event.enterprise)
+    events = [each.event.id for each in filled.world.events.values() if each.event.enterprise == enterprise]
+    page = (await filled.page(f"/explain?rule={CLUSTER}&event={enterprise}")).text
+    assert "对应多个事件" in page
+    for event in events:
+        assert f'href="/explain?rule={CLUSTER}&amp;event={event}"' in page
+    check(page)
+
+
+@pytest.mark.parametrize("path", ["/explain", "/alerts"])
+async def test_a_rule_is_picked_by_its_title(site: Site, path: str) -> None:
+    assert f'<option value="{CLUSTER}">疑似食源性疾病聚集 · {CLUSTER}</option>' in (await site.page(path)).text
+    assert f">Suspected food poisoning · {CLUSTER}<" in (await site.page(path, "en")).text
 
 
 async def test_a_backtest_is_followed_to_its_end(site: Site) -> None:
