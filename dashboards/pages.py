@@ -26,7 +26,8 @@ from dashboards.spelling import LONGEST, asked_for, spellings
 from jianguan.domain.alert import SEVERITIES, Alert
 from jianguan.domain.case import place_of
 from jianguan.domain.ids import kind_of
-from jianguan.ports import EventSummary, History
+from jianguan.domain.trace import Quarantined
+from jianguan.ports import EventSummary, History, Resubmission
 
 _WHOLE: Final = re.compile(r"(?<=^\d{2})0000$|(?<=^\d{4})00$")
 _STATES: Final = {
@@ -149,6 +150,12 @@ def router(pages: Pages) -> APIRouter:
     return routes
 
 
+async def _again(pages: Pages, records: Sequence[Quarantined]) -> dict[str, Resubmission]:
+    """What became of those records that were submitted again."""
+    ids = [record.id for record in records if record.state == "retried"]
+    return await pages.reads(pages.deps.archive.resubmitted, ids) if ids else {}
+
+
 def _lists(routes: APIRouter, pages: Pages) -> None:
     archive, reads, limit = pages.deps.archive, pages.reads, pages.rows
 
@@ -247,10 +254,12 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         if last and not await reads(archive.quarantine, before=last.before, after=last.after, limit=1, **filters):
             last = None
         codes = sorted({record.code for record in found} | ({code} if code else set()))
+        again = await _again(pages, found)
         return pages.show(
             request,
             "quarantine.html",
             records=found,
+            again=again,
             code=code,
             state=state,
             codes=codes,
@@ -381,7 +390,8 @@ def _search(routes: APIRouter, pages: Pages) -> None:
                 place = _place_of(history)
                 if place is not None:
                     return RedirectResponse(place, status_code=303)
-                return pages.show(request, "history.html", asked=text, history=history)
+                again = await _again(pages, history.quarantine)
+                return pages.show(request, "history.html", asked=text, history=history, again=again)
         named = not any(map(kind_of, spellings(text)))
         found = await _enterprises(pages, text, 20) if named else []
         if len(found) == 1:

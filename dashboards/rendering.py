@@ -121,6 +121,7 @@ class Renderer:
             readable=request.method in ("GET", "HEAD"),
             **context,
         )
+        values.setdefault("again", {})  # of records that were submitted again; few pages have any
         # Handed in rather than imported by the templates: blocks do not see what their parent imports.
         values["m"] = self._env.get_template("macros.html").make_module(values)
         html = self._env.get_template(template).render(values)

@@ -90,6 +90,14 @@ class Overview:
     newest_alerts: list[Alert]
 
 
+class Resubmission(NamedTuple):
+    """A quarantined record that was submitted again. `what` and `subject` are empty until its outcome is stored."""
+
+    receipt: str
+    what: str = ""  # accepted | late | duplicate | quarantined
+    subject: str = ""  # the event, or the record that it is in quarantine as now
+
+
 class Archive(Protocol):
     """Questions that pages, commands and restarting stages ask of the store. Blocking; may raise UnavailableError."""
 
@@ -169,6 +177,9 @@ class Archive(Protocol):
 
     def quarantined(self, identifier: str) -> Quarantined | None:
         """One quarantined record, whole."""
+
+    def resubmitted(self, ids: Sequence[str]) -> dict[str, Resubmission]:
+        """What became of those of the quarantined records `ids` that were submitted again, by their ids."""
 
     def submission(self, submission: str) -> dict[str, int]:
         """Records by outcome (accepted, duplicate, late, quarantined) of one upload."""

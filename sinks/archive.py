@@ -20,13 +20,13 @@ from jianguan.domain.filters import Filter
 from jianguan.domain.masking import redact
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.domain.versions import SUBJECT, WHATS
-from jianguan.ports import History, Overview
+from jianguan.ports import History, Overview, Resubmission
 from sinks.archive_hindsight import Hindsight
 from sinks.archive_history import Historian
 from sinks.archive_overview import Figures
 from sinks.archive_restart import Restart, with_tasks
 from sinks.rows import SHAPES, records_of
-from sinks.select import Where, at, by_ids, checked_limit, pick
+from sinks.select import Where, at, by_ids, checked_limit, chunks, pick
 from sinks.store import BlockStore
 
 MOST_LISTED_BYTES: Final = 16 * 1024 * 1024  # of raw records in one list: each may have megabytes
@@ -199,6 +199,25 @@ class SqlArchive:
         """One quarantined record, whole."""
         found = by_ids(self._store, "quarantine", [identifier])
         return found[0] if found else None
+
+    def resubmitted(self, ids: Sequence[str]) -> dict[str, Resubmission]:
+        """What became of records that were submitted again, by their ids."""
+        receipts: dict[str, str] = {}
+        outcomes: dict[str, tuple[str, str]] = {}
+        for chunk in chunks(ids):
+            receipts |= self._store.query(
+                "SELECT subject, receipt FROM trace WHERE subject IN {ids:Array(String)} AND what = 'retried'"
+                " ORDER BY at DESC, id LIMIT 1 BY subject",
+                {"ids": chunk},
+            )
+        for chunk in chunks(list(receipts.values())):
+            rows = self._store.query(
+                "SELECT receipt, what, subject FROM trace WHERE receipt IN {receipts:Array(String)} AND stage = 1"
+                " ORDER BY at, id LIMIT 1 BY receipt",
+                {"receipts": chunk},
+            )
+            outcomes |= {receipt: (what, subject) for receipt, what, subject in rows}
+        return {each: Resubmission(receipt, *outcomes.get(receipt, ())) for each, receipt in receipts.items()}
 
     def submission(self, submission: str) -> dict[str, int]:
         """Records by outcome of one upload; every outcome has a number."""

@@ -1,6 +1,6 @@
 // Sends the forms of tasks, quarantine and deliveries to the API, so that the page stays. Without it they are plain forms.
 
-import { refreshNow, refreshSoon } from "./regions.js";
+import { refreshNow, refreshSoon, refreshUntilChanged } from "./regions.js";
 import { has, text } from "./texts.js";
 
 const ACTOR = "jianguan-actor";
@@ -45,15 +45,14 @@ async function send(form) {
     }
     say(form, "good", text(answer.status === 202 ? "act.pending" : "act.done"));
     const panel = form.closest("details");
-    if (panel) {
-      form.dataset.sent = "";  // nobody writes here any more: it may go as soon as the task has changed
-      document.activeElement?.blur();
-    }
+    form.dataset.sent = "";  // nobody writes here any more: it may go as soon as its thing has changed
+    document.activeElement?.blur();
     if (panel && answer.status === 200) {
       panel.open = false;
       await refreshNow();
     }
-    refreshSoon();
+    if (answer.status === 202) refreshUntilChanged(form.closest("[data-revision]"));
+    else refreshSoon();
   } catch {
     say(form, "bad", text("act.failed"));
     button.disabled = false;

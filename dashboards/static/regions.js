@@ -11,7 +11,7 @@ let again = false;
 const busy = (element) => element.querySelector("details[open]:not(:has([data-sent]))") !== null || element.contains(document.activeElement);
 
 // A form that was sent says so until its effect is there to be seen.
-const waits = (present, fresh) => present.querySelector("details[open] [data-sent]") !== null && present.dataset.revision === fresh.dataset.revision;
+const waits = (present, fresh) => present.querySelector(":is(details[open], td) [data-sent]") !== null && present.dataset.revision === fresh.dataset.revision;
 
 function merge(old, fresh) {
   const keyed = [...fresh.children].some((child) => child.dataset.key || child.dataset.id);
@@ -71,3 +71,15 @@ export function refreshSoon(pause = PAUSE) {
 }
 
 export const refreshNow = refresh;
+
+// What was handed over takes effect when it is stored: look a few times, ever later, until the row tells the outcome.
+export async function refreshUntilChanged(row) {
+  if (!row) return refreshSoon();
+  const { key, revision } = row.dataset;
+  for (const pause of [PAUSE, PAUSE, 2 * PAUSE, 4 * PAUSE, 8 * PAUSE]) {
+    await new Promise((done) => setTimeout(done, pause));
+    await refresh();
+    const present = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (!present || (present.dataset.revision !== revision && !present.querySelector("[data-pending]"))) return;
+  }
+}

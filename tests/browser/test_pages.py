@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.conftest import Open, Server, free_port, serving
 
@@ -288,6 +288,34 @@ async def test_a_form_whose_effect_is_slow_says_so_and_goes_when_the_effect_is_t
         await expect(task.locator(".task-head")).to_contain_text("已受理")
         await expect(task.locator("details[open]")).to_have_count(0)
         await mine.close()
+
+
+async def test_a_record_that_is_submitted_again_shows_what_became_of_it_once_that_is_stored(
+    server: Server, open_page: Open
+) -> None:
+    server.send(complaint("good"), {**complaint("bad"), "occurred_at": "yesterday"})
+    page = await open_page(f"{server.url}/quarantine")
+    await live(page)
+    identifier = await page.locator("tr[data-key]").first.get_attribute("data-key")
+    row = page.locator(f'tr[data-key="{identifier}"]')
+    stale, looks = await page.content(), [0]
+
+    async def slowly(route: Route) -> None:
+        # The store is behind: the page is still as it was, twice.
+        looks[0] += 1
+        await (route.fulfill(body=stale, content_type="text/html") if looks[0] <= 2 else route.continue_())
+
+    await page.route("**/quarantine", slowly)
+    await row.get_by_role("button", name="重新提交").click()
+    await expect(row.locator(".result")).to_have_text("已提交，结果稍后显示。")
+    await page.wait_for_timeout(1_500)
+    assert looks[0] > 0
+    await expect(row.locator(".result")).to_have_text("已提交，结果稍后显示。")  # and cannot be sent twice meanwhile
+    await expect(row.get_by_role("button")).to_be_disabled()
+    await expect(row).to_contain_text("再次被隔离 → qu-")
+    await row.locator(".became a").click()
+    await expect(page.locator("tr[data-key]")).to_have_count(1)
+    assert await page.locator("tr[data-key]").get_attribute("data-key") != identifier
 
 
 async def test_rules_are_narrowed_while_typing_and_a_hash_is_copied(server: Server, open_page: Open) -> None:

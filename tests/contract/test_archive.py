@@ -11,7 +11,7 @@ from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.case import place_of
 from jianguan.domain.fact import FactsWanted
 from jianguan.domain.trace import Records
-from jianguan.ports import History
+from jianguan.ports import History, Resubmission
 from sinks.archive import SqlArchive
 from sinks.store import BlockStore
 from tests.contract.samples import (
@@ -358,6 +358,23 @@ def test_deliveries_and_refused_records_are_listed_and_filtered(
     assert [each.offset for each in archive.quarantine(code="unknown")] == [10]
     assert archive.quarantined(retried.id) == retried
     assert archive.quarantined("qu-" + "0" * 24) is None
+
+
+def test_a_record_that_was_submitted_again_leads_to_what_became_of_it(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    taken, refused, waiting = (quarantined(number, b"x", state="retried") for number in (11, 12, 13))
+    again = quarantined(14, b"x")
+    steps = [step(each.id, "retried", stage=5, receipt=f"r-{each.offset}") for each in (taken, refused, waiting)]
+    steps += [step(told.events[0].id, "duplicate", receipt="r-11"), step(again.id, "quarantined", receipt="r-12")]
+    for run in ("run-4", "run-5"):
+        store.write(Records(quarantine=[taken, refused, waiting, again], trace=steps), run)
+    assert archive.resubmitted([taken.id, refused.id, waiting.id, told.quarantine[0].id]) == {
+        taken.id: Resubmission("r-11", "duplicate", told.events[0].id),
+        refused.id: Resubmission("r-12", "quarantined", again.id),
+        waiting.id: Resubmission("r-13"),
+    }
+    assert archive.resubmitted([]) == {}
 
 
 def test_an_upload_is_counted_by_outcome(archive: SqlArchive) -> None:

@@ -25,7 +25,7 @@ from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError, UnavailableError
-from jianguan.ports import EventSummary, History, Overview, RawEvent
+from jianguan.ports import EventSummary, History, Overview, RawEvent, Resubmission
 
 DAY = 86_400_000
 CLUSTER, GRAVE, RECALL = "food-poisoning-cluster", "grave-violation", "recalled-product-on-sale"
@@ -217,6 +217,10 @@ class World:
         records.trace.append(step)
         self.steps.append(step)
 
+    def tell(self, subject: str, stage: str, what: str, receipt: str) -> None:
+        """A step of somebody outside the stages."""
+        self._step(Records(), subject, stage, what, (), receipt)
+
     def _check(self) -> None:
         if self.down:
             raise UnavailableError("the store is down for this test")
@@ -364,6 +368,12 @@ class World:
     def quarantined(self, identifier: str) -> Quarantined | None:
         self._check()
         return self.quarantine_.get(identifier)
+
+    def resubmitted(self, ids: Sequence[str]) -> dict[str, Resubmission]:
+        self._check()
+        receipts = {step.subject: step.receipt for step in self.steps if step.what == "retried"}
+        became = {step.receipt: (step.what, step.subject) for step in self.steps if step.stage == STAGES["ingest"]}
+        return {each: Resubmission(receipts[each], *became.get(receipts[each], ())) for each in ids if each in receipts}
 
     def submission(self, submission: str) -> dict[str, int]:
         self._check()

@@ -59,11 +59,12 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
     async def redeliver(identifier: str) -> bool:
         delivery = world.deliveries_.get(identifier)
         if delivery is not None:
-            world.deliveries_[identifier] = delivery._replace(state="pending")
+            world.deliveries_[identifier] = delivery._replace(state="pending", revision=delivery.revision + 1)
         return delivery is not None
 
     async def retried(record: Quarantined, receipt: str) -> None:
         world.quarantine_[record.id] = record._replace(state="retried", revision=record.revision + 1)
+        world.tell(record.id, "operate", "retried", receipt)
 
     world.observe = feed.observe
     deps = Dependencies(

@@ -19,6 +19,7 @@ from jianguan.domain.statutory import StatutoryClocks
 from jianguan.ports import History
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.fakes import GRAVE, RECALL
+from tests.dashboards.sample import event
 from tests.dashboards.test_api import with_case
 
 PAGES = ("/", "/alerts", "/cases", "/tasks", "/enterprises", "/quarantine", "/deliveries", "/rules", "/search")
@@ -467,6 +468,44 @@ async def test_quarantine_and_deliveries_work_without_scripts(filled: Site) -> N
     assert (await filled.client.post(f"/deliveries/{dead.id}/redeliver")).status_code == 303
     assert filled.world.quarantine_[record.id].state == "retried"
     assert filled.world.deliveries_[dead.id].state == "pending"
+
+
+async def test_a_record_that_was_submitted_again_says_what_became_of_it(filled: Site) -> None:
+    world = filled.world
+    record = next(each for each in world.quarantine_.values() if each.code == "not-json")
+    known = set(world.quarantine_)
+    await filled.client.post(f"/quarantine/{record.id}/retry")
+    (again,) = set(world.quarantine_) - known
+    page = (await filled.page("/quarantine")).text
+    row = page[page.index(f'data-key="{record.id}"') :].partition("</tr>")[0]
+    assert f'再次被隔离 → <a class="id" href="/search?q={again}">{again}</a>' in row
+    history = (await filled.page(f"/search?q={record.id}", "en")).text
+    assert history.count(f'In quarantine again → <a class="id" href="/search?q={again}">') == 2  # in row and timeline
+    check(history)
+
+
+async def test_a_record_that_is_accepted_the_second_time_leads_to_its_event(filled: Site) -> None:
+    world = filled.world
+    record = next(each for each in world.quarantine_.values() if each.code == "not-json")
+    mended = record._replace(raw=json.dumps(event(777)).encode())  # as if a list of codes had been mended
+    world.quarantine_[record.id] = mended
+    known = set(world.events)
+    await filled.client.post(f"/quarantine/{record.id}/retry")
+    (accepted,) = set(world.events) - known
+    assert f'已接收 → <a class="id" href="/events/{accepted}">' in (await filled.page("/quarantine")).text
+
+
+async def test_a_record_whose_second_outcome_is_not_stored_yet_says_so(filled: Site) -> None:
+    record = next(iter(filled.world.quarantine_.values()))
+    filled.world.quarantine_[record.id] = record._replace(state="retried", revision=2)
+    filled.world.tell(record.id, "operate", "retried", "r-not-yet")
+    page = (await filled.page("/quarantine", "en")).text
+    assert "<span data-pending>Its outcome will show soon</span>" in page
+    check(page)
+
+
+async def test_the_quarantine_says_why_records_are_not_shown(site: Site) -> None:
+    assert "原文可能含个人信息" in (await site.page("/quarantine")).text
 
 
 @pytest.mark.parametrize("query", ["before=abc", "before=-5", f"before={'9' * 40}", "severity=x&rule=&region=%00"])
