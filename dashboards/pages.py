@@ -309,6 +309,15 @@ async def _enterprises(pages: Pages, text: str, most: int) -> list[tuple[str, st
     return []
 
 
+async def _quarantined(pages: Pages, text: str) -> list[Quarantined]:
+    """The quarantined records that bear the first spelling of `text` that any bears."""
+    for spelling in spellings(text):
+        found = await pages.reads(pages.deps.archive.quarantined_as, spelling)
+        if found:
+            return found
+    return []
+
+
 def _things(routes: APIRouter, pages: Pages) -> None:
     finder = pages.finder
 
@@ -394,10 +403,20 @@ def _search(routes: APIRouter, pages: Pages) -> None:
                 return pages.show(request, "history.html", asked=text, history=history, again=again)
         named = not any(map(kind_of, spellings(text)))
         found = await _enterprises(pages, text, 20) if named else []
-        if len(found) == 1:
+        refused = await _quarantined(pages, text) if named else []
+        if len(found) == 1 and not refused:
             return RedirectResponse(wording.enterprise_href(found[0][0]), status_code=303)
+        aside = 0 if found or refused else (await pages.source.current())[0].quarantined
         return pages.show(
-            request, "history.html", status=200 if found else 404, asked=text, history=None, enterprises=found
+            request,
+            "history.html",
+            status=200 if found or refused else 404,
+            asked=text,
+            history=None,
+            enterprises=found,
+            records=refused,
+            again=await _again(pages, refused),
+            aside=aside,
         )
 
 

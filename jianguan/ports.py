@@ -178,6 +178,10 @@ class Archive(Protocol):
     def quarantined(self, identifier: str) -> Quarantined | None:
         """One quarantined record, whole."""
 
+    def quarantined_as(self, name: str, limit: int = 20) -> list[Quarantined]:
+        """Quarantined records, newest first, whose text has `name` as an `id` or a `number`; of many, only the newest
+        are looked through. Other fields are not searched: they may be personal, and that a record is found tells."""
+
     def resubmitted(self, ids: Sequence[str]) -> dict[str, Resubmission]:
         """What became of those of the quarantined records `ids` that were submitted again, by their ids."""
 

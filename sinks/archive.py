@@ -6,6 +6,8 @@ Blocking: call it in a thread.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
@@ -34,6 +36,16 @@ _PLACE: Final = (  # jianguan.domain.case.TaskPlace
     "state = 'closed', NOT overdue, isNull(due_at), ifNull(toUnixTimestamp64Milli(due_at), 0),"
     " toUnixTimestamp64Milli(assigned_at), id"
 )
+
+MOST_SEARCHED: Final = 10_000  # quarantined records whose text is looked through for a name
+LONGEST_NAME: Final = 200  # characters of an id or a number
+
+
+def _named(name: str) -> str:
+    """The pattern of a record, which need not be JSON, that has `name` as an id or a number: as text, or bare."""
+    written = {json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}
+    either = "|".join(sorted(map(re.escape, written)))
+    return rf'"(?:id|number)"\s*:\s*(?:"(?:{either})"|(?:{either})\s*(?:[,}}]|$))'
 
 
 def without_numbers(text: str) -> str:
@@ -199,6 +211,19 @@ class SqlArchive:
         """One quarantined record, whole."""
         found = by_ids(self._store, "quarantine", [identifier])
         return found[0] if found else None
+
+    def quarantined_as(self, name: str, limit: int = 20) -> list[Quarantined]:
+        """Quarantined records that call themselves `name`, newest first."""
+        if not name.strip() or len(name) > LONGEST_NAME:
+            return []
+        rows = self._store.query(
+            "SELECT DISTINCT id FROM quarantine WHERE id IN ("
+            "SELECT id FROM quarantine ORDER BY at DESC LIMIT {searched:UInt32})"
+            " AND match(raw, {pattern:String}) ORDER BY at DESC, id LIMIT {most:UInt32}",
+            {"searched": MOST_SEARCHED, "pattern": _named(name.strip()), "most": checked_limit(limit)},
+        )
+        found: list[Quarantined] = by_ids(self._store, "quarantine", [str(row[0]) for row in rows])
+        return sorted(found, key=lambda record: (-record.at, record.id))
 
     def resubmitted(self, ids: Sequence[str]) -> dict[str, Resubmission]:
         """What became of records that were submitted again, by their ids."""

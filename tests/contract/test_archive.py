@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -360,6 +361,34 @@ def test_deliveries_and_refused_records_are_listed_and_filtered(
     assert archive.quarantined("qu-" + "0" * 24) is None
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"id": "T-1.5", "text": "x"}', '{"number":"T-1.5"', '{"number" : T-1.5}',
+        '{"specversion": "1.0", "data": {"number": "T-1.5"}}', '{"id": "T-1.5", "x": "\udcff"}', '{"id": T-1.5',
+    ],
+)  # fmt: skip
+def test_a_quarantined_record_is_found_by_its_own_name_whatever_is_wrong_with_it(
+    store: BlockStore, archive: SqlArchive, raw: str
+) -> None:
+    refused = quarantined(20, raw.encode("utf-8", "surrogateescape"))
+    newer = quarantined(21, b'{"id": "T-1.5"}')
+    store.write(Records(quarantine=[refused, newer, newer._replace(state="retried", revision=2)]), "run-4")
+    assert [each.offset for each in archive.quarantined_as(" T-1.5 ")] == [21, 20]
+    assert [each.offset for each in archive.quarantined_as("T-1.5", 1)] == [21]
+
+
+def test_a_quarantined_record_is_found_by_no_part_of_its_name_and_by_nothing_personal(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    raw = '{"id": "投诉-15", "reporter": {"phone": "13800138000", "id_card": "310104199001011234"}, "text": "甲"}'
+    escaped = quarantined(21, json.dumps({"id": "投诉-15"}).encode())
+    store.write(Records(quarantine=[quarantined(20, raw.encode()), escaped]), "run-4")
+    assert [each.offset for each in archive.quarantined_as("投诉-15")] == [21, 20]
+    for name in ("投诉-1", "15", ".*", "投诉.15", "13800138000", "310104199001011234", "甲", "", " ", "x" * 9999):
+        assert archive.quarantined_as(name) == [], name
+
+
 def test_a_record_that_was_submitted_again_leads_to_what_became_of_it(
     store: BlockStore, archive: SqlArchive, told: Records
 ) -> None:
@@ -426,6 +455,7 @@ def test_no_text_that_is_asked_for_is_read_as_sql(archive: SqlArchive, text: str
     assert archive.cases(state=text) == archive.cases(department=text) == []
     assert archive.tasks(department=text) == archive.tasks(state=text) == []
     assert archive.deliveries(state=text) == archive.deliveries(receiver=text) == []
+    assert archive.quarantined_as(text) == []
     assert archive.quarantine(code=text) == archive.quarantine(state=text) == []
     assert archive.enterprises(text) == []
     assert archive.task(text) is None

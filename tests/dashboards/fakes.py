@@ -369,6 +369,12 @@ class World:
         self._check()
         return self.quarantine_.get(identifier)
 
+    def quarantined_as(self, name: str, limit: int = 20) -> list[Quarantined]:
+        self._check()
+        forms = [f'"{field}":"{name}"'.encode() for field in ("id", "number")]
+        dense = [(each, each.raw.replace(b" ", b"")) for each in self.quarantine()]
+        return [each for each, raw in dense if any(form in raw for form in forms)][:limit]
+
     def resubmitted(self, ids: Sequence[str]) -> dict[str, Resubmission]:
         self._check()
         receipts = {step.subject: step.receipt for step in self.steps if step.what == "retried"}

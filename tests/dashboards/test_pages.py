@@ -210,6 +210,38 @@ def test_a_text_is_looked_for_as_it_is_before_any_other_spelling() -> None:
     assert spellings("“”") == ["“”"]
 
 
+async def test_a_complaint_that_lies_in_quarantine_is_found_by_its_number_and_shows_nothing_of_itself(
+    site: Site,
+) -> None:
+    refused = {**event(2, region="999999", text="腹泻"), "number": "GD-9"}
+    await site.send(json.dumps([event(1), refused], ensure_ascii=False))
+    (record,) = site.world.quarantine_
+    for name in ("GD-9", "T000002"):
+        page = await site.page(f"/search?q={name}")
+        assert page.status_code == 200
+        assert f"编号或工单号为“{name}”的记录无法使用" in page.text
+        assert f'href="/search?q={record}"' in page.text
+        assert "地区代码不存在" in page.text
+        assert "腹泻" not in page.text
+        check(page.text)
+
+
+async def test_what_is_not_found_may_be_in_quarantine_and_the_page_says_how_much_is(filled: Site) -> None:
+    count = len(filled.world.quarantine_)
+    for language, said in (("zh", f"隔离区有 {count} 条"), ("en", f"Records in quarantine: {count}.")):
+        page = await filled.page("/search?q=no-such-number", language)
+        assert page.status_code == 404
+        assert said in page.text
+        assert 'href="/quarantine?state=quarantined"' in page.text
+        check(page.text)
+
+
+async def test_what_is_not_found_while_nothing_is_in_quarantine_is_just_not_found(site: Site) -> None:
+    page = (await site.page("/search?q=no-such-number")).text
+    assert "没有找到" in page
+    assert "/quarantine?state" not in page
+
+
 async def test_an_alert_says_why(filled: Site) -> None:
     alert = next(each for each in filled.world.alerts_.values() if each.rule == "food-poisoning-cluster")
     page = (await filled.page(f"/alerts/{alert.id}")).text
