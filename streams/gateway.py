@@ -7,6 +7,7 @@ brokers. Many callers may be inside at once; how many records may wait is bounde
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
@@ -54,7 +55,7 @@ class StreamGateway:
         self._count = 0
         self._waiting = 0
         self._inside: dict[int, int] = {}  # by number of the call, when it came (ms)
-        self._lately: list[tuple[float, int]] = []  # of those that took long: when (s) they went, and came (ms)
+        self._lately: deque[tuple[float, int]] = deque()  # of those that took long: when (s) they went, and came (ms)
         self._calls = 0
         self._open = asyncio.Event()
 
@@ -69,9 +70,13 @@ class StreamGateway:
     def oldest_waiting(self) -> int | None:
         """When the oldest record was received (ms) that the stages may not have yet because it had to wait here; what
         the clock decides must not go ahead of it."""
-        gone = self._clock.monotonic() - SETTLE_AFTER_MS / 1_000
-        self._lately = [each for each in self._lately if each[0] > gone]
+        self._forget_gone()
         return min([*self._inside.values(), *[came for _, came in self._lately]], default=None)
+
+    def _forget_gone(self) -> None:
+        gone = self._clock.monotonic() - SETTLE_AFTER_MS / 1_000
+        while self._lately and self._lately[0][0] <= gone:
+            self._lately.popleft()
 
     async def submit(self, events: Sequence[RawEvent]) -> list[str]:
         """See jianguan.ports.Gateway."""
@@ -130,6 +135,7 @@ class StreamGateway:
             self._waiting -= len(records)
             del self._inside[call]
             if to_millis(self._clock.now()) - came > QUICK_MS:
+                self._forget_gone()  # not every process has a clock that asks
                 self._lately.append((self._clock.monotonic(), came))
 
     async def _send(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:

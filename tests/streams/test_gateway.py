@@ -262,3 +262,18 @@ async def test_what_the_broker_does_not_take_yet_waits_too_and_so_does_a_command
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert door.oldest_waiting() == NOW
+
+
+async def test_what_had_to_wait_is_not_kept_for_ever_where_nobody_asks() -> None:
+    clock = VirtualClock(CLOCK.now())
+    outbox = Outbox("", 1)
+    outbox.attach(FakeApp())
+    door = StreamGateway(outbox, clock, 1, "x", Diary([]))
+    for number in range(20):
+        door.shut()
+        waiting = asyncio.create_task(door.submit([raw(number)]))
+        await asyncio.sleep(0)
+        clock.advance(timedelta(milliseconds=SETTLE_AFTER_MS))
+        door.open()
+        await waiting
+    assert len(door._lately) == 1
