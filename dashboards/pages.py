@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 from unicodedata import normalize
 from urllib.parse import parse_qs, urlencode
 
@@ -29,6 +29,7 @@ from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Quarantined
 from jianguan.ports import EventSummary, History, Resubmission
 
+T = TypeVar("T")
 _WHOLE: Final = re.compile(r"(?<=^\d{2})0000$|(?<=^\d{4})00$")
 _STATES: Final = {
     "cases": ("open", "closed"),
@@ -240,7 +241,7 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     async def enterprises(request: Request) -> Response:
         text = asked_for(request.query_params.get("q", ""))
         long = len(text) > LONGEST
-        found = await _enterprises(pages, text, 50) if text and not long else []
+        found = (await _as_spelled(pages, archive.enterprises, text, 50) or []) if text and not long else []
         return pages.show(request, "enterprises.html", text="" if long else text, enterprises=found, long=long)
 
     @routes.get("/quarantine")
@@ -300,22 +301,13 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
         return pages.show(request, "rules.html", info=info, fields=shown, text=text or "")
 
 
-async def _enterprises(pages: Pages, text: str, most: int) -> list[tuple[str, str, int]]:
-    """The enterprises that the first spelling of `text` with any names."""
+async def _as_spelled(pages: Pages, question: Callable[..., T], text: str, *rest: Any) -> T | None:
+    """What the archive answers to the first spelling of `text` that it knows anything about; None if to none."""
     for spelling in spellings(text):
-        found = await pages.reads(pages.deps.archive.enterprises, spelling, most)
+        found = await pages.reads(question, spelling, *rest)
         if found:
             return found
-    return []
-
-
-async def _quarantined(pages: Pages, text: str) -> list[Quarantined]:
-    """The quarantined records that bear the first spelling of `text` that any bears."""
-    for spelling in spellings(text):
-        found = await pages.reads(pages.deps.archive.quarantined_as, spelling)
-        if found:
-            return found
-    return []
+    return None
 
 
 def _things(routes: APIRouter, pages: Pages) -> None:
@@ -386,6 +378,8 @@ def _place_of(history: History) -> str | None:
 
 
 def _search(routes: APIRouter, pages: Pages) -> None:
+    archive = pages.deps.archive
+
     @routes.get("/search")
     async def search(request: Request) -> Response:
         """Any id leads to its page; other text to the enterprises that it names."""
@@ -393,17 +387,16 @@ def _search(routes: APIRouter, pages: Pages) -> None:
         if not text or len(text) > LONGEST:
             status = 422 if text else 200
             return pages.show(request, "history.html", status=status, asked="", history=None, long=bool(text))
-        for spelling in spellings(text):
-            history = await pages.reads(pages.deps.archive.history, spelling, pages.deps.limits.history_rows)
-            if history is not None:
-                place = _place_of(history)
-                if place is not None:
-                    return RedirectResponse(place, status_code=303)
-                again = await _again(pages, history.quarantine)
-                return pages.show(request, "history.html", asked=text, history=history, again=again)
+        history = await _as_spelled(pages, archive.history, text, pages.deps.limits.history_rows)
+        if history is not None:
+            place = _place_of(history)
+            if place is not None:
+                return RedirectResponse(place, status_code=303)
+            again = await _again(pages, history.quarantine)
+            return pages.show(request, "history.html", asked=text, history=history, again=again)
         named = not any(map(kind_of, spellings(text)))
-        found = await _enterprises(pages, text, 20) if named else []
-        refused = await _quarantined(pages, text) if named else []
+        found = (await _as_spelled(pages, archive.enterprises, text, 20) or []) if named else []
+        refused = (await _as_spelled(pages, archive.quarantined_as, text) or []) if named else []
         if len(found) == 1 and not refused:
             return RedirectResponse(wording.enterprise_href(found[0][0]), status_code=303)
         aside = 0 if found or refused else (await pages.source.current())[0].quarantined
