@@ -27,7 +27,7 @@ from jianguan.metrics import Metrics
 from jianguan.settings import Settings
 from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
 from jianguan.wiring.positions import GroupPositions
-from jianguan.wiring.restore import RuleChanges
+from jianguan.wiring.rule_changes import RuleChanges
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import load_tables

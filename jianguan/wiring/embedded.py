@@ -37,7 +37,8 @@ from jianguan.wiring.parts import (
     keep,
     receivers_of,
 )
-from jianguan.wiring.restore import Recovered, RuleChanges
+from jianguan.wiring.restore import Recovered
+from jianguan.wiring.rule_changes import RuleChanges
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import Tables, load_tables

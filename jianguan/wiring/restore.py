@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Container, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert, Raised
@@ -16,7 +16,6 @@ from jianguan.domain.event import EventRun
 from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.domain.ids import partition_of
-from jianguan.errors import UnavailableError
 from jianguan.ports import Archive
 from jianguan.wiring.recent import Recent
 from jianguan.wiring.tables import Tables
@@ -32,9 +31,7 @@ from streams.correlate import Correlate, Early
 from streams.elapsing import SETTLE_AFTER_MS, settled_until
 from streams.handle import Handle
 from streams.ingest import spread
-from streams.owned import Owned
 from streams.rulebook import RuleBook
-from streams.topology import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +74,6 @@ class OfKeys(NamedTuple):
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
-RETRY_PAUSE: Final = 1.0  # seconds
 
 
 class Restorer:
@@ -209,13 +205,12 @@ class Restorer:
 
         def read() -> OfKeys:
             last = archive.last_received()
-            wanted = [
-                _wanted(rule, before, last, some) for rule in rules if (some := keys.get((rule.id, rule.version)))
-            ]
+            asked = [rule for rule in rules if keys.get((rule.id, rule.version))]
+            wanted = [_wanted(rule, before, last, keys[rule.id, rule.version]) for rule in asked]
             facts = [run for each in wanted for run in archive.facts_to_fold(each)]
-            facts += self._silencing(rules, archive, keys)
+            facts += self._silencing(asked, archive, keys)
             open_since = {each.rule: each.open_since for each in wanted if each.open_since is not None}
-            return OfKeys(facts, open_since, self._raised(rules, archive, keys))
+            return OfKeys(facts, open_since, self._raised(asked, archive, set().union(*keys.values())))
 
         return await asyncio.to_thread(read)
 
@@ -273,7 +268,7 @@ class Restorer:
     ) -> list[FactRun]:
         """The alerts that keep some of `rules` silent, or of these some keys if they are given, as facts: they may have
         happened before any fact that is wanted, and a new version of a rule has none of them."""
-        silent = [rule for rule in rules if rule.inhibited_by and (keys is None or (rule.id, rule.version) in keys)]
+        silent = [rule for rule in rules if rule.inhibited_by]
         if not silent:
             return []
         matcher = AlertMatcher(RuleSet(silent), self._tables.rules)
@@ -287,15 +282,11 @@ class Restorer:
             ]
         return runs_of(found)
 
-    def _raised(
-        self, rules: Sequence[Rule], archive: Archive, keys: Mapping[tuple[str, int], Collection[str]] | None = None
-    ) -> list[Raised]:
+    def _raised(self, rules: Sequence[Rule], archive: Archive, keys: Collection[str] | None = None) -> list[Raised]:
         """The stored alerts of open episodes, which the facts that are folded may not tell of; key by key."""
-        asked = [rule for rule in rules if keys is None or (rule.id, rule.version) in keys]
-        if not asked:
+        if not rules:
             return []
-        some = None if keys is None else {key for rule in asked for key in keys[rule.id, rule.version]}
-        found = archive.raised({rule.id for rule in asked}, self._alive_since(asked), some)
+        found = archive.raised({rule.id for rule in rules}, self._alive_since(rules), keys)
         return sorted(found, key=lambda alert: (alert.rule, alert.key))
 
     def _alive_since(self, rules: Sequence[Rule]) -> int:
@@ -421,69 +412,6 @@ class Restorer:
             )
             log.info("partition %d: %d open cases restored", partition, len(desk))
         return desks
-
-
-class RuleChanges:
-    """Gives the windows of every partition new rules, and fills those that are new from history."""
-
-    def __init__(self, pipeline: Pipeline, correlate: Owned[Correlate], restorer: Restorer) -> None:
-        self._pipeline = pipeline
-        self._correlate = correlate
-        self._restorer = restorer
-        self._fresh: tuple[Rule, ...] = ()
-
-    async def changed(self, ruleset: RuleSet) -> None:
-        """The windows of every partition, before the conditions are swapped. UnavailableError, and nothing has changed,
-        when the store does not tell what the new ones begin with."""
-        filled: dict[int, Engine] = {}
-        while True:
-            # Beside the windows that run: they go on meanwhile, and are as they were if the store goes away in between.
-            for fresh, partitions in self._lacking(ruleset, filled):
-                filled.update(await asyncio.to_thread(self._restorer.filled, partitions, fresh))
-            async with self._pipeline.exclusive:
-                # One that was taken over meanwhile has the old rules as well.
-                if any(engine.fresh(ruleset) and partition not in filled for partition, engine in self._engines()):
-                    continue
-                for partition, engine in self._engines():
-                    self._fresh = engine.swap(ruleset)
-                    if partition in filled:
-                        engine.adopt(filled[partition])
-                return
-
-    async def settled(self) -> None:
-        """Fold again what came while the rules were swapped: judged by the old conditions, and stored since."""
-        fresh, self._fresh = self._fresh, ()
-        if not fresh:
-            return
-        await asyncio.sleep(SETTLED_MS / 1_000)
-        while True:
-            try:
-                async with self._pipeline.exclusive:
-                    folded = await asyncio.to_thread(self._restorer.fold, dict(self._engines()), fresh)
-            except UnavailableError as error:
-                log.warning("new rules wait for what came while they began: %s", error)
-                await asyncio.sleep(RETRY_PAUSE)
-            else:
-                for partition, (facts, _) in folded.items():
-                    log.info("partition %d: %d new rules begin with %d facts", partition, len(fresh), facts)
-                return
-
-    def _lacking(self, ruleset: RuleSet, filled: Container[int]) -> list[tuple[tuple[Rule, ...], list[int]]]:
-        """The rules that are new to partitions which are not filled yet, nearly always the same in all, and those."""
-        found: dict[tuple[Any, ...], tuple[tuple[Rule, ...], list[int]]] = {}
-        for partition, engine in self._engines():
-            fresh = engine.fresh(ruleset)
-            if fresh and partition not in filled:
-                found.setdefault(tuple(rule.identity for rule in fresh), (fresh, []))[1].append(partition)
-        return list(found.values())
-
-    def _engines(self) -> list[tuple[int, Engine]]:
-        """Of the partitions that are here now."""
-        found = []
-        for partition, state in list(self._correlate):
-            assert isinstance(state.engine, Engine)
-            found.append((partition, state.engine))
-        return found
 
 
 def _wanted(rule: Rule, before: int | None, last: int | None, keys: Collection[str] | None = None) -> FactsWanted:

@@ -11,7 +11,8 @@ import pytest
 
 from jianguan.domain.fact import Fact
 from jianguan.errors import UnavailableError
-from jianguan.wiring.restore import Folded, Restorer, RuleChanges
+from jianguan.wiring.restore import Folded, Restorer
+from jianguan.wiring.rule_changes import RuleChanges
 from rules.engine import Engine
 from rules.rule import Rule
 from rules.ruleset import RuleSet
@@ -93,8 +94,8 @@ async def test_a_store_that_is_away_leaves_every_window_as_it_was() -> None:
 async def test_what_came_while_rules_were_swapped_is_folded_when_the_store_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jianguan.wiring.restore.SETTLED_MS", 1)
-    monkeypatch.setattr("jianguan.wiring.restore.RETRY_PAUSE", 0.001)
+    monkeypatch.setattr("jianguan.wiring.rule_changes.SETTLED_MS", 1)
+    monkeypatch.setattr("jianguan.wiring.rule_changes.RETRY_PAUSE", 0.001)
     store, engines = Store(), {0: Engine(RuleSet([OLD])), 1: Engine(RuleSet([OLD]))}
     made = changes(store, engines)
     await made.changed(RuleSet([OLD, NEW]))
