@@ -67,9 +67,13 @@ def load(path: Path) -> Document:
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}", str(path)) from error
     except UnicodeDecodeError as error:
-        message = f"not UTF-8: byte {error.start} cannot be read"
-        raise SourceError(message, str(path), 1, 1, "save it as UTF-8") from error
+        raise not_utf8(error, str(path)) from error
     return parse(text, str(path))
+
+
+def not_utf8(error: UnicodeDecodeError, path: str) -> SourceError:
+    """What to say of a rule file that could not be decoded, at a place that editors can open."""
+    return SourceError(f"not UTF-8: byte {error.start} cannot be read", path, 1, 1, "save it as UTF-8")
 
 
 def parse(text: str, path: str = "") -> Document:

@@ -17,8 +17,9 @@ from urllib.parse import quote
 from jianguan.cli.server import Client, find_server
 from jianguan.clock import Clock, SystemClock
 from jianguan.domain.hindsight import BacktestRequest
-from jianguan.errors import InputError, JianguanError, SourceError, UnavailableError
+from jianguan.errors import InputError, JianguanError, UnavailableError
 from jianguan.settings import load_settings
+from rules.loader import not_utf8
 
 _POLL_SECONDS: Final = 0.3
 _PLACE: Final = re.compile(r"[0-9]+:[0-9]+: ")
@@ -146,7 +147,7 @@ def text_of(rule: str) -> str:
     except OSError as error:
         raise InputError("unreadable", f"{rule} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise SourceError(f"not UTF-8: byte {error.start} cannot be read", rule, 1, 1, "save it as UTF-8") from None
+        raise not_utf8(error, rule) from None
 
 
 @contextmanager
