@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from dashboards import wording
 from dashboards.dependencies import RulesInfo
@@ -11,8 +10,8 @@ from dashboards.naming import Namer
 from dashboards.texts import Words
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case
+from jianguan.domain.ids import SEPARATOR
 
-SEPARATOR: Final = "\x1f"  # between the values of a key
 Values = list[tuple[str, str]]  # (field, value); the field is "" when nobody knows it any more
 
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.fact import Fact
-from jianguan.domain.ids import fact_id
+from jianguan.domain.ids import SEPARATOR, fact_id
 from rules.cel.matching import compile_one
 from rules.facts import getter
 from rules.keys import INHIBITS, Value, carry
 from rules.reference import Reference
-from rules.rule import SEPARATOR, Rule
+from rules.rule import Rule
 from rules.ruleset import RuleSet
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from jianguan.domain.alert import Alert
-from rules.rule import SEPARATOR, Rule
+from jianguan.domain.ids import SEPARATOR
+from rules.rule import Rule
 
 
 class Bringer(Protocol):

@@ -17,14 +17,14 @@ from jianguan.domain.by_field import Constant, Taken, take
 from jianguan.domain.codes import CodeTree
 from jianguan.domain.event import Event, EventRun
 from jianguan.domain.fact import Fact, FactRun
-from jianguan.domain.ids import packed
+from jianguan.domain.ids import SEPARATOR, packed
 from rules.cel.matching import OnError, compile_many
 from rules.cells import cell_of
 from rules.judging import Judging
 from rules.keys import FIRST_BIT, HISTORICAL, carry
 from rules.model_base import CELLS
 from rules.reference import Reference
-from rules.rule import SEPARATOR, Rule
+from rules.rule import Rule
 from rules.ruleset import RuleSet
 
 Getter: TypeAlias = Callable[[Event], "str | None"]

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
+from jianguan.domain.ids import SEPARATOR
 from rules.calendar import ZONE_OFFSET, Span, WorkingSpan, span_of
 from rules.judging import Extras, Judging, judging_of
 from rules.model import (
@@ -31,7 +32,6 @@ from rules.model import (
 from rules.model_pattern import Pattern
 
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-SEPARATOR: Final = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from jianguan.cli import printable
 from jianguan.cli.render import cell, grid, listed, moment
+from jianguan.domain.ids import SEPARATOR
 from jianguan.domain.statutory import SHANGHAI
 
 _BAR: Final = 50  # characters
@@ -98,7 +99,7 @@ def backtest(found: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 
 def _key(key: object) -> str:
-    return "hidden" if key is None else str(key).replace("\x1f", " · ")
+    return "hidden" if key is None else str(key).replace(SEPARATOR, " · ")
 
 
 def chart(found: Mapping[str, Any]) -> Iterator[str]:

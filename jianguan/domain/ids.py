@@ -17,6 +17,7 @@ from jianguan.domain.by_field import Column
 from jianguan.errors import InputError
 
 WIDTH: Final = 12  # bytes of an id's bits
+SEPARATOR: Final = "\x1f"  # between the values of a key that a rule groups by
 _LENGTH: Final = 3 + 2 * WIDTH
 
 Prefix = Literal["ev", "ft", "al", "ca", "ta", "dl", "cm", "qu", "st"]
