@@ -16,7 +16,7 @@ from jianguan.domain.trace import Records, Step
 from jianguan.metrics import Metrics
 from jianguan.ports import Store
 from jianguan.settings import load_settings
-from jianguan.wiring.parts import EMBEDDED_PARTITIONS, build_parts, collect_less, faust_options
+from jianguan.wiring.parts import EMBEDDED_PARTITIONS, build_parts, faust_options, tune_memory
 from jianguan.wiring.tables import load_tables
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
@@ -67,7 +67,7 @@ class Worker:
         self._broker = broker
         self._app = create_app(faust_options(self._settings, embedded=True)(broker))
         self._parts.pipeline.attach(self._app)
-        collect_less()
+        tune_memory()
         self._parts.pipeline.start()
         await self._app.start()
 

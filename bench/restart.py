@@ -37,7 +37,7 @@ from jianguan.clock import SystemClock, VirtualClock, to_millis
 from jianguan.columns import Columns
 from jianguan.metrics import Metrics
 from jianguan.settings import load_settings
-from jianguan.wiring.parts import collect_less
+from jianguan.wiring.parts import tune_memory
 from jianguan.wiring.rule_tools import StoredRuleRecord
 from jianguan.wiring.tables import load_tables
 from sinks.archive import SqlArchive
@@ -78,7 +78,7 @@ def fill_store(store: BlockStore, data: Path, facts: int) -> dict[str, int]:
     rulebook.load()
     count = round(facts / FACTS_PER_EVENT)
     ingest = Ingest(tables.codes, rulebook.matcher, SeenEvents(count), clock, partitions=1, max_age_ms=90 * DAY_MS)
-    collect_less()
+    tune_memory()
     first, period = to_millis(until - PERIOD) + DELAY_MS, to_millis(until) - to_millis(until - PERIOD)
     rows: list[Columns] = []
     found = offset = 0

@@ -26,7 +26,7 @@ from jianguan.clock import SystemClock
 from jianguan.columns import Columns
 from jianguan.metrics import Metrics
 from jianguan.settings import load_settings
-from jianguan.wiring.parts import collect_less
+from jianguan.wiring.parts import tune_memory
 from jianguan.wiring.tables import load_tables
 from rules.engine import Engine
 from sinks.embedded import EmbeddedStore
@@ -84,7 +84,7 @@ def measure(count: int, size: int, batch: int) -> dict[str, Any]:
         store = EmbeddedStore(Path(folder) / "store")
         store.start()
         incoming = runs(count, size)
-        collect_less()
+        tune_memory()
         waiting: list[Columns] = []
         facts = alerts = 0
         for run in incoming:

@@ -31,7 +31,7 @@ from jianguan.domain.admission import Reference as Codes
 from jianguan.domain.event import EventRun
 from jianguan.domain.fact import FactRun
 from jianguan.domain.ids import event_id
-from jianguan.wiring.parts import collect_less
+from jianguan.wiring.parts import tune_memory
 from rules.engine import Engine
 from rules.facts import Matcher
 from rules.reference import Reference
@@ -202,7 +202,7 @@ class Job:
         self._outbox.attach(app)
         for partition in range(PARTITIONS):  # this process has them all
             await self._windows.get(partition)
-        collect_less()
+        tune_memory()
         await app.start()
         await self.finished.wait()
         await app.stop()

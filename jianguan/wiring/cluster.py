@@ -25,7 +25,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
-from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, collect_less, faust_options, receivers_of
+from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, faust_options, receivers_of, tune_memory
 from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.rule_changes import RuleChanges
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
@@ -155,7 +155,7 @@ class Worker:
             asyncio.create_task(self._watermark.run(), name="watermark"),
             asyncio.create_task(self._watch_app(), name="crashes"),
         ]
-        collect_less()
+        tune_memory()
 
     async def stop(self) -> None:
         """Leave the group, finish what is under way."""

@@ -32,10 +32,10 @@ from jianguan.wiring.parts import (
     EMBEDDED_PARTITIONS,
     Parts,
     build_parts,
-    collect_less,
     faust_options,
     keep,
     receivers_of,
+    tune_memory,
 )
 from jianguan.wiring.restore import Recovered
 from jianguan.wiring.rule_changes import RuleChanges
@@ -156,7 +156,7 @@ class EmbeddedApplication:
             resume=lambda: self._resume(parts),
         )
         await self._serve(tables, gateway, parts, system, tools)
-        collect_less()
+        tune_memory()
         self._restoring = asyncio.create_task(self._restore(parts), name="restore")
         parts.pipeline.start()
         await system.start()
