@@ -114,6 +114,7 @@ class Correlate:
         self._follow = follow
         self._known = set(known)
         self._owed = list(owed)
+        self.doubtful: tuple[Alert, ...] = ()  # settled before the clock may decide, and perhaps stored
 
     def work(self, runs: Iterable[FactRun]) -> Correlated:
         """Add facts to their windows, in order."""
@@ -158,9 +159,14 @@ class Correlate:
         """With the windows of all keys."""
         self.engine, self.early = engine, None
 
+    def doubt(self, settled: Iterable[Alert]) -> None:
+        """Keep what was settled before, and what windows give only once, until `owe` tells what of it is not stored."""
+        self.doubtful += tuple(settled)
+
     def owe(self, owed: Iterable[Alert]) -> None:
         """Let the clock decide from now on, these alerts first: settled before, and not stored."""
         self._owed.extend(owed)
+        self.doubtful = ()
         self.settling = True
 
     def costs(self, conditions: Iterable[Spent] = ()) -> tuple[list[Spent], Correlated]:

@@ -133,11 +133,20 @@ class Restorer:
             early=early,
         )
 
-    async def owe(self, partition: int, state: Correlate, reached: int) -> None:
-        """Let the clock decide for a restored partition: everything that was received before `reached` (ms) is through.
-        Nothing else may use its windows meanwhile."""
-        assert isinstance(state.engine, Engine)
-        state.owe(await self.owed(partition, state.engine, settled_until(self._clock, reached)))
+    async def settle(self, partition: int, state: Correlate, reached: int) -> None:
+        """Let the clock decide what it had settled before this partition was restored: everything that was received
+        before `reached` (ms) is through. Nothing else may use its windows meanwhile. They give it only once, so it is
+        with the state, also when whoever asked is gone."""
+        engine = state.engine
+        assert isinstance(engine, Engine)
+        until = settled_until(self._clock, reached)
+        await to_its_end(lambda: state.doubt(self._settled_since(engine, self._alive.get(partition, 0), until)))
+
+    async def owe(self, state: Correlate) -> None:
+        """Let the clock decide from now on for a partition whose past is settled, and have raised what the store lacks
+        of that."""
+        archive = await self._archive_now()
+        state.owe(await asyncio.to_thread(_not_stored, state.doubtful, archive))
 
     def settled_until(self) -> int:
         """Until when (ms) the clock may decide: not on what is read again."""
@@ -146,7 +155,8 @@ class Restorer:
     async def owed(self, partition: int, engine: Engine, until: int) -> list[Alert]:
         """What the clock has settled by `until` (ms) since the restored windows were alive, less what is stored."""
         archive = await self._archive_now()
-        return await to_its_end(self._owed, engine, self._alive.get(partition, 0), until, archive)
+        alive = self._alive.get(partition, 0)
+        return await to_its_end(lambda: _not_stored(self._settled_since(engine, alive, until), archive))
 
     def pass_over(self, engine: Engine, until: int) -> None:
         """Let the clock decide up to `until` (ms), and tell nobody. Blocking."""
@@ -375,19 +385,14 @@ class Restorer:
         self._since = since
         return Recovered(missing, list(self._archive.alerts_since(since)))
 
-    def _owed(self, engine: Engine, alive: int, until: int, archive: Archive) -> list[Alert]:
-        """What the clock has settled by `until` since the windows were last `alive` (both ms), less what is stored."""
+    def _settled_since(self, engine: Engine, alive: int, until: int) -> list[Alert]:
+        """What the clock has settled by `until` since the windows were last `alive` (both ms)."""
         after = {rule.id: _settles_after(rule) for rule in self._rulebook.ruleset.running}
-        settled = [
+        return [
             alert
             for alert in _settled(engine, until)
             if max(alert.time, alert.received_at) + after[alert.rule] >= alive - _BEFORE_MS
         ]
-        there = archive.known_alerts([alert.id for alert in settled])
-        owed = [alert for alert in settled if alert.id not in there]
-        if owed:
-            log.info("the clock has settled %d alerts that are not stored", len(owed))
-        return owed
 
     def _open_desks(self, partitions: set[int], archive: Archive) -> dict[int, CaseDesk]:
         since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
@@ -433,6 +438,15 @@ def _settled(engine: Engine, until: int) -> list[Alert]:
     while (due := engine.due()) is not None and due <= until:
         found.extend(engine.elapse(until))
     return found
+
+
+def _not_stored(settled: Sequence[Alert], archive: Archive) -> list[Alert]:
+    """Of what the clock has settled, what the store lacks."""
+    there = archive.known_alerts([alert.id for alert in settled])
+    owed = [alert for alert in settled if alert.id not in there]
+    if owed:
+        log.info("the clock has settled %d alerts that are not stored", len(owed))
+    return owed
 
 
 def _before(facts: FactRun, end: int) -> FactRun | None:

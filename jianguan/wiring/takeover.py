@@ -23,6 +23,7 @@ from jianguan.wiring.tail import CurrentArchive, Tail
 from jianguan.wiring.tasks import Shared
 from jianguan.wiring.watermark import GroupWatermark
 from sinks.store import BlockStore
+from streams.correlate import Correlate
 from streams.owned import Owned
 from streams.topics import TopicName
 from streams.transport import App
@@ -129,16 +130,21 @@ class Takeover:
         self._tail.forget()
         reached = await self._watermark.known()
         for number, state in parts.correlate:
-            while not state.settling:
-                try:
-                    await self.archive()  # whatever that takes, it must not hold the windows up
-                    async with parts.pipeline.exclusive:
-                        await parts.restorer.owe(number, state, reached)
-                except UnavailableError as error:
-                    log.warning("partition %d waits for what its clock owes: %s", number, error)
-                    await asyncio.sleep(RETRY_PAUSE)
+            if not state.settling:
+                async with parts.pipeline.exclusive:
+                    await parts.restorer.settle(number, state, reached)
+                await self._owe(number, state)
         self._tail.forget()
         log.info("all %d partitions of this worker are restored", len(numbers))
+
+    async def _owe(self, number: int, state: Correlate) -> None:
+        """Until the store tells what it lacks."""
+        while not state.settling:
+            try:
+                await self.parts.restorer.owe(state)
+            except UnavailableError as error:
+                log.warning("partition %d waits for what its clock owes: %s", number, error)
+                await asyncio.sleep(RETRY_PAUSE)
 
     async def _restore_source(self, _: int) -> bool:
         await self._seen.get()

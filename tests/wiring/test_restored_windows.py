@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from jianguan.domain.trace import Records
+from jianguan.errors import UnavailableError
 from jianguan.wiring.restore import Restorer
 from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
@@ -24,6 +26,7 @@ from rules.rule import Rule
 from rules.ruleset import RuleSet
 from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
+from streams.correlate import Early
 from tests.rules.support import DAY, HOUR, event, reference
 from tests.rules.test_facts import loaded
 from tests.wiring.test_early import Book
@@ -82,7 +85,7 @@ class Shop:
 
     async def restarted(self, live: Live, now: int, *rules: Rule, activated: dict[str, int] | None = None) -> Live:
         """What goes on at `now` (ms), with other rules if they are given, after all that `live` did was stored."""
-        restorer = self._restorer(live, now, rules, activated)
+        restorer = self.over(live, now, rules, activated)
         (engine,) = (await restorer.whole([0], None, lambda: True)).values()
         after = Live(*(rules or live.rules.rules), engine=engine)
         after.follow(await restorer.owed(0, engine, restorer.settled_until()))
@@ -90,16 +93,17 @@ class Shop:
 
     async def of_keys(self, live: Live, now: int, *keys: str) -> Live:
         """The same with the windows of some keys alone, those that come early. What the clock owes stays unsaid."""
-        restorer = self._restorer(live, now)
+        restorer = self.over(live, now)
         engine = restorer.empty()
         wanted = {(rule.id, rule.version): set(keys) for rule in live.rules.rules}
         (await restorer.of_keys(engine.running, wanted, None)).fold(engine)
         restorer.pass_over(engine, restorer.settled_until())
         return Live(*live.rules.rules, engine=engine)
 
-    def _restorer(
+    def over(
         self, live: Live, now: int, rules: Sequence[Rule] = (), activated: dict[str, int] | None = None
     ) -> Restorer:
+        """What restores at `now` (ms), after all that `live` did was stored."""
         for table in ("events", "facts", "alerts"):
             self._store.command(f"TRUNCATE TABLE {table}")
         self._store.write(Records(facts=live.facts, alerts=live.alerts), f"{now}-{len(live.facts)}")
@@ -107,6 +111,13 @@ class Shop:
         book.activated = activated or {}
         tables = SimpleNamespace(rules=reference())
         return Restorer(cast(Any, SqlArchive(self._store, clock)), cast(Any, book), cast(Any, tables), clock, 1)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The store answers nothing meanwhile."""
+        self._store.close()
+        yield
+        self._store.start()
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +263,51 @@ async def test_an_episode_that_outlasts_the_facts_of_its_alert_is_told_once(
         after.take(*[complaint(40 + number, first + 95 * DAY + number * HOUR) for number in range(3)])
         after.until(START + first + 99 * DAY)
         assert len(after.alerts) == 1, "in the next episode"
+
+
+UNANSWERED = loaded(
+    id="unanswered", condition="true", window=None, trigger=None,
+    pattern={
+        "within": "15m", "lateness": "1m", "every": True, "after_match": "skip-to-next",
+        "steps": [
+            {"name": "filed", "where": 'category == "price"'},
+            {"name": "answered", "where": 'category != "price"', "absent": True},
+        ],
+    },
+)  # fmt: skip
+
+
+async def test_what_the_clock_settled_while_nobody_was_there_is_raised_though_the_store_was_away_when_it_was_asked(
+    shop: Shop,
+) -> None:
+    live = Live(UNANSWERED)
+    live.take(complaint(1, 0, category="price"), complaint(2, MINUTE, category="price"))
+    now = START + HOUR
+    restorer = shop.over(live, now)
+    (engine,) = (await restorer.whole([0], None, lambda: True)).values()
+    state = restorer.over(engine, cast(Early, None))
+    await restorer.settle(0, state, now)
+    with shop.away(), pytest.raises(UnavailableError):
+        await restorer.owe(state)
+    await restorer.settle(0, state, now)  # as one does who has the partition anew
+    assert (state.settling, len(state.doubtful)) == (False, 2)
+    await restorer.owe(state)
+    assert (state.settling, state.doubtful) == (True, ())
+    raised = state.elapse(now).records.alerts
+    assert [alert.events for alert in raised] == [(live.facts[0].event,), (live.facts[1].event,)]
+    assert state.elapse(now).records.alerts == []
+
+
+async def test_what_the_clock_had_settled_and_told_before_a_takeover_is_not_told_again(shop: Shop) -> None:
+    live = Live(UNANSWERED)
+    live.take(complaint(1, 0, category="price"), complaint(2, MINUTE, category="price"))
+    live.until(START + HOUR)
+    restorer = shop.over(live, START + HOUR)
+    (engine,) = (await restorer.whole([0], None, lambda: True)).values()
+    state = restorer.over(engine, cast(Early, None))
+    await restorer.settle(0, state, START + HOUR)
+    await restorer.owe(state)
+    assert (len(live.alerts), state.elapse(START + HOUR).records.alerts) == (2, [])
 
 
 RULES = (

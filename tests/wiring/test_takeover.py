@@ -11,6 +11,7 @@ import pytest
 
 from jianguan.clock import VirtualClock, from_millis
 from jianguan.errors import ConfigurationError, UnavailableError
+from jianguan.wiring import takeover
 from jianguan.wiring.parts import Parts
 from jianguan.wiring.tail import Tail
 from jianguan.wiring.takeover import READ, Takeover, together
@@ -49,7 +50,9 @@ class World:
     def __init__(self) -> None:
         self.correlate, self.handle = Owner(), Owner()
         self.expected: list[set[int]] = []
-        self.owed: list[tuple[int, int]] = []
+        self.settled: list[tuple[int, int]] = []
+        self.owed: list[int] = []
+        self.away = 0  # how often the store does not tell what is owed
         self.departments: list[Callable[[str], bool]] = []
         self.tails = 0
         self.seen: list[tuple[str, str, str]] = []
@@ -62,8 +65,17 @@ class World:
             self.correlate.keep_only(numbers)
             self.handle.keep_only(numbers)
 
-        async def owe(number: int, state: Any, reached: int) -> None:
-            self.owed.append((number, reached))
+        async def settle(number: int, state: Any, reached: int) -> None:
+            assert self.exclusive.locked()
+            self.settled.append((number, reached))
+            state.number = number
+
+        async def owe(state: Any) -> None:
+            assert not self.exclusive.locked()
+            if self.away:
+                self.away -= 1
+                raise UnavailableError("the store is away")
+            self.owed.append(state.number)
             state.settling = True
 
         def begin(*given: set[int]) -> None:
@@ -83,6 +95,7 @@ class World:
                 tail.hashes[event], tail.receipts[event] = content, receipt
             return tail
 
+        self.exclusive = asyncio.Lock()
         self.memory = SeenEvents(1_000)
         self.takeover = Takeover(
             cast(BlockStore, SimpleNamespace(blocks=lambda *_: iter(()), query=lambda *_: [])),
@@ -93,12 +106,12 @@ class World:
         parts = SimpleNamespace(
             settings=SimpleNamespace(topic_prefix="", seen_events=1_000),
             partitions=8,
-            pipeline=SimpleNamespace(keep_only=keep, exclusive=asyncio.Lock()),
+            pipeline=SimpleNamespace(keep_only=keep, exclusive=self.exclusive),
             correlate=self.correlate,
             handle=self.handle,
             seen=self.memory,
             desk=SimpleNamespace(keep_only=self.departments.append, restore=lambda pending, finished: None),
-            restorer=SimpleNamespace(expect=self.expected.append, owe=owe),
+            restorer=SimpleNamespace(expect=self.expected.append, settle=settle, owe=owe),
             early=SimpleNamespace(
                 begin=lambda *given: self.begun.append(given), complete=complete, abandon=lambda: None
             ),
@@ -122,7 +135,8 @@ async def test_every_partition_is_restored_without_a_record_of_it() -> None:
     await world.restored()
     assert set(world.correlate.states) == set(world.handle.states) == {2, 5}
     assert world.expected[0] == {2, 5}
-    assert world.owed == [(2, NOW), (5, NOW)]
+    assert world.settled == [(2, NOW), (5, NOW)]
+    assert world.owed == [2, 5]
 
 
 async def test_what_stays_is_kept_when_no_generation_passed_without_this_worker() -> None:
@@ -159,10 +173,10 @@ async def test_windows_that_are_not_whole_yet_stay_with_their_partition_and_the_
     assert world.begun == [({0, 1}, set()), ({1, 2}, {1, 2})]
     for _ in range(50):
         await asyncio.sleep(0)
-    assert world.owed == []
+    assert world.settled == []
     world.whole.set()
     await world.restored()
-    assert world.owed == [(1, NOW), (2, NOW)]
+    assert world.settled == [(1, NOW), (2, NOW)]
 
 
 async def test_the_clock_decides_nothing_until_it_is_known_what_is_through() -> None:
@@ -170,9 +184,21 @@ async def test_the_clock_decides_nothing_until_it_is_known_what_is_through() -> 
     await world.assigned(1, 0)
     await world.takeover.admit(0)
     await asyncio.sleep(0)
-    assert world.owed == []
+    assert world.settled == []
     await world.restored()
-    assert world.owed == [(0, NOW)]
+    assert world.settled == [(0, NOW)]
+
+
+async def test_what_the_clock_had_settled_is_settled_once_however_often_the_store_is_asked_for_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(takeover, "RETRY_PAUSE", 0.0)
+    world = World()
+    world.away = 3
+    await world.assigned(1, 2, 5)
+    await world.restored()
+    assert world.settled == [(2, NOW), (5, NOW)]
+    assert (world.away, world.owed) == (0, [2, 5])
 
 
 async def test_events_that_others_accepted_are_known_before_a_record_is_judged() -> None:
