@@ -118,8 +118,8 @@ class CaseDesk:
             outcome.records.tasks.append(task)
             outcome.records.cases.append(file.case)
             outcome.records.trace.append(_action_step(command, task, now))
-            if command.action == "close" and file.case.closed_at == command.at:
-                self._tell_closing(file, command, now, outcome)
+            if command.action == "close":
+                self._close_if_done(file, command, now, outcome)
             return outcome
         # As of its own time first: one that was refused stays so when it is read again, though the task has moved on.
         for before in (_state_at(task, command.at), task.state):
@@ -145,8 +145,8 @@ class CaseDesk:
             self._overdue.discard(task.id)
         outcome.records.tasks.append(task)
         outcome.records.trace.append(_action_step(command, task, now))
-        if all(each.state == "closed" for each in file.tasks.values()):
-            self._close(file, command, now, outcome)
+        if state == "closed":
+            self._close_if_done(file, command, now, outcome)
         return outcome
 
     def elapse(self, now: int) -> Outcome:
@@ -282,6 +282,14 @@ class CaseDesk:
         for department in dict.fromkeys((file.case.lead, *alert.joint)):
             outcome.notices.append(alert_notice(alert, department, file.case, file.tasks.get(department)))
 
+    def _close_if_done(self, file: _File, command: Command, now: int, outcome: Outcome) -> None:
+        """What a closed task means for its case, also where a crash kept one of the two from the store."""
+        if file.case.state == "open":
+            if all(each.state == "closed" for each in file.tasks.values()):
+                self._close(file, command, now, outcome)
+        elif file.case.closed_at == command.at:
+            self._tell_closing(file, command, now, outcome)
+
     def _close(self, file: _File, command: Command, now: int, outcome: Outcome) -> None:
         case = file.case._replace(state="closed", closed_at=command.at, revision=file.case.revision + 1)
         file.case = case
@@ -303,7 +311,9 @@ class CaseDesk:
         self._files[case.id] = file
         self._ordinals[case.case_key] = max(case.ordinal, self._ordinals.get(case.case_key, 0))
         if case.state == "open":
-            self._open[case.case_key] = case.id
+            # Of two, the closing of the older one is not stored yet: it is read again, and nothing joins it any more.
+            if case.ordinal == self._ordinals[case.case_key]:
+                self._open[case.case_key] = case.id
         else:
             heapq.heappush(self._closed, (case.closed_at or 0, case.id))
         for alert in file.alerts:

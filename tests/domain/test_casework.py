@@ -331,6 +331,50 @@ def test_a_case_that_was_stored_without_its_tasks_gets_them_when_the_alert_is_to
     assert step_ids(again) == step_ids(first)
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_of_two_open_cases_of_a_key_the_newer_is_joined_whatever_order_the_store_gives(newest_first: bool) -> None:
+    """The closing of the older one was on its way when the worker was killed; what came after it was stored."""
+    live = opened_with(alert(1))
+    accepted = live.apply(command(LEAD, "accept", START + 1), START + 1)
+    (older,) = desk().add_alert(alert(1), START).records.cases
+    closing = command(LEAD, "close", START + 2)
+    live.apply(closing, START + 2)
+    next_one = live.add_alert(alert(2), START + 3).records
+    files = [(older, accepted.records.tasks, [alert(1).id]), (next_one.cases[0], next_one.tasks, [alert(2).id])]
+    made = desk()
+    made.restore([("k", 2)], files[::-1] if newest_first else files)
+    assert [case.ordinal for case in made.add_alert(alert(3), START + 4).records.cases] == [2]
+    assert "closed" in whats(made.apply(closing, START + 5))
+    assert [case.ordinal for case in made.add_alert(alert(4), START + 6).records.cases] == [2]
+
+
+def test_a_case_that_was_stored_as_closed_is_not_closed_again_by_a_closing_that_was_not() -> None:
+    live = opened_with(alert(1, joint=["fire"]))
+    before = live.apply(command(LEAD, "accept", START + 1), START + 1).records.tasks
+    live.apply(command(FIRE, "accept", START + 1), START + 1)
+    live.apply(command(LEAD, "close", START + 2), START + 2)
+    stored = live.apply(command(FIRE, "close", START + 3), START + 3).records
+    made = desk()
+    made.restore([], [(stored.cases[-1], [*before, *stored.tasks], [alert(1).id])])
+    again = made.apply(command(LEAD, "close", START + 2), START + 4)
+    assert [task.state for task in again.records.tasks] == ["closed"]
+    assert (again.records.cases, whats(again)) == ([], ["task-closed"])
+
+
+def test_a_case_that_was_stored_without_its_closing_is_closed_when_that_of_its_last_task_is_told_again() -> None:
+    live = opened_with(alert(1))
+    live.apply(command(LEAD, "accept", START), START)
+    closing = command(LEAD, "close", START + 1)
+    closed = live.apply(closing, START + 1)
+    made = desk()
+    made.restore([], [(closed.records.cases[-1]._replace(state="open", closed_at=None), closed.records.tasks, [])])
+    again = made.apply(closing, START + 2)
+    assert again.records.cases[-1].state == "closed"
+    assert step_ids(again) == step_ids(closed)
+    assert again.notices
+    assert len(made) == 0
+
+
 def test_bodies_of_notices_hold_the_matter_and_are_the_same_when_told_again() -> None:
     made = desk()
     first = made.add_alert(alert(1), START).notices
