@@ -60,8 +60,11 @@ class Elapsing:
 
     async def _elapse_cases(self) -> None:
         """Tasks that have become overdue, and commands that waited in vain."""
-        opened, overdue, generation = 0, 0, self._generation()
+        opened, overdue = 0, 0
         for _, state in self._stages.handle:
+            if not self._holds():
+                return
+            generation = self._generation()
             handled = state.elapse()
             opened += len(state.desk)
             overdue += state.desk.overdue
@@ -72,12 +75,15 @@ class Elapsing:
 
     async def _settle(self) -> None:
         """What no fact can change any more that may still come."""
-        oldest, generation = self._stages.oldest_replayed, self._generation()
+        oldest = self._stages.oldest_replayed
         until = settled_until(self._stages.clock, None if oldest is None else await oldest())
         for _, state in self._stages.correlate:
             if not state.settling:
                 continue
             async with self._exclusive:
+                if not self._holds():
+                    return
+                generation = self._generation()
                 result = state.elapse(until)
             if result.records:
                 await self._go_on(Onward.of_correlated(result), generation)

@@ -45,6 +45,11 @@ class Lease:
         self.renew(self._clock())
 
     @property
+    def was_over(self) -> bool:
+        """Whether it had run out when partitions were last shared out, so that what had begun before is not sent."""
+        return self._since == self.generation > 0
+
+    @property
     def holds(self) -> bool:
         """Whether no other worker can have our partitions. True also before the first assignment: there is no work."""
         return self._until is None or self._clock() < self._until

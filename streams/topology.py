@@ -70,6 +70,7 @@ class Pipeline:
         self._app: App = None  # that is attached
         self._lease: Lease | None = None  # its
         self._together: Alignment | None = None  # of its source partitions
+        self._in_hand = 0  # how much is being sent
         self._unheard: set[tuple[str, int]] = set()  # versions of rules that were waited for in vain
 
     def attach(self, app: App) -> None:
@@ -162,6 +163,12 @@ class Pipeline:
             for task in self._tasks
             if task.done() and not task.cancelled()
         ]
+
+    @property
+    def gave_up_work(self) -> bool:
+        """Whether something is in hand that is not sent, since partitions were shared out when the lease had run out:
+        the state has it all the same."""
+        return self._in_hand > 0 and self._lease is not None and self._lease.was_over
 
     def keep_only(self, partitions: set[int]) -> None:
         """Forget the state of partitions that another worker owns now."""
@@ -341,6 +348,13 @@ class Pipeline:
     async def _persist(self, send: Callable[[], Awaitable[list[Awaitable[Any]]]], generation: int | None) -> bool:
         """Send until the broker has everything: what is sent twice has the same ids. False, and nothing is sent, when
         the partitions were lost since the work began: whoever has them now does it again."""
+        self._in_hand += 1
+        try:
+            return await self._send(send, generation)
+        finally:
+            self._in_hand -= 1
+
+    async def _send(self, send: Callable[[], Awaitable[list[Awaitable[Any]]]], generation: int | None) -> bool:
         while True:
             lease = self._lease
             if lease is not None and generation is not None and not await lease.still_ours(generation):

@@ -2,7 +2,8 @@
 
 All of it is restored at once and not when the first record comes: clocks run in partitions where nothing happens, and
 deliveries wait there to be tried again. State is kept over a rebalance only if no other one has passed meanwhile that
-this worker did not take part in; another may have had the partitions then.
+this worker did not take part in: another may have had the partitions then. Nor is it kept when the lease had run out
+with something in hand, though nobody else had them: that is not sent, and what the clock had decided would never be.
 """
 
 from __future__ import annotations
@@ -80,9 +81,10 @@ class Takeover:
         """The group has shared out the partitions anew. Nothing flows before this returns."""
         numbers = together(assigned, self.parts.settings.topic_prefix)
         generation = int(app.consumer_generation_id)
-        kept = numbers if generation == self._generation + 1 else set()
+        unbroken = generation == self._generation + 1 and not self.parts.pipeline.gave_up_work
+        kept = numbers if unbroken else set()
         if self._generation >= 0 and not kept:
-            log.warning("others may have had the partitions of this worker meanwhile: all state is restored")
+            log.warning("this worker was not heard from for a while: all state of its partitions is restored")
         self._generation = generation
         self.parts.early.begin(numbers, kept)
         self._forget_all_but(kept)

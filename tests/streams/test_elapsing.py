@@ -128,6 +128,17 @@ async def test_nothing_is_decided_while_the_partitions_may_be_anothers() -> None
     assert (worker.sent, [engine.settled for engine in worker.engines], worker.measured) == ([], [[], []], 0)
 
 
+async def test_what_is_left_when_the_lease_runs_out_meanwhile_is_decided_later_and_not_in_vain() -> None:
+    worker = await Worker().begin()
+
+    def runs_out() -> None:
+        worker.holds = False
+
+    worker.engines[0].during = runs_out
+    await worker.elapsing.tick()
+    assert [len(engine.settled) for engine in worker.engines] == [1, 0]
+
+
 async def test_windows_whose_debts_are_not_known_yet_are_not_settled() -> None:
     worker = await Worker(settling=False).begin()
     await worker.elapsing.tick()

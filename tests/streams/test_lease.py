@@ -52,6 +52,17 @@ async def test_work_of_before_is_given_up_when_the_partitions_were_shared_out_an
     assert not await asyncio.wait_for(asking, 5)
 
 
+async def test_a_lease_tells_whether_it_was_over_when_partitions_were_last_shared_out() -> None:
+    time = Time()
+    lease = Lease(30.0, time)
+    found = [lease.was_over]
+    for seconds in (0, 10, 60, 10):
+        time.now += seconds
+        lease.assigned()
+        found.append(lease.was_over)
+    assert found == [False, False, False, True, False]
+
+
 async def test_a_rebalance_that_came_in_time_stops_nobody() -> None:
     lease = Lease(30.0, Time())
     lease.assigned()

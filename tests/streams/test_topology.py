@@ -84,6 +84,24 @@ async def test_what_was_in_hand_while_the_partitions_went_is_not_sent() -> None:
     assert await made._persist(nothing, lease.generation)
 
 
+async def test_work_that_is_given_up_when_the_partitions_are_shared_out_is_known_of_by_then() -> None:
+    time, out = Time(), Out()
+    lease = Lease(30.0, time)
+    lease.assigned()
+    made = pipeline(out, lease)
+    assert await made._persist(nothing, lease.generation)
+    time.now += 60
+    lease.assigned()
+    assert not made.gave_up_work  # nothing was in hand
+    time.now += 60
+    sending = asyncio.create_task(made._persist(nothing, lease.generation))
+    await asyncio.sleep(0)
+    lease.assigned()
+    assert made.gave_up_work
+    assert not await asyncio.wait_for(sending, 5)
+    assert not made.gave_up_work
+
+
 async def test_a_stage_that_tries_again_for_long_asks_again_whether_it_may() -> None:
     time, out = Time(), Out()
     lease = Lease(30.0, time)

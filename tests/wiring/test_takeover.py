@@ -106,7 +106,7 @@ class World:
         parts = SimpleNamespace(
             settings=SimpleNamespace(topic_prefix="", seen_events=1_000),
             partitions=8,
-            pipeline=SimpleNamespace(keep_only=keep, exclusive=self.exclusive),
+            pipeline=SimpleNamespace(keep_only=keep, exclusive=self.exclusive, gave_up_work=False),
             correlate=self.correlate,
             handle=self.handle,
             seen=self.memory,
@@ -161,6 +161,18 @@ async def test_nothing_is_kept_by_one_that_a_generation_passed_without() -> None
     assert world.handle.states[1] is not old
     assert [numbers for numbers in world.expected if numbers] == [{0, 1}, {0, 1}]
     assert not any(world.departments[-1](name) for name in ("police", "health", "fire", "market"))
+
+
+async def test_nothing_is_kept_when_what_was_in_hand_is_not_sent_though_every_generation_was_seen() -> None:
+    world = World()
+    await world.assigned(4, 0, 1)
+    await world.restored()
+    world.takeover.parts.pipeline.gave_up_work = True  # type: ignore[misc]
+    await world.assigned(5, 0, 1)
+    await world.restored()
+    assert world.correlate.kept == world.handle.kept == [set(), set()]
+    assert world.tails == 4
+    await world.takeover.stop()
 
 
 async def test_windows_that_are_not_whole_yet_stay_with_their_partition_and_the_clock_waits_for_them() -> None:
