@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,13 +18,51 @@ class BadRow:
     cells: list[str]
 
 
+class _Lines:
+    """Hands lines on, knows those of the row that is being read, and takes back those that are not of it."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._again: deque[str] = deque()
+        self._row: list[str] = []
+        self._ended = False
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines, None)
+        if line is None:
+            self._ended = True
+            raise StopIteration
+        self._row.append(line)
+        return line
+
+    def begin_row(self) -> None:
+        """What is read from now on is another row."""
+        self._row, self._ended = [], False
+
+    @property
+    def row_has_no_end(self) -> bool:
+        """Whether more was wanted for the row than there is: a quote in it is never closed."""
+        return self._ended and bool(self._row)
+
+    def first_of_row(self) -> str:
+        """The line that the row begins with; the others are read again, as rows of their own."""
+        first, *others = self._row
+        self._again.extendleft(reversed(others))
+        return first
+
+
 def read_rows(lines: Iterable[str], delimiter: str = ",") -> tuple[list[str], Iterator[list[str] | BadRow]]:
-    """The header, and lazily every row below it. Blank lines are no rows.
+    """The header, and lazily every row below it. Blank lines are no rows. A quote that is never closed spoils the row
+    that it stands in, and not those below.
 
     `lines` must keep the ends of lines as they are (newline=""), because a quoted cell may hold some. InputError
     when there is no usable header.
     """
-    reader = csv.reader(lines, delimiter=delimiter)
+    source = _Lines(lines)
+    reader = csv.reader(source, delimiter=delimiter)
     try:
         header = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
     except csv.Error as error:
@@ -33,21 +72,28 @@ def read_rows(lines: Iterable[str], delimiter: str = ",") -> tuple[list[str], It
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise InputError("column-twice", f"the header names a column twice: {', '.join(twice)}")
-    return header, _rows(reader, len(header))
+    return header, _rows(reader, source, len(header), delimiter)
 
 
-def _rows(reader: Iterator[list[str]], width: int) -> Iterator[list[str] | BadRow]:
+def _rows(reader: Iterator[list[str]], source: _Lines, width: int, delimiter: str) -> Iterator[list[str] | BadRow]:
     while True:
+        source.begin_row()
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield BadRow(f"the row cannot be read as CSV: {error}", [])
+            # A cell grows too large mostly because the quote that it begins with is never closed.
+            yield BadRow(f"the row cannot be read as CSV: {error}", _plainly_split(source.first_of_row(), delimiter))
             continue
         if cells is None:
             return
-        if not cells:
-            continue
-        if len(cells) == width:
+        if source.row_has_no_end:
+            yield BadRow("a quote in the row is never closed", _plainly_split(source.first_of_row(), delimiter))
+        elif len(cells) == width:
             yield cells
-        else:
+        elif cells:
             yield BadRow(f"the row has {len(cells)} cells and the header {width}", cells)
+
+
+def _plainly_split(line: str, delimiter: str) -> list[str]:
+    """The cells of a row whose quotes cannot be trusted, as they are."""
+    return line.rstrip("\r\n").split(delimiter)

@@ -176,6 +176,26 @@ def test_a_cell_without_end_spoils_its_row_and_not_the_file() -> None:
     assert [isinstance(row, BadRow) for row in rows] == [True, False]
 
 
+@pytest.mark.parametrize("below", [3, 20_000])  # the end of the file, or the longest cell, is reached first
+def test_a_quote_that_is_never_closed_takes_no_other_row_with_it(below: int) -> None:
+    others = [[str(number), 'say ""x""'] for number in range(below)]
+    lines = ["a,b", '1,"fine, y"', '2,"open', *(",".join(cells) for cells in others)]
+    _, rows = read_rows(io.StringIO("\r\n".join(lines), newline=""))
+    fine, spoilt, *rest = rows
+    assert fine == ["1", "fine, y"]
+    assert isinstance(spoilt, BadRow)
+    assert spoilt.cells == ["2", '"open']
+    assert rest == others
+
+
+def test_a_row_that_cannot_be_read_as_csv_is_kept_as_it_was() -> None:
+    cell = "x" * 200_000
+    _, rows = read_rows(io.StringIO(f"a;b\n1;{cell}\n", newline=""), ";")
+    (spoilt,) = rows
+    assert isinstance(spoilt, BadRow)
+    assert spoilt.cells == ["1", cell]
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "a,a\n", ",,\n"])
 def test_a_file_without_a_usable_header_is_refused(text: str) -> None:
     with pytest.raises(InputError):
