@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 from functools import lru_cache
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ def whole_number(text: str) -> str | None:
         number = Decimal(text)
         if number.is_finite() and abs(number) < Decimal(10) ** 30 and number == number.to_integral_value():
             return str(int(number))
-    except InvalidOperation:
+    except DecimalException:
         return None
     return None
 
@@ -99,7 +99,7 @@ def _integer(text: str) -> int | None:
 def _fen_of_yuan(text: str) -> int | None:
     try:
         return _integer(str(Decimal(text.replace(",", "").removeprefix("¥").removeprefix("￥")) * 100))
-    except InvalidOperation:
+    except DecimalException:
         return None
 
 

@@ -83,6 +83,13 @@ def test_money_is_counted_in_fen() -> None:
     assert mapped({"C": "0.001"}, amount_fen="{column: C, unit: yuan}").problems
 
 
+@pytest.mark.parametrize("cell", ["9e999999", "1e9999999", "-1e9999999", "1e99999999999999999999"])
+def test_a_number_beyond_all_reckoning_is_refused_and_ends_nothing(cell: str) -> None:
+    assert mapped({"C": cell}, amount_fen="{column: C, unit: yuan}").problems
+    assert mapped({"C": cell}, amount_fen="{column: C}").problems
+    assert mapped({"C": cell}, address="{column: C, number: true}").problems
+
+
 def test_the_composed_fields_are_put_together() -> None:
     result = mapped(
         {"L": "30790.0", "N": "SEVEN STAR", "Y": "41.9", "X": "-87.6", "T": "Garbage in yard", "P": "13800000000"},
