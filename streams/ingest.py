@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 
 from jianguan.clock import Clock, to_millis
 from jianguan.columns import Columns
-from jianguan.domain.admission import Model, Reference, admit_run, decode, without_personal
+from jianguan.domain.admission import FUTURE_MS, Model, Reference, admit_run, decode, without_personal
 from jianguan.domain.by_field import Constant, joined, take
 from jianguan.domain.cloud_events import MEDIA_TYPE, structured
 from jianguan.domain.event import EventRun, Personal
@@ -261,14 +261,16 @@ class Ingest:
         read: list[_Read] = []
         topic, now, run = work.topic, work.result.now, work.run
         place = f"{run.topic}/{run.partition}/"
-        quick, unknown = self._quick.decoder(topic), 0
+        quick, unknown, latest = self._quick.decoder(topic), 0, now + FUTURE_MS
         for number, record in enumerate(run.records):
             envelope = read_envelope(record.headers) if record.headers else NO_ENVELOPE
             receipt = envelope.receipt
             if not receipt:
                 receipt = f"{place}{record.offset}"
                 unknown += 1
-            received = envelope.received or max(0, record.timestamp) or now  # -1: the producer gave no time
+            received = envelope.received or record.timestamp
+            if not 0 < received <= latest:  # -1: the producer gave no time; too much: it counts in another unit
+                received = now
             value = record.value or b""
             plain = len(value) <= MAX_EVENT and envelope.content_type == "application/json" and not envelope.binary
             model = quick(value) if plain else None

@@ -184,9 +184,18 @@ def test_an_old_event_is_recorded_as_late_and_gives_no_fact() -> None:
     assert len(result.records.facts) == 1
 
 
-def test_a_record_whose_producer_gave_no_time_is_judged_by_now() -> None:
-    result = ingest().work(run(PlainRecord(encoded(), 0, timestamp=-1)))
+@pytest.mark.parametrize("timestamp", [-1, 0, NOW * 1_000, NOW * 1_000_000, NOW + DAY + 1])
+def test_a_record_whose_producer_gave_no_time_of_ours_is_judged_by_now(timestamp: int) -> None:
+    """None, microseconds, nanoseconds, or more than a day ahead: nothing can have come in by then."""
+    result = ingest().work(run(PlainRecord(encoded(), 0, timestamp=timestamp)))
+    assert result.outcomes == {"accepted": 1}
     assert [event.received_at for event in result.records.events] == [NOW]
+
+
+@pytest.mark.parametrize("timestamp", [NOW - DAY, NOW + DAY])
+def test_the_time_that_a_producer_gave_is_when_its_record_was_received(timestamp: int) -> None:
+    result = ingest().work(run(PlainRecord(encoded(), 0, timestamp=timestamp)))
+    assert [event.received_at for event in result.records.events] == [timestamp]
 
 
 ODD_HEADERS: dict[str, tuple[tuple[str, Any], ...]] = {
@@ -194,6 +203,7 @@ ODD_HEADERS: dict[str, tuple[tuple[str, Any], ...]] = {
     "no text": (("jg-receipt", b"\xff"), ("content-type", b"\xff"), ("jg-submission", b"\xff" * 500)),
     "a number too long for Python": (("jg-received", b"9" * 5_000),),
     "a time beyond every calendar": (("jg-received", b"9" * 18),),
+    "a time that has not come": (("jg-received", b"9" * 13),),
 }
 
 
