@@ -24,6 +24,8 @@ from jianguan.domain.contract import KIND_OF_TOPIC, MODELS
 # What the contract refuses or reads in a way of its own: escapes of control characters and of halves of surrogate
 # pairs. A raw DEL and an envelope are looked for by themselves; a raw control character is not JSON.
 _UNUSUAL: Final = re.compile(rb"\\[bf]|\\u(?:00[01]|007[fF]|[dD][89a-fA-F])")
+# A time finer than a microsecond: the structure would round it, and the contract cuts it off.
+_FINER: Final = re.compile(rb":[0-5][0-9]\.[0-9]{7}")
 _REMEMBERED: Final = 20_000
 
 
@@ -49,10 +51,12 @@ def _nothing(value: bytes) -> Model | None:
 def _decoder(model: type[BaseModel]) -> Callable[[bytes], Model | None]:
     decode = msgspec.json.Decoder(_struct(model, {}, patterns=False)).decode
     plain = _checker(model)
-    unusual = _UNUSUAL.search
+    unusual, finer = _UNUSUAL.search, _FINER.search
 
     def decoded(value: bytes) -> Model | None:
         if b'"specversion"' in value or b"\x7f" in value or (b"\\" in value and unusual(value)):
+            return None
+        if b"." in value and finer(value):
             return None
         try:
             event = decode(value)

@@ -111,6 +111,15 @@ def test_what_the_quick_decoder_accepts_the_contract_accepts_with_the_same_value
         assert same(quick, decode(value, topic))
 
 
+@pytest.mark.parametrize("fraction", [".5", ".123456", ".1234567", ".9999999", ".123456789", ".0000005"])
+def test_a_time_finer_than_a_microsecond_is_the_same_by_both_ways(fraction: str) -> None:
+    event = plainly_valid("complaint") | {"occurred_at": f"2026-03-02T09:30:59{fraction}+08:00"}
+    value = json.dumps(event).encode()
+    quick = QUICK.decode(value, "complaints")
+    assert (quick is None) == (len(fraction) > len(".123456"))
+    assert quick is None or same(quick, decode(value, "complaints"))
+
+
 @pytest.mark.parametrize("topic", sorted(KIND_OF_TOPIC))
 def test_plainly_valid_events_take_the_quick_way(topic: str) -> None:
     event = plainly_valid(KIND_OF_TOPIC[topic])
