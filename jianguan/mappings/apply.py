@@ -30,6 +30,7 @@ _JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _MAX_PROBLEMS: Final = 3
 _MAX_NAME: Final = 60
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ class BoundMapping:
 
     def _not_utf8(self, record: dict[str, Any]) -> list[Problem]:
         """Bytes that are not the encoding of the file were read as lone surrogates: which fields have some?"""
-        names = [name for name, value in record.items() if "\\ud" in json.dumps(value)]
+        names = [name for name, value in record.items() if _SURROGATE.search(json.dumps(value, ensure_ascii=False))]
         message = f"the cell is not {self.mapping.encoding.upper()}"
         return [Problem(self._columns.get(name, ""), name, message) for name in names]
 

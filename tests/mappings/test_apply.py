@@ -134,6 +134,12 @@ def test_a_row_that_cannot_be_mapped_is_refused_in_the_name_of_its_column(
     assert any(f"column {column}: " in str(problem["loc"]) for problem in caught.value.errors()[:5])
 
 
+@pytest.mark.parametrize("text", ["𠮷野家", "😀", r"C:\udir"])
+def test_only_the_columns_whose_bytes_cannot_be_read_are_named(text: str) -> None:
+    result = mapped({"A": text, "B": "b\udcff"}, address="{column: A}", product="{column: B}")
+    assert [problem.column for problem in result.problems] == ["B"]
+
+
 def test_a_refused_record_holds_the_row_as_it_was() -> None:
     result = mapped({"C": "yesterday"}, occurred_at="{column: C}")
     assert result.record["row"] == {"Id": "7", "C": "yesterday"}
