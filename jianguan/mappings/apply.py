@@ -197,9 +197,16 @@ class BoundMapping:
         for problem in problems[:_MAX_PROBLEMS]:
             where = f"column {problem.column}" if problem.column else "row"
             raw[_clean(f"{where}: {problem.message}")] = problem.field
-        names = [*self.header, *(f"cell {index}" for index in range(len(self.header) + 1, len(cells) + 1))]
-        raw["row"] = {_clean(name): _encodable(cell) for name, cell in zip(names, cells, strict=False)}
+        raw["row"] = self._by_name(cells)
         return Mapped(raw, _encode(raw), tuple(problems))
+
+    def _by_name(self, cells: Cells) -> dict[str, str]:
+        """The cells by their column, those of columns without a name of their own by their number."""
+        found: dict[str, str] = {}
+        for number, cell in enumerate(cells, 1):
+            name = _clean(self.header[number - 1]) if number <= len(self.header) else ""
+            found[name if name and name not in found else f"cell {number}"] = _encodable(cell)
+        return found
 
     # Binding: everything below runs once, before the first row.
 

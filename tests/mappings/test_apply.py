@@ -146,6 +146,16 @@ def test_a_refused_record_holds_the_row_as_it_was() -> None:
     assert result.record["id"] == "7"
 
 
+def test_a_refused_record_holds_the_cells_of_columns_without_a_name_of_their_own_too() -> None:
+    text = HEAD.format(kind="complaint", zone="Asia/Shanghai", more="")
+    mapping = parse_mapping(text + "".join(f"  {name}: {value}\n" for name, value in BASE.items()), "m.yaml")
+    question = "Please say in your own words what happened, " * 3
+    bound = bind(mapping, ["Id", "", "", f"{question} first", f"{question} then"])
+    held = bound.map(BadRow("", list("abcdef"))).record["row"]
+    assert list(held.values()) == list("abcdef")
+    assert list(held)[:3] == ["Id", "cell 2", "cell 3"]
+
+
 def test_a_row_that_is_not_wanted_is_refused_and_not_dropped() -> None:
     more = "refuse_when: [{column: C, is: [test], reason: it is a test record}]\n"
     result = mapped({"C": "test"}, more=more)
