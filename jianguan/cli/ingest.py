@@ -40,6 +40,7 @@ from jianguan.mappings import Mapped, Mapping, bind, load_mapping, read_rows
 from jianguan.mappings.apply import JoinedRows
 
 _GZIP: Final = b"\x1f\x8b"
+_UNREADABLE: Final = (EOFError, OSError, zlib.error)
 _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _NOT_ACCOUNTED: Final = 6
 _REASONS_SHOWN: Final = 3
@@ -66,17 +67,14 @@ class Input:
                     for line in self._mapped(data) if self._mapping else _json_lines(data, name):
                         self.read += 1
                         yield line if len(line) <= RECORD_BYTES else _too_long(line)
-                except (EOFError, OSError, zlib.error) as error:
+                except _UNREADABLE as error:
                     text = f"{name} cannot be read after {self.read} rows: {error}"
                     raise InputError("unreadable-file", text) from None
 
     def _mapped(self, data: BinaryIO) -> Iterator[bytes]:
         mapping = self._mapping
         assert mapping is not None
-        # Bytes that are not of the encoding come through as lone surrogates; the row is then refused by name.
-        encoding = "utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding
-        text = io.TextIOWrapper(data, encoding, errors="surrogateescape", newline="")
-        header, rows = read_rows(text, mapping.delimiter)
+        header, rows = read_rows(_text(data, mapping), mapping.delimiter)
         bound = bind(mapping, header, self._joined)
         for row in rows:
             result: Mapped = bound.map(row)
@@ -108,6 +106,13 @@ def _open(name: str, stack: ExitStack) -> BinaryIO:
     if buffered.peek(2)[:2] == _GZIP:
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
     return buffered
+
+
+def _text(data: BinaryIO, mapping: Mapping) -> io.TextIOWrapper:
+    """The text of a CSV file. Bytes that are not of its encoding come through as lone surrogates; a row with some is
+    refused by name."""
+    encoding = "utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding
+    return io.TextIOWrapper(data, encoding, errors="surrogateescape", newline="")
 
 
 def _json_lines(data: BinaryIO, name: str) -> Iterator[bytes]:
@@ -158,12 +163,14 @@ def _read_join(mapping: Mapping | None, text: str) -> tuple[str, JoinedRows]:
         known = ", ".join(mapping.joins) if mapping else ""
         raise click.BadParameter(f"write NAME=FILE; the mapping has {known or 'no joins'}", param_hint="--join")
     with ExitStack() as stack:
-        lines = io.TextIOWrapper(_open(file, stack), "utf-8-sig", errors="surrogateescape", newline="")
-        header, rows = read_rows(lines, mapping.delimiter)
         column = mapping.joins[name].column
-        if column not in header:
-            raise InputError("no-such-column", f"{file} has no column {column}, which the join {name} needs")
-        return name, JoinedRows.of(header, rows, column)
+        try:
+            header, rows = read_rows(_text(_open(file, stack), mapping), mapping.delimiter)
+            if column not in header:
+                raise InputError("no-such-column", f"{file} has no column {column}, which the join {name} needs")
+            return name, JoinedRows.of(header, rows, column)
+        except _UNREADABLE as error:
+            raise InputError("unreadable-file", f"{file} cannot be read: {error}") from None
 
 
 def _is_csv(name: str, has_mapping: bool) -> bool:

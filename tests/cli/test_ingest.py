@@ -20,6 +20,19 @@ ROW = '{},2024-04-16T03:03:15.000,DOT,Street Condition,"Pot\nhole",,,133 AVENUE,
 ROW += "ONLINE,40.6,-73.7\n"
 EVENT = {"id": "1", "source": "s", "kind": "complaint", "category": "other", "occurred_at": "2026-01-01T00:00:00Z"}
 
+JOINING = """
+mapping: m
+source: s
+kind: complaint
+csv: {encoding: gb18030}
+joins: {names: {key: 编号}}
+fields:
+  id: {column: 编号}
+  category: {constant: other}
+  occurred_at: {constant: 2026-01-01T00:00:00Z, zone: Asia/Shanghai}
+  address: {column: 地址, from: names}
+"""
+
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
@@ -181,3 +194,23 @@ def test_a_second_file_is_joined(tmp_path: Path) -> None:
     assert wrong.exit_code == 0
     (tmp_path / "codes.csv").write_text("a\n1\n")
     assert "no column Inspection_ID" in CliRunner().invoke(main, joined).stderr
+
+
+def test_a_second_file_has_the_encoding_of_the_first(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "m.yaml").write_text(JOINING)
+    (tmp_path / "rows.csv").write_bytes("编号\n1\n".encode("gb18030"))
+    (tmp_path / "names.csv").write_bytes("编号,地址\n1,浦东新区\n".encode("gb18030"))
+    joined = ["--join", f"names={tmp_path / 'names.csv'}"]
+    assert run(tmp_path / "rows.csv", "--mapping", tmp_path / "m.yaml", *joined).exit_code == 0
+    assert json.loads(server.received[0][0])["address"] == "浦东新区"
+
+
+def test_a_second_file_that_is_cut_off_is_told_by_its_name(tmp_path: Path, server: Server) -> None:
+    (tmp_path / "m.yaml").write_text(JOINING)
+    (tmp_path / "rows.csv").write_bytes("编号\n1\n".encode("gb18030"))
+    names = tmp_path / "names.csv.gz"
+    names.write_bytes(gzip.compress("编号,地址\n1,浦东新区\n".encode("gb18030"))[:-9])
+    result = run(tmp_path / "rows.csv", "--mapping", tmp_path / "m.yaml", "--join", f"names={names}")
+    assert result.exit_code == 4
+    assert f"{names} cannot be read: " in result.stderr
+    assert server.received == []
