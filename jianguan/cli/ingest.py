@@ -32,6 +32,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table as Grid
 
 from jianguan.cli.server import client_options, find_server
+from jianguan.cli.standard_input import StandardInput
 from jianguan.cli.upload import RECORD_BYTES, Tally, Uploader, batches
 from jianguan.clock import Clock, SystemClock
 from jianguan.domain.contract import WIRE
@@ -55,6 +56,7 @@ class Input:
         self._files = files
         self._mapping = mapping
         self._joined = joined
+        self._standard_input = StandardInput.of_process() if "-" in files else None
         self.read = 0
         self.reasons: Counter[str] = Counter()
 
@@ -62,7 +64,7 @@ class Input:
         """Every record of every file in order. InputError when a file cannot be read to its end."""
         for name in self._files:
             with ExitStack() as stack:
-                data = _open(name, stack)
+                data = _open(name, stack, self._standard_input)
                 try:
                     for line in self._mapped(data) if self._mapping else _json_lines(data, name):
                         self.read += 1
@@ -70,6 +72,11 @@ class Input:
                 except _UNREADABLE as error:
                     text = f"{name} cannot be read after {self.read} rows: {error}"
                     raise InputError("unreadable-file", text) from None
+
+    def call_back(self) -> None:
+        """End a thread that waits for more of standard input."""
+        if self._standard_input is not None:
+            self._standard_input.call_back()
 
     def _mapped(self, data: BinaryIO) -> Iterator[bytes]:
         mapping = self._mapping
@@ -93,10 +100,11 @@ class Input:
                 self.reasons[f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}"] += 1
 
 
-def _open(name: str, stack: ExitStack) -> BinaryIO:
+def _open(name: str, stack: ExitStack, standard_input: StandardInput | None = None) -> BinaryIO:
     """The bytes of a file or, for `-`, of standard input, without gzip. InputError when it cannot be opened."""
+    raw: IO[bytes] | io.RawIOBase
     if name == "-":
-        raw: IO[bytes] = sys.stdin.buffer
+        raw = standard_input or sys.stdin.buffer
     else:
         try:
             raw = stack.enter_context(Path(name).open("rb"))  # noqa: SIM115  the stack closes it
@@ -253,7 +261,10 @@ async def _run(
         async with httpx.AsyncClient(**client_options(address, os.environ)) as http:
             uploader = Uploader(http, address, submission, clock, SystemRandom(), progress=display.update)
             await uploader.begin()
-            await uploader.send_all(batches(source.lines(), batch))
+            try:
+                await uploader.send_all(batches(source.lines(), batch))
+            finally:
+                source.call_back()  # the process ends only after the thread that reads
             display.sending = False
             await uploader.account(patience)
             return uploader.tally
