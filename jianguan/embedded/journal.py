@@ -41,6 +41,13 @@ class Entry(NamedTuple):
     at: int  # when it was received, ms
 
 
+class _Segment(NamedTuple):
+    """The segment that is being written, and how many bytes of it are on disk."""
+
+    path: Path
+    size: int
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Entry)
 _BODY_BEGINS: Final = bytes([0x90 + len(Entry._fields)])  # an entry is a MessagePack array
@@ -54,7 +61,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._thread = ThreadPoolExecutor(1, "journal")
         self._file: IO[bytes] | None = None
-        self._size = 0
+        self._current = _Segment(folder, 0)  # replaced as a whole: other threads look at it
         self._next = 0
         self._waiting: list[tuple[int, bytes, asyncio.Future[None]]] = []  # first sequence, frames
         self._held: set[int] = set()
@@ -90,11 +97,12 @@ class Journal:
 
         Of the segment that is being written it gives what had been written when it was called.
         """
-        segments = self._segments()
-        written = self._size
-        for path in segments:
+        current = self._current
+        for path in self._segments():
+            if path > current.path:
+                return  # started since
             with path.open("rb") as file:
-                yield from _read(file, path, written if path == segments[-1] else path.stat().st_size)
+                yield from _read(file, path, current.size if path == current.path else path.stat().st_size)
 
     def oldest(self) -> int | None:
         """When the oldest entry that is here was received (ms), None when there is none. Blocking."""
@@ -141,7 +149,7 @@ class Journal:
     def roll(self) -> int:
         """Start a new segment if the current one has entries, and give a mark: all entries before it are written and
         released, and those of older segments only. While entries are being written no segment is started."""
-        if self._size and not self._waiting and (self._flusher is None or self._flusher.done()):
+        if self._current.size and not self._waiting and (self._flusher is None or self._flusher.done()):
             self._roll(self._next)
         return min(_first(self._segments()[-1]), *self._held) if self._held else _first(self._segments()[-1])
 
@@ -174,7 +182,7 @@ class Journal:
             for _, _, done in batch:
                 if not done.done():
                     done.set_result(None)
-            if self._size >= self._segment_bytes:
+            if self._current.size >= self._segment_bytes:
                 # Entries that came meanwhile have their sequences already, and belong to the next segment.
                 following = self._waiting[0][0] if self._waiting else self._next
                 try:
@@ -196,7 +204,7 @@ class Journal:
         self._file.write(data)
         self._file.flush()
         os.fdatasync(self._file.fileno())
-        self._size += len(data)
+        self._current = self._current._replace(size=self._current.size + len(data))
 
     def _roll(self, following: int) -> None:
         if self._file is not None:
@@ -205,7 +213,7 @@ class Journal:
         path = self._folder / f"{following:020d}.journal"
         self._file = path.open("ab")
         path.chmod(0o600)
-        self._size = path.stat().st_size
+        self._current = _Segment(path, path.stat().st_size)
         _sync_folder(self._folder)
 
     def _segments(self) -> list[Path]:

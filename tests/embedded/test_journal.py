@@ -219,6 +219,26 @@ async def test_entries_can_be_read_while_others_append(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("seen", [False, True])
+async def test_entries_are_all_read_by_a_thread_while_a_segment_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: bool
+) -> None:
+    """Just after the segments were listed, or just before, so that the new one is among them."""
+    journal = opened(tmp_path)
+    journal.release(await journal.append([record(0), record(1)]))
+    listed = Path.glob
+
+    def listed_meanwhile(folder: Path, pattern: str) -> list[Path]:
+        monkeypatch.undo()
+        before = list(listed(folder, pattern))
+        journal.roll()
+        return list(listed(folder, pattern)) if seen else before
+
+    monkeypatch.setattr(Path, "glob", listed_meanwhile)
+    assert [entry.sequence for entry in journal.entries()] == [0, 1]
+    journal.close()
+
+
 async def test_a_full_disk_refuses_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     await journal.append([record(0), record(1)])
