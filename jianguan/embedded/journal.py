@@ -148,9 +148,10 @@ class Journal:
 
     def roll(self) -> int:
         """Start a new segment if the current one has entries, and give a mark: all entries before it are written and
-        released, and those of older segments only. While entries are being written no segment is started."""
+        released, and those of older segments only. While entries are being written no segment is started, and none
+        once the disk has refused: the end of the current one may be torn, and only that of the last may be."""
         if self._current.size and not self._waiting and (self._flusher is None or self._flusher.done()):
-            self._roll(self._next)
+            self._try_to_roll(self._next)
         return min(_first(self._segments()[-1]), *self._held) if self._held else _first(self._segments()[-1])
 
     def drop_before(self, sequence: int) -> int:
@@ -185,10 +186,7 @@ class Journal:
             if self._current.size >= self._segment_bytes:
                 # Entries that came meanwhile have their sequences already, and belong to the next segment.
                 following = self._waiting[0][0] if self._waiting else self._next
-                try:
-                    self._roll(following)
-                except OSError as error:
-                    self._refuse([], error)
+                if not self._try_to_roll(following):
                     return
 
     def _refuse(self, batch: Sequence[tuple[int, bytes, asyncio.Future[None]]], error: Exception) -> None:
@@ -205,6 +203,17 @@ class Journal:
         self._file.flush()
         os.fdatasync(self._file.fileno())
         self._current = self._current._replace(size=self._current.size + len(data))
+
+    def _try_to_roll(self, following: int) -> bool:
+        """`_roll`; when the disk refuses, or has refused, False, and nothing is taken any more."""
+        if self._failed is not None:
+            return False
+        try:
+            self._roll(following)
+        except OSError as error:
+            self._refuse([], error)
+            return False
+        return True
 
     def _roll(self, following: int) -> None:
         if self._file is not None:

@@ -258,6 +258,18 @@ async def test_a_full_disk_refuses_and_loses_nothing_that_was_acknowledged(tmp_p
     assert sequences == list(range(len(sequences)))
 
 
+async def test_no_segment_is_started_behind_an_end_that_a_full_disk_has_torn(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.release(await journal.append([record(0)]))
+    journal._file = FullDisk(journal._file, room=30)  # type: ignore[assignment]
+    with pytest.raises(UnavailableError):
+        await journal.append([record(1, size=50_000)])
+    for _ in range(2):
+        journal.drop_before(journal.roll())
+    journal.close()
+    assert [entry.sequence for entry in everything(tmp_path)] == [0]
+
+
 class FullDisk:
     """A file on a disk with `room` bytes left."""
 
@@ -287,6 +299,26 @@ async def test_a_segment_that_cannot_be_started_refuses_the_next_instead_of_hang
     async with asyncio.timeout(5):
         with pytest.raises(UnavailableError):
             await journal.append([record(1)])
+    monkeypatch.undo()
+    journal.close()
+    assert [entry.sequence for entry in everything(tmp_path)] == [0]
+
+
+async def test_a_mark_is_given_also_when_no_segment_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path)
+    journal.release(await journal.append([record(0)]))
+
+    def refuse(self: Path, *_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for _ in range(2):
+        assert journal.drop_before(journal.roll()) == 0
+    assert "No space left on device" in journal.failures()[0]
+    with pytest.raises(UnavailableError, match="No space left on device"):
+        await journal.append([record(1)])
     monkeypatch.undo()
     journal.close()
     assert [entry.sequence for entry in everything(tmp_path)] == [0]
