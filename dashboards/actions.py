@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from dashboards.dependencies import Dependencies
 from dashboards.finding import Finder
-from dashboards.intake import hash_key
+from dashboards.intake import judge
 from dashboards.problems import ProblemError
 from jianguan.clock import to_millis
 from jianguan.domain.case import TRANSITIONS, Command, Task, TaskState
@@ -92,7 +92,11 @@ class Actions:
         return Acted(command.id, after or (await self._finder.task(identifier))[0])
 
     async def retry(self, identifier: str) -> str:
-        """Submit a quarantined record again, as it was; its receipt. 409 when it was already."""
+        """Submit a quarantined record again, as it was; its receipt. 409 when it was already.
+
+        One that is an event now, as a conflict always was, goes where the others of that event go: only there is it
+        known which were accepted.
+        """
         record = await self._finder.quarantined(identifier)
         if record.state != "quarantined":
             raise ProblemError(409, "already-retried", "the record was already submitted again", extra={"allowed": []})
@@ -101,10 +105,11 @@ class Actions:
             value=record.raw,
             content_type=record.content_type,
             topic=topic if topic in KIND_OF_TOPIC else record.topic,
-            key=hash_key(record.raw),
+            key="",
             submission=record.submission,
         )
-        receipt = (await self._deps.gateway.submit([raw]))[0]
+        verdict = judge(raw, self._deps.admit, self._deps.limits.event_bytes)
+        receipt = (await self._deps.gateway.submit([verdict.raw]))[0]
         if self._deps.retried is not None:
             await self._deps.retried(record, receipt)
         return receipt

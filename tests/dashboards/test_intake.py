@@ -311,6 +311,18 @@ async def test_a_binary_cloud_event_from_quarantine_is_whole_when_it_is_submitte
     assert json.loads(again.raw)["id"] == "B2"
 
 
+async def test_a_conflict_from_quarantine_is_submitted_again_where_the_first_of_its_event_was(site: Site) -> None:
+    assert (await site.send("{")).status_code == 422
+    ((identifier, record),) = site.world.quarantine_.items()
+    conflict = json.dumps(event(1, product="other")).encode()
+    site.world.quarantine_[identifier] = record._replace(code="conflict", raw=conflict)
+    assert (await site.send(json.dumps(event(1)))).status_code == 202
+    assert (await site.client.post(f"/v1/quarantine/{identifier}/retry")).status_code == 202
+    _, first, again = site.world.submitted
+    assert again.value == conflict
+    assert again.key == first.key == event_id("12315", "T000001")
+
+
 async def test_a_binary_cloud_event_that_is_no_json_is_kept_as_it_came(site: Site) -> None:
     sent = {"ce_specversion": "1.0", "ce_id": "B3", "ce_source": "s", "ce_type": "cn.jianguan.complaint.v1"}
     assert (await site.send("{", **sent)).status_code == 422
