@@ -37,6 +37,8 @@ EVENTS: Final = "/v1/events"
 ACCEPTED: Final = 202
 _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _KEY: Final = re.compile(r"[!-~]{8,64}")
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPED: Final = re.compile(r"\\(.)")
 _SLICE: Final = 200  # rows judged between two turns of the event loop
 _PREFIX: Final = 512  # characters of a message that are passed on
 
@@ -118,10 +120,20 @@ def receipt_of(key: str, raw: RawEvent, index: int) -> str:
 
 
 def cloud_headers(headers: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
-    """CloudEvents attributes of the HTTP binding (percent-encoded) as those of the Kafka binding."""
+    """CloudEvents attributes of the HTTP binding (possibly quoted, then percent-encoded) as those of the Kafka binding.
+
+    Bytes that should have been percent-encoded are taken as they were sent.
+    """
     return tuple(
-        (f"ce_{name[3:]}", unquote_to_bytes(value)) for name, value in headers.items() if name.startswith("ce-")
+        (f"ce_{name[3:]}", unquote_to_bytes(_unquoted(value).encode("latin-1")))
+        for name, value in headers.items()
+        if name.startswith("ce-")
     )
+
+
+def _unquoted(value: str) -> str:
+    """What a quoted string of RFC 7230 says; any other text as it is."""
+    return _ESCAPED.sub(r"\1", value[1:-1]) if _QUOTED.fullmatch(value) else value
 
 
 def self_contained(raw: RawEvent) -> RawEvent:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dashboards import Limits
 from dashboards.framing import MODES, split, topic_of
-from dashboards.intake import judge, receipt_of
+from dashboards.intake import cloud_headers, judge, receipt_of
 from jianguan.clock import VirtualClock
 from jianguan.domain.ids import event_id
 from jianguan.ports import RawEvent
@@ -298,6 +298,24 @@ async def test_a_binary_cloud_event_becomes_a_structured_one(site: Site) -> None
     assert (raw.headers, raw.content_type) == ((), "application/cloudevents+json")
     assert json.loads(raw.value)["id"] == "B 1"
     assert answer.json()["results"][0]["id"] == event_id("inspections", "B 1")
+
+
+@pytest.mark.parametrize(
+    ("header", "source"),
+    [
+        ("shanghai", "shanghai"),
+        ('"shanghai"', "shanghai"),
+        (r'"a \"b\" \\c"', r'a "b" \c'),
+        ('"%E4%B8%8A%E6%B5%B7"', "上海"),
+        ("上海".encode().decode("latin-1"), "上海"),
+        ('"open', '"open'),
+        ('"a" and "b"', '"a" and "b"'),
+        ("100%", "100%"),
+    ],
+)
+def test_an_attribute_in_a_header_may_be_quoted_and_percent_encoded(header: str, source: str) -> None:
+    """Quotes first, then percent signs, as the HTTP binding has it. It allows no plain bytes, but they come."""
+    assert cloud_headers({"ce-source": header, "source": "x"}) == (("ce_source", source.encode()),)
 
 
 async def test_a_binary_cloud_event_from_quarantine_is_whole_when_it_is_submitted_again(site: Site) -> None:
