@@ -171,7 +171,7 @@ async def test_nothing_is_kept_when_what_was_in_hand_is_not_sent_though_every_ge
     await world.assigned(5, 0, 1)
     await world.restored()
     assert world.correlate.kept == world.handle.kept == [set(), set()]
-    assert world.tails == 4
+    assert world.tails == 2
     await world.takeover.stop()
 
 
