@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies
 from dashboards.finding import Finder
-from dashboards.paging import Following, page_of
+from dashboards.paging import Following, page_of, place_from, place_text
 from dashboards.parameters import only_known_parameters
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
@@ -20,16 +20,16 @@ from dashboards.shapes import (
     CasePage,
     CaseView,
     CommandView,
-    DeliveryList,
+    DeliveryPage,
     HistoryView,
     Problem,
-    QuarantineList,
+    QuarantinePage,
     QuarantineView,
     RedeliverView,
     RetryView,
     RulesView,
     RuleView,
-    TaskList,
+    TaskPage,
     alert_view,
     case_view,
     delivery_view,
@@ -37,12 +37,16 @@ from dashboards.shapes import (
     quarantine_view,
     task_view,
 )
+from jianguan.domain.case import TaskPlace, place_of
 
 SeverityName = Literal["info", "low", "medium", "high", "critical"]
 Before = Annotated[int | None, Query(ge=0, le=2**53, description="Milliseconds since 1970 UTC; rows before it.")]
 After = Annotated[
     str | None,
     Query(min_length=1, max_length=64, description="Of the last millisecond before `before`, rows after this id."),
+]
+Place = Annotated[
+    str | None, Query(min_length=1, max_length=128, description="Tasks after this place, which `next` of a page names.")
 ]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Short = Annotated[str | None, Query(min_length=1, max_length=128)]
@@ -62,10 +66,25 @@ _ACT: dict[int | str, dict[str, Any]] = {
 
 
 def _next(path: str, following: Following | None, **filters: object) -> str | None:
-    if following is None:
-        return None
-    given = {name: str(value) for name, value in {**filters, **following._asdict()}.items() if value is not None}
-    return f"{path}?{urlencode(given)}"
+    return None if following is None else _address(path, **filters, **following._asdict())
+
+
+def _address(path: str, **given: object) -> str:
+    texts = {name: str(value) for name, value in given.items() if value is not None}
+    return f"{path}?{urlencode(texts)}"
+
+
+def _truth(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+def _place(after: str | None) -> TaskPlace | None:
+    place = None if after is None else place_from(after)
+    if after is not None and place is None:
+        message = "that is no place in the list of tasks: take the address in `next` of the page before"
+        faults = [{"field": "query.after", "message": message}]
+        raise ProblemError(422, "invalid-query", message, extra={"errors": faults})
+    return place
 
 
 def router(deps: Dependencies, reads: Reads, finder: Finder, actions: Actions) -> APIRouter:
@@ -130,7 +149,7 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
             limit=limit + 1,
         )
         page, following = page_of(found, limit, lambda pair: pair[0].opened_at, lambda pair: pair[0].id)
-        late = None if overdue is None else str(overdue).lower()
+        late = _truth(overdue)
         link = _next("/v1/cases", following, state=state, department=department, overdue=late, limit=limit)
         return CasePage(items=[case_view(case, tasks) for case, tasks in page], next=link)
 
@@ -144,17 +163,35 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
         department: Short = None,
         state: Literal["assigned", "accepted", "reported", "closed"] | None = None,
         overdue: bool | None = None,
+        after: Place = None,
         limit: Limit = 100,
-    ) -> TaskList:
-        found = await reads(archive.tasks, department=known(department), state=state, overdue=overdue, limit=limit)
-        return TaskList(items=[task_view(task) for task in found])
+    ) -> TaskPage:
+        found = await reads(
+            archive.tasks,
+            department=known(department),
+            state=state,
+            overdue=overdue,
+            after=_place(after),
+            limit=limit + 1,
+        )
+        page, link = found[:limit], None
+        if len(found) > limit:
+            place, late = place_text(place_of(page[-1])), _truth(overdue)
+            link = _address("/v1/tasks", department=department, state=state, overdue=late, limit=limit, after=place)
+        return TaskPage(items=[task_view(task) for task in page], next=link)
 
     @routes.get("/quarantine", responses=_422, tags=["quarantine"], summary="Records that could not be used")
     async def quarantine(
-        code: Short = None, state: Literal["quarantined", "retried"] | None = None, limit: Limit = 100
-    ) -> QuarantineList:
-        found = await reads(archive.quarantine, code=code, state=state, limit=limit)
-        return QuarantineList(items=[quarantine_view(record) for record in found])
+        code: Short = None,
+        state: Literal["quarantined", "retried"] | None = None,
+        before: Before = None,
+        after: After = None,
+        limit: Limit = 100,
+    ) -> QuarantinePage:
+        """Large records make a page short of `limit`."""
+        page, following = await finder.quarantine(code=code, state=state, before=before, after=after, limit=limit)
+        link = _next("/v1/quarantine", following, code=code, state=state, limit=limit)
+        return QuarantinePage(items=[quarantine_view(record) for record in page], next=link)
 
     @routes.get("/quarantine/{identifier}", responses=_404, tags=["quarantine"], summary="One such record")
     async def quarantined(identifier: str) -> QuarantineView:
@@ -164,10 +201,16 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
     async def deliveries(
         state: Literal["pending", "delivered", "dead", "disabled"] | None = None,
         receiver: Short = None,
+        before: Before = None,
+        after: After = None,
         limit: Limit = 100,
-    ) -> DeliveryList:
-        found = await reads(archive.deliveries, state=state, receiver=receiver, limit=limit)
-        return DeliveryList(items=[delivery_view(delivery) for delivery in found])
+    ) -> DeliveryPage:
+        found = await reads(
+            archive.deliveries, state=state, receiver=receiver, before=before, after=after, limit=limit + 1
+        )
+        page, following = page_of(found, limit, lambda each: each.created_at, lambda each: each.id)
+        link = _next("/v1/deliveries", following, state=state, receiver=receiver, limit=limit)
+        return DeliveryPage(items=[delivery_view(delivery) for delivery in page], next=link)
 
     @routes.get("/rules", tags=["rules"], summary="The active rules, and the last reload's error")
     async def rules() -> RulesView:

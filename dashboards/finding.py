@@ -1,8 +1,11 @@
-"""Single things out of the archive, by id: what pages and API ask for alike. Raises the 404."""
+"""Single things out of the archive, by id, and what else pages and API ask for alike. Raises the 404."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from dashboards.dependencies import Dependencies
+from dashboards.paging import Following
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
 from jianguan.domain.alert import Alert
@@ -60,6 +63,18 @@ class Finder:
         if found is None:
             raise ProblemError(404, "unknown-task", "no task has that id")
         return found
+
+    async def quarantine(
+        self, *, code: str | None, state: str | None, before: int | None, after: str | None, limit: int
+    ) -> tuple[list[Quarantined], Following | None]:
+        """A page of quarantined records, and where the next one begins, None on the last one."""
+        ask = partial(self._deps.archive.quarantine, code=code, state=state)
+        found = await self._reads(ask, before=before, after=after, limit=limit)
+        # Large records make a page short, so that only asking tells whether more follow.
+        last = Following(found[-1].at + 1, found[-1].id) if found else None
+        if last and not await self._reads(ask, before=last.before, after=last.after, limit=1):
+            last = None
+        return found, last
 
     async def quarantined(self, identifier: str) -> Quarantined:
         """One quarantined record, or 404."""

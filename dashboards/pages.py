@@ -248,12 +248,7 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
     async def quarantine(request: Request) -> Response:
         code, state = given(request, "code"), _one_of(request, "state", _STATES["quarantine"])
         before, after = _before(request), _after(request)
-        filters = {"code": code, "state": state}
-        found = await reads(archive.quarantine, before=before, after=after, limit=limit, **filters)
-        # Large records make a page short, so that only asking tells whether more follow.
-        last = Following(found[-1].at + 1, found[-1].id) if found else None
-        if last and not await reads(archive.quarantine, before=last.before, after=last.after, limit=1, **filters):
-            last = None
+        found, last = await pages.finder.quarantine(code=code, state=state, before=before, after=after, limit=limit)
         codes = sorted({record.code for record in found} | ({code} if code else set()))
         again = await _again(pages, found)
         return pages.show(

@@ -275,16 +275,19 @@ class CasePage(_View):
     next: str | None
 
 
-class TaskList(_View):
+class TaskPage(_View):
     items: list[TaskView]
+    next: str | None
 
 
-class DeliveryList(_View):
+class DeliveryPage(_View):
     items: list[DeliveryView]
+    next: str | None
 
 
-class QuarantineList(_View):
+class QuarantinePage(_View):
     items: list[QuarantineView]
+    next: str | None
 
 
 class SubmissionView(_View):

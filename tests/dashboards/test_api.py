@@ -130,11 +130,14 @@ def test_rows_of_one_millisecond_stay_on_one_page() -> None:
     assert page_of([at for at in rows if at < 8], 4, lambda at: at, str) == ([7, 7, 7, 6], None)
 
 
-@pytest.mark.parametrize("of", ["alerts", "cases"])
+@pytest.mark.parametrize("of", ["alerts", "cases", "tasks", "deliveries", "quarantine"])
 async def test_more_rows_of_one_millisecond_than_a_page_holds_are_all_told(filled: Site, of: str) -> None:
     """The clock settles many rules in one moment."""
     world = filled.world
-    tables: dict[str, dict[str, Any]] = {"alerts": world.alerts_, "cases": world.cases_}
+    tables: dict[str, dict[str, Any]] = {
+        "alerts": world.alerts_, "cases": world.cases_, "tasks": world.tasks_, "deliveries": world.deliveries_,
+        "quarantine": world.quarantine_,
+    }  # fmt: skip
     everything = tables[of]
     for number, each in enumerate(list(everything.values())[:1] * 9):
         copy = f"{each.id[:-2]}{number:02d}"
@@ -146,6 +149,48 @@ async def test_more_rows_of_one_millisecond_than_a_page_holds_are_all_told(fille
         seen += [item["id"] for item in answer["items"]]
         link = answer["next"]
     assert sorted(seen) == sorted(everything)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/tasks?overdue=true&department=health-commission&limit=1",
+        "/v1/tasks?state=assigned&limit=1",
+        "/v1/deliveries?state=dead&limit=1",
+        "/v1/quarantine?code=not-json&limit=1",
+    ],
+)
+async def test_the_next_page_is_of_the_same_list(filled: Site, path: str) -> None:
+    whole = (await filled.client.get(path.replace("limit=1", "limit=500"))).json()
+    assert whole["next"] is None
+    seen: list[Any] = []
+    link: str | None = path
+    while link:
+        answer = (await filled.client.get(link)).json()
+        assert len(answer["items"]) == 1
+        seen += answer["items"]
+        link = answer["next"]
+    assert seen == whole["items"]
+
+
+async def test_a_page_that_large_records_make_short_is_followed_by_the_rest(filled: Site) -> None:
+    everything = len(filled.world.quarantine_)
+    assert everything > 1
+    filled.world.listed_bytes = 1
+    first = (await filled.client.get("/v1/quarantine?limit=50")).json()
+    assert len(first["items"]) == 1
+    link, seen = first["next"], 1
+    while link:
+        answer = (await filled.client.get(link)).json()
+        link, seen = answer["next"], seen + len(answer["items"])
+    assert seen == everything
+
+
+@pytest.mark.parametrize("after", ["x", "1.2.3", "1.0.0.9.9", "a.b.c.d.e.f"])
+async def test_a_place_in_the_tasks_that_is_none_is_refused(filled: Site, after: str) -> None:
+    answer = await filled.client.get(f"/v1/tasks?after={after}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "query.after"
 
 
 async def test_cases_come_with_their_tasks(filled: Site) -> None:
