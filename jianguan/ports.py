@@ -247,6 +247,9 @@ class Archive(Protocol):
     def alert_ids_of(self, cases: Sequence[str]) -> Iterator[tuple[str, str]]:
         """(alert id, case id) of the alerts that joined those cases."""
 
+    def told_overdue(self, tasks: Sequence[str]) -> set[str]:
+        """Those of some tasks of which a step tells that they became overdue."""
+
     def pending_deliveries(self) -> Iterator[Delivery]:
         """Deliveries that are neither delivered nor dead: pending, or held for a disabled receiver."""
 

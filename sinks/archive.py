@@ -324,6 +324,10 @@ class SqlArchive:
         """(alert id, case id) of the alerts that joined those cases."""
         return self._restart.alert_ids_of(cases)
 
+    def told_overdue(self, tasks: Sequence[str]) -> set[str]:
+        """Those of some tasks of which a step tells that they became overdue."""
+        return self._restart.told_overdue(tasks)
+
     def pending_deliveries(self) -> Iterator[Delivery]:
         """Deliveries that are neither delivered nor dead: pending, or held for a disabled receiver."""
         return self._restart.pending_deliveries()

@@ -163,6 +163,11 @@ class Restart:
         for chunk in chunks(cases):
             yield from self._store.query(sql, {"ids": chunk})
 
+    def told_overdue(self, tasks: Sequence[str]) -> set[str]:
+        """Those of some tasks of which a step tells that they became overdue."""
+        sql = "SELECT DISTINCT subject FROM trace WHERE subject IN {ids:Array(String)} AND what = 'overdue'"
+        return {row[0] for chunk in chunks(tasks) for row in self._store.query(sql, {"ids": chunk})}
+
     def pending_deliveries(self) -> Iterator[Delivery]:
         """Deliveries that are neither delivered nor dead, by id."""
         sql = (

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from jianguan.clock import Clock, to_millis
+from jianguan.domain.trace import Records
 from streams.onward import Onward
 from streams.stages import Stages
 
@@ -28,7 +29,7 @@ class Elapsing:
         self,
         stages: Stages,
         exclusive: asyncio.Lock,
-        go_on: Callable[[Onward, int], Awaitable[object]],
+        go_on: Callable[[Onward, int], Awaitable[bool]],
         holds: Callable[[], bool],
         generation: Callable[[], int],
     ) -> None:
@@ -69,7 +70,7 @@ class Elapsing:
             opened += len(state.desk)
             overdue += state.desk.overdue
             if handled.records or handled.notices:
-                await self._go_on(Onward.of_handled(handled), generation)
+                await self._tell(Onward.of_handled(handled), generation)
         self._stages.metrics.open_cases.set(opened)
         self._stages.metrics.overdue_tasks.set(overdue)
 
@@ -86,9 +87,17 @@ class Elapsing:
                 generation = self._generation()
                 result = state.elapse(until)
             if result.records:
-                await self._go_on(Onward.of_correlated(result), generation)
+                await self._tell(Onward.of_correlated(result), generation)
         if self._stages.conditions is not None:
             self._stages.conditions.measure()
+
+    async def _tell(self, onward: Onward, generation: int) -> None:
+        """Record what the clock has decided once the stages that follow have it. What is recorded is not decided again,
+        and no record that is read again leads to it: whoever is killed between the two would have told nobody."""
+        records, onward.records = onward.records, Records()
+        if (onward.facts or onward.alerts or onward.notices) and not await self._go_on(onward, generation):
+            return
+        await self._go_on(Onward(records=records), generation)
 
     async def _ask_costs(self) -> None:
         """What conditions and windows have taken since the last time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
@@ -401,6 +401,7 @@ class Restorer:
             place = partition_of(case.case_key, self._partitions)
             if place in files:
                 files[place].append((case, tasks))
+        self._unmark_untold(files.values(), archive)
         alerts: dict[str, list[str]] = {}
         for alert, case_id in archive.alert_ids_of([case.id for part in files.values() for case, _ in part]):
             alerts.setdefault(case_id, []).append(alert)
@@ -417,6 +418,16 @@ class Restorer:
             )
             log.info("partition %d: %d open cases restored", partition, len(desk))
         return desks
+
+    @staticmethod
+    def _unmark_untold(files: Iterable[Iterable[tuple[Case, list[Task]]]], archive: Archive) -> None:
+        """Take back that an open task is overdue where no step tells of it: a crash came between, and nothing that is
+        read again tells the department. The clock marks it again and does."""
+        lists = [tasks for some in files for _, tasks in some]
+        marked = [task.id for tasks in lists for task in tasks if task.overdue and task.state != "closed"]
+        untold = set(marked) - archive.told_overdue(marked)
+        for tasks in lists:
+            tasks[:] = [task._replace(overdue=False) if task.id in untold else task for task in tasks]
 
 
 def _wanted(rule: Rule, before: int | None, last: int | None, keys: Collection[str] | None = None) -> FactsWanted:

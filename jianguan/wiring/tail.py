@@ -51,6 +51,7 @@ class Tail:
     joined: dict[str, set[str]] = field(default_factory=dict)  # alerts by case
     cases: dict[str, Case] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
+    told_overdue: set[str] = field(default_factory=set)  # tasks
     deliveries: dict[str, Delivery] = field(default_factory=dict)
 
     def add(self, found: Records | Columns) -> None:
@@ -95,6 +96,8 @@ class Tail:
             self.receipts.setdefault(subject, receipt)
         elif what in ("opened", "joined"):
             self.joined.setdefault(subject, set()).update([link for link in links if link.startswith("al-")])
+        elif what == "overdue":
+            self.told_overdue.add(subject)
 
 
 def _newer(known: dict[str, Any], row: Any) -> None:
@@ -217,6 +220,10 @@ class CurrentArchive(SqlArchive):
         for case in cases:
             for alert in self._tail.joined.get(case, ()):
                 yield alert, case
+
+    def told_overdue(self, tasks: Sequence[str]) -> set[str]:
+        """Those of some tasks of which a step tells, or will, that they became overdue."""
+        return super().told_overdue(tasks) | (self._tail.told_overdue & set(tasks))
 
     def pending_deliveries(self) -> Iterator[Delivery]:
         """Deliveries that are neither delivered nor dead, as they are by now."""

@@ -433,6 +433,17 @@ def test_a_restarting_stage_gets_its_state_back(store: BlockStore, archive: SqlA
     assert list(archive.case_ordinals()) == [(told.cases[0].case_key, 2)]
 
 
+def test_the_tasks_of_which_a_step_tells_that_they_are_overdue_are_told(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    first, *others = [each.id for each in told.tasks]
+    store.write(
+        Records(trace=[step(first, "overdue", stage=3), *[step(each, "task-accepted") for each in others]]), "r"
+    )
+    assert archive.told_overdue([first, *others, "ta-unknown"]) == {first}
+    assert archive.told_overdue([]) == set()
+
+
 def test_an_alert_that_only_the_trace_ties_to_a_case_is_tied(
     store: BlockStore, archive: SqlArchive, told: Records
 ) -> None:

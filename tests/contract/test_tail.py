@@ -48,7 +48,9 @@ def history() -> list[Records]:
         told.append(
             Records(deliveries=[delivery(lead, state=("pending", "delivered", "disabled")[number], revision=2)])
         )
-        told.append(Records(tasks=[task(opened, state="accepted", revision=2)]))
+        told.append(
+            Records(tasks=[task(opened, state="accepted", revision=2)], trace=[step(lead.id, "overdue", stage=3)])
+        )
         if number == 2:
             told.append(Records(tasks=[task(opened, state="closed", revision=3)]))
             told.append(Records(tasks=[task(opened, "police", state="closed", revision=2)]))
@@ -81,6 +83,7 @@ def answers(archive: SqlArchive) -> dict[str, Any]:
         "cases": cases,
         "ordinals": ordinals,
         "joined": set(archive.alert_ids_of(sorted(cases))),
+        "overdue": archive.told_overdue([each.id for _, tasks in cases.values() for each in tasks]),
         "pending": {each.id: each for each in archive.pending_deliveries()},
         "finished": set(archive.finished_deliveries(NOW - MINUTE)),
     }

@@ -60,7 +60,7 @@ class Worker:
         self.engines = [Engine(windows), Engine(windows)]
         self.settling = settling
         self.oldest = oldest
-        self.holds = True
+        self.holds = self.sends = True
         self.sent: list[tuple[Onward, int]] = []
         self.exclusive = asyncio.Lock()
         self.metrics = Metrics(CollectorRegistry())
@@ -95,8 +95,9 @@ class Worker:
     async def _desk(self, _: int) -> Handle:
         return Handle(CaseDesk(lambda clock_id, start: (start + 1_000, "")), self.clock, partitions=2)
 
-    async def _go_on(self, onward: Onward, generation: int) -> None:
+    async def _go_on(self, onward: Onward, generation: int) -> bool:
         self.sent.append((onward, generation))
+        return self.sends
 
     # What conditions take.
 
@@ -116,9 +117,33 @@ async def test_what_the_clock_has_settled_is_raised_in_every_partition_under_the
     worker = await Worker().begin()
     await worker.elapsing.tick()
     assert [engine.settled for engine in worker.engines] == [[NOW - SETTLE_AFTER_MS]] * 2
-    assert [generation for _, generation in worker.sent] == [GENERATION] * 2
-    assert [len(onward.records.alerts) for onward, _ in worker.sent] == [1, 1]
+    assert {generation for _, generation in worker.sent} == {GENERATION}
+    assert [len(onward.records.alerts) for onward, _ in worker.sent if onward.records] == [1, 1]
     assert worker.measured == 1
+
+
+async def test_what_the_clock_decided_is_recorded_once_the_next_stage_has_it_and_else_not_at_all() -> None:
+    worker = await Worker().begin()
+    await worker.elapsing.tick()
+    assert [(bool(onward.alerts), bool(onward.records)) for onward, _ in worker.sent[:2]] == [
+        (True, False),
+        (False, True),
+    ]
+    worker = await Worker().begin()
+    worker.sends = False
+    await worker.elapsing.tick()
+    assert whats(worker) == []
+
+
+async def test_a_department_hears_of_a_deadline_before_it_is_recorded() -> None:
+    worker = await Worker(settling=False).begin()
+    alert = an_alert(1)._replace(case_key="k", clock="c", lead="a", raised_at=NOW)
+    (await worker.handle.get(1)).alerts([alert])
+    worker.clock.advance(timedelta(seconds=30))
+    await worker.elapsing.tick()
+    first, second = [onward for onward, _ in worker.sent]
+    assert [notice.kind for some in first.notices.values() for notice in some] == ["task.overdue"]
+    assert (len(first.records), [task.overdue for task in second.records.tasks]) == (0, [True])
 
 
 async def test_nothing_is_decided_while_the_partitions_may_be_anothers() -> None:
