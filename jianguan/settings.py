@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     demo_seed: int = Field(default=20_260_101, description="Seed of the simulated feed.")
     demo_rate: Annotated[float, Field(gt=0, le=1000)] = Field(default=12.0, description="Its events a second.")
 
+    @field_validator("api_token", mode="before")
+    @classmethod
+    def _token(cls, value: object) -> object:
+        """An empty one is none: it would let everybody in. It is what `$(cat file)` gives when there is no file."""
+        return (value.strip() or None) if isinstance(value, str) else value
+
     @field_validator("rules", "regions", "industries", "calendars", mode="before")
     @classmethod
     def _paths(cls, value: object) -> object:

@@ -58,6 +58,21 @@ def test_a_host_that_can_be_reached_from_outside_needs_a_token() -> None:
     assert load_settings(host="0.0.0.0", api_token="t" * 32).api_token is not None
 
 
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_token_is_none_and_opens_nothing_to_the_outside(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIANGUAN_API_TOKEN", empty)
+    assert load_settings().api_token is None
+    with pytest.raises(ConfigurationError, match="JIANGUAN_API_TOKEN"):
+        load_settings(host="0.0.0.0")
+
+
+def test_a_token_is_taken_without_the_line_end_of_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIANGUAN_API_TOKEN", "right\n")
+    token = load_settings(host="0.0.0.0").api_token
+    assert token is not None
+    assert token.get_secret_value() == "right"
+
+
 @pytest.mark.parametrize("given", [{"broker": "k:9092"}, {"store": "clickhouse://h/d"}])
 def test_broker_and_store_go_together(given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="go together"):
