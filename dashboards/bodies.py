@@ -12,6 +12,7 @@ from dashboards.problems import ProblemError
 
 _GZIP = zlib.MAX_WBITS | 16
 _STEP = 256 * 1024  # inflated at once, between two turns of the event loop
+_FED = 16 * 1024  # given to zlib at once: what follows the end of a member is copied, and members may be tiny
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, seconds: float) -> bytes:
@@ -43,23 +44,31 @@ async def inflate(body: bytes, limit: int) -> bytes:
     """`body` without gzip. 413 above `limit` bytes, 400 when it is not whole gzip. Several members may follow."""
     parts: list[bytes] = []
     size = 0
-    rest = body
-    while rest:
-        stream = zlib.decompressobj(_GZIP)
-        while not stream.eof:
-            try:
-                part = stream.decompress(rest, _STEP)
-            except zlib.error as error:
-                raise ProblemError(400, "bad-gzip", f"the body is not gzip: {error}") from None
-            if not part and not stream.eof and not stream.unconsumed_tail:
-                raise ProblemError(400, "bad-gzip", "the gzip body ends early")
-            rest = stream.unconsumed_tail
-            size += len(part)
-            if size > limit:
-                raise ProblemError(413, "inflated-too-large", f"the inflated body has more than {limit} bytes")
-            parts.append(part)
-            await asyncio.sleep(0)
-        rest = stream.unused_data
+    stream = zlib.decompressobj(_GZIP)
+
+    async def step(given: bytes) -> int:
+        nonlocal size
+        try:
+            part = stream.decompress(given, _STEP)
+        except zlib.error as error:
+            raise ProblemError(400, "bad-gzip", f"the body is not gzip: {error}") from None
+        size += len(part)
+        if size > limit:
+            raise ProblemError(413, "inflated-too-large", f"the inflated body has more than {limit} bytes")
+        parts.append(part)
+        await asyncio.sleep(0)
+        return len(part)
+
+    for start in range(0, len(body), _FED):
+        rest = body[start : start + _FED]
+        while rest:
+            if stream.eof:
+                stream = zlib.decompressobj(_GZIP)
+            await step(rest)
+            rest = stream.unused_data if stream.eof else stream.unconsumed_tail
+    while not stream.eof:
+        if not await step(b""):
+            raise ProblemError(400, "bad-gzip", "the gzip body ends early")
     return b"".join(parts)
 
 
