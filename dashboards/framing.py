@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
@@ -28,6 +29,8 @@ MODES: Final[dict[str, Mode]] = {
 DEFAULT_TOPIC: Final = "complaints"  # of what cannot be read: it ends in quarantine, whichever topic it came by
 
 _BLANK: Final = b" \t\r\n"
+_LINE = re.compile(rb"[ \t\r\n]*+([^\n]+)")
+_COMMAS: Final = 64  # of one row; what has more in the mean is looked through before an object is made of each row
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|["\[\]{},]', re.DOTALL)
 _TOPIC_OF_TYPE: Final = {name: TOPIC_OF_KIND[kind] for name, kind in CloudEvent.TYPES.items()}
 
@@ -49,24 +52,28 @@ _PEEK = msgspec.json.Decoder(_Peek)
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def split(body: bytes, mode: Mode) -> Frames:
-    """The records of `body`. Blank lines are no records."""
-    if mode == "lines":
-        return Frames([line for line in (each.strip(_BLANK) for each in body.split(b"\n")) if line])
+def split(body: bytes, mode: Mode, most: int) -> Frames:
+    """The records of `body`. Blank lines are no records. Of more than `most` only the first `most` + 1 are given: rows
+    may be so small that all of them take a hundred times the memory of the body."""
     whole = body.strip(_BLANK)
+    if mode == "lines":
+        return Frames([line[1].rstrip(_BLANK) for line in islice(_LINE.finditer(whole), most + 1)])
     if not whole:
         return Frames([])
     if mode == "cloudevent" or not (whole.startswith(b"[") or mode == "cloudevents"):
         return Frames([whole])
-    try:
-        return Frames([bytes(row).strip(_BLANK) for row in _ARRAY.decode(whole)])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        # One bad row must not take the others with it, as long as brackets and quotes still tell where rows end.
-        rows = _rows_by_brackets(whole)
+    if whole.count(b",") > _COMMAS * most:
+        rows = _rows_by_brackets(whole, most)
+    else:
+        try:
+            return Frames([bytes(row).strip(_BLANK) for row in _ARRAY.decode(whole)[: most + 1]])
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            # One bad row must not take the others with it, as long as brackets and quotes still tell where rows end.
+            rows = _rows_by_brackets(whole, most)
     return Frames(rows) if rows is not None else Frames([whole], "the body is not a JSON array")
 
 
-def _rows_by_brackets(array: bytes) -> list[bytes] | None:
+def _rows_by_brackets(array: bytes, most: int) -> list[bytes] | None:
     rows: list[bytes] = []
     depth = 0
     start = 1
@@ -85,6 +92,8 @@ def _rows_by_brackets(array: bytes) -> list[bytes] | None:
         elif token == b"," and depth == 1:
             rows.append(array[start : match.start()].strip(_BLANK))
             start = match.end()
+            if len(rows) > most:
+                return rows
     return rows if depth == 0 and rows and array.startswith(b"[") else None
 
 

@@ -188,7 +188,7 @@ class Intake:
             if self._bytes > limits.bytes_in_flight:
                 raise saturated()
             binary = media == JSON and "ce-specversion" in headers
-            frames = Frames([body]) if binary else split(body, MODES[media])
+            frames = Frames([body]) if binary else split(body, MODES[media], limits.rows)
             self._rate.charge(client, max(1, len(frames.rows)), clock.monotonic())
             self._bound(frames)
             attributes = cloud_headers(headers) if binary else ()
@@ -216,7 +216,7 @@ class Intake:
             raise ProblemError(
                 413,
                 "too-many-rows",
-                f"{len(frames.rows)} records; at most {limits.rows} in one upload, none taken",
+                f"more than {limits.rows} records, which is the most in one upload; none taken",
             )
         for index, row in enumerate(frames.rows):
             if len(row) > limits.row_bytes:

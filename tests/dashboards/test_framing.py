@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboards.framing import CLOUD_EVENT, split, topic_of
+from dashboards.framing import CLOUD_EVENT, Mode, split, topic_of
+
+MOST = 1_000
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -19,37 +22,71 @@ values = st.recursive(
 
 @given(st.lists(values, min_size=1, max_size=6), st.sampled_from([None, 2]))
 def test_an_array_gives_the_elements_that_json_gives(rows: list[object], indent: int | None) -> None:
-    frames = split(json.dumps(rows, indent=indent).encode(), "json")
+    frames = split(json.dumps(rows, indent=indent).encode(), "json", MOST)
     assert [json.loads(row) for row in frames.rows] == rows
 
 
 @given(st.lists(values, min_size=1, max_size=6))
 def test_one_row_that_is_no_json_leaves_the_others_whole(rows: list[object]) -> None:
     texts = [json.dumps(row) for row in rows]
-    frames = split(f"[{','.join([*texts, '{nonsense: 1}', *texts])}]".encode(), "json")
+    frames = split(f"[{','.join([*texts, '{nonsense: 1}', *texts])}]".encode(), "json", MOST)
     assert frames.fault == ""
     assert frames.rows == [text.encode() for text in [*texts, "{nonsense: 1}", *texts]]
 
 
 @pytest.mark.parametrize("body", [b'[{"a": 1}', b'[{"a": "}]', b"[1, 2]]", b"[1}", b'[{"a": 1}] trailing', b"[1] [2]"])
 def test_an_array_whose_rows_cannot_be_told_apart_is_one_record(body: bytes) -> None:
-    frames = split(body, "json")
+    frames = split(body, "json", MOST)
     assert frames.rows == [body]
     assert frames.fault
 
 
 def test_a_row_that_is_nested_deeply_is_one_row_among_others() -> None:
     deep = b"[" * 5000 + b"]" * 5000
-    assert split(b'[{"a": 1},' + deep + b',{"b": 2}]', "json").rows == [b'{"a": 1}', deep, b'{"b": 2}']
+    assert split(b'[{"a": 1},' + deep + b',{"b": 2}]', "json", MOST).rows == [b'{"a": 1}', deep, b'{"b": 2}']
 
 
 def test_lines_may_end_either_way_and_blank_ones_are_no_records() -> None:
-    assert split(b'{"a": 1}\r\n\n  \n{"b": 2}', "lines").rows == [b'{"a": 1}', b'{"b": 2}']
+    assert split(b'{"a": 1}\r\n\n  \n{"b": 2}', "lines", MOST).rows == [b'{"a": 1}', b'{"b": 2}']
+
+
+@given(st.lists(st.sampled_from([b"", b" ", b"\t", b"\r", b"a", b"b c", b"\x0b", b"{}"]), max_size=12), st.data())
+def test_lines_are_those_between_line_ends_without_blanks(parts: list[bytes], data: st.DataObject) -> None:
+    body = b"".join(part + data.draw(st.sampled_from([b"", b"\n"])) for part in parts)
+    wanted = [line for line in (each.strip(b" \t\r\n") for each in body.split(b"\n")) if line]
+    assert split(body, "lines", MOST).rows == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "mode"),
+    [
+        (b"ab\n" * 1_000_000, "lines"),
+        (b"[" + b"1," * 1_000_000 + b"1]", "json"),
+        (b"[" + b"{x}," * 1_000_000 + b"1]", "json"),
+        (b"[" + b"1," * 60_000 + b"1]", "json"),
+    ],
+    ids=["lines", "array", "bad rows", "array of fewer"],
+)
+def test_rows_above_the_most_are_not_made(body: bytes, mode: Mode) -> None:
+    tracemalloc.start()
+    try:
+        frames = split(body, mode, MOST)
+        taken = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (len(frames.rows), frames.fault) == (MOST + 1, "")
+    assert taken < 2 * len(body) + 10_000_000
+
+
+def test_as_many_rows_as_are_taken_may_be_of_any_size() -> None:
+    rows: list[object] = [list(range(200))] * MOST
+    frames = split(json.dumps(rows).encode(), "json", MOST)
+    assert [json.loads(row) for row in frames.rows] == rows
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", b"[]", b"[ ]"])
 def test_nothing_gives_no_records(body: bytes) -> None:
-    assert split(body, "json").rows == []
+    assert split(body, "json", MOST).rows == []
 
 
 @pytest.mark.parametrize(

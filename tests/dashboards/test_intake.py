@@ -229,7 +229,7 @@ odd = st.text("[]{}\"',:\\ntrue0123. \x00é", max_size=60).map(str.encode)
 @given(st.binary(max_size=200) | odd, st.sampled_from(sorted(MODES)))
 def test_whatever_comes_has_an_outcome_and_its_bytes_are_kept(body: bytes, media: str) -> None:
     world = World(VirtualClock(datetime(2026, 11, 23, tzinfo=UTC)))
-    frames = split(body, MODES[media])
+    frames = split(body, MODES[media], 1_000)
     for row in frames.rows:
         verdict = judge(RawEvent(row, media, topic_of(row, media), "", ()), world.admit, 10_000)
         assert verdict.raw.key
