@@ -131,6 +131,7 @@ class Watchdog:
         self._on_stuck = on_stuck
         self._stuck = stuck
         self._lag = lag
+        self._lags: dict[str, int] = {}
         self._interval = interval
         self._standstill = Standstill(patience)
         self._reported: set[tuple[Place, int]] = set()
@@ -151,9 +152,10 @@ class Watchdog:
         held = self._held()
         free = {place: progress for place, progress in seen.items() if place not in held}
         stuck = self._standstill.observe(self._clock.monotonic(), free)
-        lags: dict[str, int] = {}
+        lags = dict.fromkeys(self._lags, 0)  # others count what waits in partitions that were taken away
         for place, (committed, end) in seen.items():
             lags[place.topic] = lags.get(place.topic, 0) + max(end - committed, 0)
+        self._lags = lags
         for topic, lag in lags.items():
             self._lag.labels(topic).set(lag)
         fresh = [one for one in stuck if (one.place, one.committed) not in self._reported]

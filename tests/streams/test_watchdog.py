@@ -96,6 +96,16 @@ def test_a_standstill_is_reported_once_and_again_after_it_had_moved() -> None:
     assert "facts-0 stands at 6" in str(reports[1][0])
 
 
+def test_records_of_partitions_that_were_taken_away_wait_no_more_here() -> None:
+    clock, meters = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), Meters()
+    watchdog = Watchdog(None, clock, lambda stuck: None, meters.stuck, meters.lag, patience=10)
+    watchdog.consider({ONE: Progress(5, 9), Place("alerts", 0): Progress(0, 2)})
+    watchdog.consider({Place("alerts", 0): Progress(1, 2)})
+    assert (meters.value("lag", "facts"), meters.value("lag", "alerts")) == (0, 1)
+    watchdog.consider({})
+    assert (meters.value("lag", "facts"), meters.value("lag", "alerts")) == (0, 0)
+
+
 def test_a_partition_whose_turn_it_is_not_does_not_stand_still_but_its_records_count_as_waiting() -> None:
     clock, meters = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), Meters()
     reports: list[Sequence[Stuck]] = []
