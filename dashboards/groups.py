@@ -11,6 +11,7 @@ from dashboards.texts import Words
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case
 from jianguan.domain.ids import SEPARATOR
+from jianguan.domain.masking import without_hashes
 
 Values = list[tuple[str, str]]  # (field, value); the field is "" when nobody knows it any more
 
@@ -70,7 +71,7 @@ class Groups:
                 return wording.category(value, words)
             case "reporter":
                 return words("group.reporter")
-        return value
+        return without_hashes(value)
 
 
 def _stem(field: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from jianguan.clock import from_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
+from jianguan.domain.masking import without_hashes
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.ports import EventSummary, History
 
@@ -24,6 +25,7 @@ def _moment(value: Any) -> Any:
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
+Key = Annotated[str, AfterValidator(without_hashes)]
 
 
 class _View(BaseModel):
@@ -76,7 +78,7 @@ class AlertView(_View):
     rule: str
     version: int
     rule_hash: str
-    key: str
+    key: Key
     severity: str
     title_zh: str
     title_en: str
@@ -119,7 +121,7 @@ class TaskView(_View):
 
 class CaseView(_View):
     id: str
-    case_key: str
+    case_key: Key
     ordinal: int
     state: str
     severity: str

@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Literal
 
 from jianguan.domain.identifiers import is_valid_uscc
+from jianguan.domain.ids import SEPARATOR
 from jianguan.errors import ConfigurationError
 
 STAR = "*"
@@ -70,6 +71,7 @@ _OF_ENTERPRISES = ("91", "92", "93")
 _PHONE_LIKE = re.compile(rf"(?=[+(0-9])\(?\+?[0-9(){_APART}{_BREAK}]{{5,31}}")
 _LONG_NUMBER = 10
 _SHORTEST_PHONE = 7
+_HASH_IN_KEY = re.compile(rf"(?<![^|{SEPARATOR}])[0-9a-f]{{{HASH_CHARACTERS}}}(?![^|{SEPARATOR}])")
 
 
 def mask_name(name: str) -> str:
@@ -226,6 +228,11 @@ def match_hash(value: str, key: bytes) -> str:
         text = _phone_digits(text)
     text = "".join(text.casefold().split())
     return blake2b(text.encode(), key=key, digest_size=HASH_CHARACTERS // 2).hexdigest() if text else ""
+
+
+def without_hashes(key: str) -> str:
+    """`key`, the values that a rule groups by or a case's key, without the hashes of reporters."""
+    return _HASH_IN_KEY.sub(HIDDEN, key)
 
 
 def _phone_digits(phone: str) -> str:

@@ -103,6 +103,19 @@ async def test_history_of_anything_leaves_out_what_is_personal(filled: Site) -> 
         assert answer.json()["steps"]
 
 
+async def test_the_hash_of_a_reporter_whose_alerts_a_rule_counts_is_not_shown(filled: Site) -> None:
+    world, secret = filled.world, "0123456789abcdef" * 2
+    case = next(iter(world.cases_.values()))
+    alert = world.alerts_[case.alerts[0]]
+    key = f"cn:310104\x1f{secret}"
+    world.alerts_[alert.id] = alert._replace(key=key, case_key=None, rule="long-gone")
+    world.cases_[case.id] = case._replace(case_key=f"market-regulation|region+reporter|{key}")
+    for path in ("/v1/alerts", f"/v1/alerts/{alert.id}", "/v1/cases", f"/v1/cases/{case.id}", f"/v1/history/{case.id}"):
+        assert secret not in (await filled.client.get(path)).text, path
+    assert secret not in (await filled.page(f"/alerts/{alert.id}")).text
+    assert (await filled.client.get(f"/v1/alerts/{alert.id}")).json()["key"] == "cn:310104\x1f***"
+
+
 async def test_a_quarantined_record_is_described_but_not_shown(filled: Site) -> None:
     answer = await filled.client.get("/v1/quarantine")
     record = next(each for each in answer.json()["items"] if each["code"] == "not-json" and each["size"] == 8)

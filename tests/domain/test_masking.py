@@ -19,6 +19,7 @@ from jianguan.domain.masking import (
     mask_phone,
     match_hash,
     redact,
+    without_hashes,
 )
 from jianguan.domain.regions import Regions
 from jianguan.errors import ConfigurationError
@@ -237,3 +238,12 @@ def test_hashes_depend_on_value_and_key_and_blank_values_match_nothing() -> None
     for key in (b"", b"short", b"x" * 65):
         with pytest.raises(ConfigurationError):
             match_hash("张三", key)
+
+
+def test_a_key_keeps_all_but_the_hashes_in_it() -> None:
+    reporter = match_hash("13800138000", b"k" * 32)
+    assert without_hashes(reporter) == "***"
+    assert without_hashes(f"cn:310104\x1f{reporter}\x1ffood-safety") == "cn:310104\x1f***\x1ffood-safety"
+    assert without_hashes(f"wages|reporter+region|{reporter}\x1fcn:310104") == "wages|reporter+region|***\x1fcn:310104"
+    for kept in ("", "uscc:91310000MA1FL0000X", f"{reporter}0", f"licence:{reporter}"):
+        assert without_hashes(kept) == kept
