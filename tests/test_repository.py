@@ -10,7 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -58,6 +58,16 @@ def _labels() -> set[str]:
     return {label for each in collectors if isinstance(each, MetricWrapperBase) for label in each._labelnames}
 
 
+def _prometheus() -> dict[str, Any]:
+    text = (ROOT / "dashboards/prometheus/prometheus.yml").read_text(encoding="utf-8")
+    return cast(dict[str, Any], yaml.safe_load(text))
+
+
+def _scrape() -> dict[str, Any]:
+    (job,) = (each for each in _prometheus()["scrape_configs"] if each["job_name"] == "jianguan")
+    return cast(dict[str, Any], job)
+
+
 def _expressions() -> Iterator[tuple[str, str]]:
     board = json.loads((ROOT / "dashboards/grafana/jianguan.json").read_text(encoding="utf-8"))
     for panel in board["panels"]:
@@ -75,7 +85,8 @@ def test_every_query_asks_for_metrics_and_labels_that_exist(where: str, expressi
     assert named - _series() == set()
     by = {label for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in group.split(", ")}
     matched = set(re.findall(r"[{,]\s*(\w+)(?:=|!=|=~|!~)\"", expression))
-    assert (by | matched) - _labels() - {"le", "job"} == set()
+    given = {each["target_label"] for each in _scrape()["relabel_configs"]}
+    assert (by | matched) - _labels() - given - {"le", "job"} == set()
     assert all(expression.count(left) == expression.count(right) for left, right in ("()", "[]", "{}"))
 
 
@@ -105,19 +116,22 @@ def test_the_board_is_mounted_where_it_is_looked_for() -> None:
 
 
 def test_prometheus_looks_for_our_services_at_their_port() -> None:
-    config = yaml.safe_load((ROOT / "dashboards/prometheus/prometheus.yml").read_text(encoding="utf-8"))
-    (job,) = (each for each in config["scrape_configs"] if each["job_name"] == "jianguan")
+    job = _scrape()
     ports = {name: each["port"] for each in job["dns_sd_configs"] for name in each["names"]}
     services = COMPOSE["services"]
     assert ports.keys() == set(OURS)
+    assert job["relabel_configs"] == [{"source_labels": ["__meta_dns_name"], "target_label": "service"}]
+    asked = {name for _, expression in _expressions() for name in re.findall(r'service="(\w+)"', expression)}
+    assert asked == set(OURS)
     assert str(ports["dashboards"]) == services["dashboards"]["environment"]["JIANGUAN_PORT"]
     assert services["worker"]["command"] == ["worker", "--metrics-port", str(ports["worker"])]
     assert all(f":{port}/" in str(services[name]["healthcheck"]["test"]) for name, port in ports.items())
     assert job["authorization"]["credentials_file"] == "/run/secrets/api_token"
     mounted = COMPOSE["services"]["prometheus"]["volumes"][0].split(":")
     assert mounted[1] == "/etc/prometheus"
-    assert config["rule_files"]
-    assert all((ROOT / mounted[0] / each).is_file() for each in config["rule_files"])  # beside the configuration
+    files = _prometheus()["rule_files"]
+    assert files
+    assert all((ROOT / mounted[0] / each).is_file() for each in files)  # beside the configuration
 
 
 @pytest.mark.parametrize("name", OURS)
