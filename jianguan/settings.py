@@ -16,6 +16,7 @@ from jianguan.errors import ConfigurationError
 _PREFIX: Final = "JIANGUAN_"
 # Variables of the clients, of compose, of the tests and the benchmarks.
 _NO_SETTINGS: Final = ("SERVER", "VERSION", "PUBLISH", "REQUIRE", "BENCH_CACHE")
+_NOTHING: Final = timedelta()
 _DURATIONS: Final = "; write seconds, such as 0.15, or a duration, such as P90D or 00:10:00"
 
 Paths = Annotated[tuple[Path, ...], NoDecode]  # decoded by `_paths`: in the environment it is no JSON
@@ -37,7 +38,7 @@ class Settings(BaseSettings):
         default=None, description="clickhouse://user@host:9000/database; none opens the embedded store."
     )
     store_password_file: Path | None = Field(default=None, description="File with the password of the store's user.")
-    group: str = Field(default="jianguan", description="Consumer group of the workers.")
+    group: str = Field(default="jianguan", min_length=1, description="Consumer group of the workers.")
     session: Annotated[timedelta, Field(ge=timedelta(seconds=6), le=timedelta(minutes=30))] = Field(
         default=timedelta(seconds=30),
         description="How long a worker of a cluster may be silent before others take its partitions over.",
@@ -47,13 +48,17 @@ class Settings(BaseSettings):
         description="Name of this worker in its group, its own and the same after a restart: one that was killed and "
         "is started again then has its partitions back at once. Without a name the group waits for `session` first.",
     )
-    topic_prefix: str = Field(default="", description="Put before every topic name.")
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,200}$")] = Field(
+        default="", description="Put before every topic name."
+    )
     partitions: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="Partitions of every topic; none takes 1 in the embedded system, 8 in a cluster."
     )
     replication: Annotated[int, Field(ge=1, le=7)] = Field(default=1, description="Replicas of every topic.")
     rules: Paths = Field(default=(), description="Folders of rules; none takes the shipped library.")
-    rules_reload: timedelta = Field(default=timedelta(seconds=2), description="How often rule folders are looked at.")
+    rules_reload: Annotated[timedelta, Field(gt=_NOTHING)] = Field(
+        default=timedelta(seconds=2), description="How often rule folders are looked at."
+    )
     rules_people: Annotated[int, Field(ge=0, le=5)] = Field(
         default=0,
         description="How many people must approve a changed rule before it runs; 0: who may write its folder decides.",
@@ -63,7 +68,7 @@ class Settings(BaseSettings):
     regions: Paths = Field(default=(), description="More region tables (CSV).")
     industries: Paths = Field(default=(), description="More industry tables (CSV).")
     calendars: Paths = Field(default=(), description="Working-day tables that override the shipped ones.")
-    max_age: timedelta = Field(
+    max_age: Annotated[timedelta, Field(gt=_NOTHING)] = Field(
         default=timedelta(days=90), description="An event that is received later than this after it occurred is late."
     )
     seen_events: Annotated[int, Field(ge=1000)] = Field(
@@ -72,18 +77,22 @@ class Settings(BaseSettings):
     store_batch: Annotated[int, Field(ge=1)] = Field(
         default=200_000, description="Rows after which records are written."
     )
-    store_linger: timedelta = Field(
+    store_linger: Annotated[timedelta, Field(ge=_NOTHING)] = Field(
         default=timedelta(milliseconds=400), description="Time after which fewer rows are written too."
     )
-    fetch_wait: timedelta = Field(
+    fetch_wait: Annotated[timedelta, Field(ge=_NOTHING)] = Field(
         default=timedelta(milliseconds=10), description="How long the broker may hold an empty fetch."
     )
     run_records: Annotated[int, Field(ge=1)] = Field(default=2_000, description="Records that a stage takes at once.")
-    broker_memory: int = Field(
+    broker_memory: Annotated[int, Field(gt=0)] = Field(
         default=1_500_000_000, description="Bytes after which the embedded broker is emptied (its records are stored)."
     )
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_format: str = Field(default="auto", description="json, text, or auto: text on a terminal.")
+    log_level: Annotated[str, Field(pattern=r"^(?i:debug|info|warning|error)$")] = Field(
+        default="INFO", description="DEBUG, INFO, WARNING or ERROR."
+    )
+    log_format: Annotated[str, Field(pattern=r"^(json|text|auto)$")] = Field(
+        default="auto", description="json, text, or auto: text on a terminal."
+    )
     demo_seed: int = Field(default=20_260_101, description="Seed of the simulated feed.")
     demo_rate: Annotated[float, Field(gt=0, le=1000)] = Field(default=12.0, description="Its events a second.")
 

@@ -52,6 +52,33 @@ def test_a_variable_that_is_no_setting_is_told_with_the_nearest_name() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GROUP", ""),
+        ("TOPIC_PREFIX", "a b"),
+        ("RULES_RELOAD", "0"),
+        ("MAX_AGE", "-P1D"),
+        ("STORE_LINGER", "-PT1S"),
+        ("FETCH_WAIT", "-PT1S"),
+        ("BROKER_MEMORY", "-1"),
+        ("LOG_LEVEL", "LOUD"),
+        ("LOG_FORMAT", "yaml"),
+    ],
+)
+def test_a_value_that_no_process_could_work_by_is_refused_by_the_settings_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"JIANGUAN_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"JIANGUAN_{name}: "):
+        load_settings()
+
+
+def test_a_log_level_may_be_written_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JIANGUAN_LOG_LEVEL", "debug")
+    assert load_settings().log_level == "debug"
+
+
 def test_a_host_that_can_be_reached_from_outside_needs_a_token() -> None:
     with pytest.raises(ConfigurationError, match="JIANGUAN_API_TOKEN"):
         load_settings(host="0.0.0.0")
