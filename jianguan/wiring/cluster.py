@@ -367,7 +367,12 @@ class DashboardsProcess:
         await asyncio.to_thread(self._store.close)
 
     def _health(self) -> Health:
-        return health_of({"live": [self._failure] if self._failure else []})
+        ended = [
+            f"{task.get_name()} has ended: {task.exception()!r}"
+            for task in self._tasks
+            if task.done() and not task.cancelled()
+        ]
+        return health_of({"live": [self._failure] if self._failure else [], "tasks": ended})
 
     async def _redeliver(self, identifier: str) -> bool:
         history = await asyncio.to_thread(self._archive.history, identifier)

@@ -1,4 +1,4 @@
-"""When a worker of a cluster ends by itself, to be started again by its supervisor."""
+"""When a worker of a cluster ends by itself, to be started again by its supervisor, and what is said of the pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from jianguan.wiring import cluster as module
-from jianguan.wiring.cluster import Worker
+from jianguan.wiring.cluster import DashboardsProcess, Worker
 from tests.streams.fakes import until
 
 
@@ -56,3 +56,16 @@ async def test_a_worker_goes_on_while_the_store_is_away_or_a_topic_is_poisoned(w
     world.failures = ["the store does not take records: away"]
     await until(lambda: world.looks > 5)
     assert not world.worker.stuck.is_set()
+
+
+async def test_the_pages_are_not_ready_when_nobody_follows_what_happens_any_more() -> None:
+    async def end() -> None:
+        raise OSError("no such thing")
+
+    process = DashboardsProcess.__new__(DashboardsProcess)
+    process._failure = ""
+    process._tasks = [asyncio.create_task(end(), name="follow")]
+    assert process._health().ready
+    await asyncio.gather(*process._tasks, return_exceptions=True)
+    assert not process._health().ready
+    assert process._health().checks["tasks"].detail == "follow has ended: OSError('no such thing')"
