@@ -6,11 +6,17 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jianguan.errors import ConfigurationError
+
+HEAD_BYTES: Final = 64 * 1024  # of a request's line and headers, and of what follows a body
+HEAD_SECONDS: Final = 10.0  # for the head of a request to arrive, also of the first after a connection was made
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class _Server(uvicorn.Server):
@@ -19,6 +25,61 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """Uvicorn's, with bounds on the head of a request. Its parser has none, and nobody has shown a token before the end
+    of a head: a stranger could fill the memory, or hold all connections by saying nothing."""
+
+    _between = 0  # bytes since the last end of a head or piece of a body
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._have_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._between += len(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._await_head()
+        super().data_received(data)
+        if self._between > HEAD_BYTES:
+            self._end(_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        self._have_head()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._between = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._between = 0
+        super().on_message_complete()
+
+    def _await_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self._late)
+
+    def _have_head(self) -> None:
+        self._between = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _late(self) -> None:
+        self._end(_TOO_SLOW if self._between else b"")  # a browser may have connected before it has anything to ask
+
+    def _end(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            if self.cycle is None or self.cycle.response_complete:  # else an answer of the application is under way
+                self.transport.write(answer)
+            self.transport.close()
 
 
 class WebServer:
@@ -61,6 +122,7 @@ class WebServer:
         config = uvicorn.Config(
             app,
             loop="none",
+            http=_Protocol,
             lifespan="off",
             access_log=False,
             log_config=None,
