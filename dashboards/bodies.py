@@ -36,7 +36,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, se
                 parts.append(part)
                 more = message.get("more_body", False)
     except TimeoutError:
-        raise ProblemError(408, "slow-body", f"the body did not arrive within {seconds:g} s") from None
+        raise too_slow(seconds) from None
     return b"".join(parts)
 
 
@@ -89,3 +89,7 @@ async def read_encoded(
 
 def too_large(limit: int) -> ProblemError:
     return ProblemError(413, "too-large", f"the body has more than {limit} bytes")
+
+
+def too_slow(seconds: float) -> ProblemError:
+    return ProblemError(408, "slow-body", f"the body did not arrive within {seconds:g} s")

@@ -5,6 +5,7 @@ Knows nothing of what is asked for, except which paths are health checks and whi
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboards.bodies import too_large
+from dashboards.bodies import too_large, too_slow
 from dashboards.dependencies import Dependencies
 from dashboards.headers import headers_of
 from dashboards.intake import EVENTS
@@ -49,6 +50,7 @@ class Guard:
         self._token = deps.api_token
         self._hosts = (LOOPBACK | deps.allowed_hosts) if deps.loopback else None
         self._small = deps.limits.small_body_bytes
+        self._seconds = deps.limits.body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,13 +104,20 @@ class Guard:
         return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token.encode())
 
     def _bounded(self, receive: Receive) -> Receive:
-        """`receive` that ends the body of a small request above its limit: chunked bodies announce no length."""
-        taken = 0
+        """`receive` that ends the body of a small request above its limit, since chunked bodies announce no length, and
+        408 when it takes too long."""
+        taken, whole = 0, False
+        until = asyncio.get_running_loop().time() + self._seconds
 
         async def bounded() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, whole
+            try:
+                async with asyncio.timeout_at(None if whole else until):  # later calls wait for the client to go
+                    message = await receive()
+            except TimeoutError:
+                raise too_slow(self._seconds) from None
             taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             return {"type": "http.disconnect"} if taken > self._small else message
 
         return bounded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -113,6 +114,20 @@ async def test_small_requests_are_small(build: Build) -> None:
     )
     assert said.status_code == 413
     assert unsaid.status_code in (400, 413)
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks/ta-1/accept", "/tasks/ta-1/accept", "/v1/backtests"])
+async def test_small_requests_must_arrive_in_time(build: Build, path: str) -> None:
+    site = build(limits=Limits(body_seconds=0.05))
+
+    async def parts() -> Any:
+        yield b'{"actor": '
+        await asyncio.sleep(2)
+        yield b'"a"}'
+
+    async with asyncio.timeout(1):
+        answer = await site.client.post(path, content=parts(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) in ((408, "slow-body"), (400, "http-400"))
 
 
 async def test_what_events_say_is_text_on_pages(site: Site) -> None:
