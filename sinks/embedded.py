@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,12 +59,24 @@ class EmbeddedStore:
     def start(self) -> None:
         """Take the folder, open it and run the missing migrations. ConfigurationError when another process has it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._take_folder()
-        try:
-            self._engine.open()
+        with self._opened():
             migrate.apply(self)
             self._set_fsync()
             self._engine.refuse_unwritten()
+
+    def look(self) -> list[str]:
+        """Open a folder that is there, to ask it alone; names of the migrations that `start` would run. Runs none of
+        them. ConfigurationError as of `start`."""
+        with self._opened():
+            return [str(each) for each in migrate.missing(self)]
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Take the folder and open it; give it back when the block fails."""
+        self._take_folder()
+        try:
+            self._engine.open()
+            yield
         except BaseException:
             self.close()
             raise

@@ -47,6 +47,9 @@ class Migration(NamedTuple):
     name: str
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.number:04d}_{self.name}"
+
     @property
     def checksum(self) -> str:
         """Of the text, with line ends made alike."""
@@ -110,18 +113,9 @@ def apply(
 
     ConfigurationError when an applied migration differs from the file, or when a newer one breaks older versions.
     """
-    known = load() if migrations is None else list(migrations)
-    applied = _applied(store)
-    _check_newer(applied, known)
+    _keep_ledger(store)
     done: list[int] = []
-    for each in known:
-        if each.number in applied:
-            if applied[each.number].checksum != each.checksum:
-                raise ConfigurationError(
-                    f"migration {each.number:04d}_{each.name}.sql was changed after it was applied to this store: "
-                    "restore the file, and put the change into a new migration"
-                )
-            continue
+    for each in missing(store, migrations):
         for statement in split(each.text):
             store.command(statement)
         store.command(
@@ -135,6 +129,20 @@ def apply(
     return done
 
 
+def missing(store: Statements, migrations: Sequence[Migration] | None = None) -> list[Migration]:
+    """What `apply` would run, with the same errors and warning. Changes nothing."""
+    known = load() if migrations is None else list(migrations)
+    applied = _applied(store)
+    _check_newer(applied, known)
+    for each in known:
+        if each.number in applied and applied[each.number].checksum != each.checksum:
+            raise ConfigurationError(
+                f"migration {each}.sql was changed after it was applied to this store: "
+                "restore the file, and put the change into a new migration"
+            )
+    return [each for each in known if each.number not in applied]
+
+
 class _Applied(NamedTuple):
     number: int
     name: str
@@ -145,19 +153,32 @@ class _Applied(NamedTuple):
         return f"{self.number:04d}_{self.name}"
 
 
-def _applied(store: Statements) -> dict[int, _Applied]:
-    known = store.query("SELECT name FROM system.columns WHERE database = currentDatabase() AND table = 'migrations'")
+def _ledger_columns(store: Statements) -> set[str]:
+    """Empty when there is no ledger yet."""
+    found = store.query("SELECT name FROM system.columns WHERE database = currentDatabase() AND table = 'migrations'")
+    return {name for (name,) in found}
+
+
+def _keep_ledger(store: Statements) -> None:
     # Nothing is altered that is as it must be. On a full disk the engine (26.5) empties its own description of a table
     # that is altered, answers that all is well, and never starts again.
+    known = _ledger_columns(store)
     if not known:
         store.command(_LEDGER)
-    elif ("breaking",) not in known:
+    elif "breaking" not in known:
         store.command(_LEDGER_OF_BEFORE)
+
+
+def _applied(store: Statements) -> dict[int, _Applied]:
+    known = _ledger_columns(store)
+    if not known:
+        return {}
+    breaking = "max(breaking)" if "breaking" in known else "0"
     rows = store.query(
-        "SELECT number, argMax(name, applied_at), argMax(checksum, applied_at), max(breaking) FROM migrations"
+        f"SELECT number, argMax(name, applied_at), argMax(checksum, applied_at), {breaking} FROM migrations"  # noqa: S608
         " GROUP BY number ORDER BY number"
     )
-    return {number: _Applied(number, name, checksum, bool(breaking)) for number, name, checksum, breaking in rows}
+    return {number: _Applied(number, name, checksum, bool(breaks)) for number, name, checksum, breaks in rows}
 
 
 def _check_newer(applied: Mapping[int, _Applied], known: Sequence[Migration]) -> None:

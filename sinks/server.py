@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -40,13 +40,26 @@ class ServerStore:
 
     def start(self) -> None:
         """Connect, refuse a server that is too old, make the database, run the missing migrations."""
-        first = ServerPool(replace(self._address, database=""), self._limits)
-        try:
-            check_version(str(first.execute("SELECT version()")[0][0]))
+        with self._first() as first:
             first.execute(f"CREATE DATABASE IF NOT EXISTS {self._address.database}")
-        finally:
-            first.close()
         migrate.apply(self)
+
+    def missing(self) -> list[str]:
+        """Names of the migrations that `start` would run. Connects as `start` does, and changes nothing."""
+        named = {"name": self._address.database}
+        with self._first() as first:
+            there = first.execute("SELECT name FROM system.databases WHERE name = {name:String}", named)
+        return [str(each) for each in (migrate.missing(self) if there else migrate.load())]
+
+    @contextmanager
+    def _first(self) -> Iterator[ServerPool]:
+        """Connections to a server that is new enough, without a database."""
+        pool = ServerPool(replace(self._address, database=""), self._limits)
+        try:
+            check_version(str(pool.execute("SELECT version()")[0][0]))
+            yield pool
+        finally:
+            pool.close()
 
     def write(self, records: Records | Columns, token: str) -> None:
         """Insert every row; the same again is harmless.

@@ -21,6 +21,7 @@ from jianguan.cli import doctor
 from jianguan.cli.doctor import DISK_ERROR, DISK_WARNING, Finding, examine
 from jianguan.clock import VirtualClock
 from jianguan.settings import Settings, load_settings
+from sinks import migrate
 from sinks.embedded import EmbeddedStore
 from tests.cluster.kafka import free_ports
 
@@ -184,7 +185,20 @@ def test_a_store_that_another_process_has_is_an_error_that_names_it(settings: Se
 
 def test_a_store_that_opens_says_how_much_is_in_it(settings: Settings, store: EmbeddedStore) -> None:
     store.close()
-    assert findings(settings)["store"] == Finding("store", "ok", f"{settings.data / 'store'} opens; 0 event rows")
+    told = f"{settings.data / 'store'} opens; 0 event rows; its tables are up to date"
+    assert findings(settings)["store"] == Finding("store", "ok", told)
+
+
+def test_a_store_of_an_older_version_is_left_as_it_is(
+    settings: Settings, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.close()
+    shipped = migrate.load()
+    newer = migrate.Migration(len(shipped) + 1, "newer", "CREATE TABLE IF NOT EXISTS newer (id String) ENGINE = Memory")
+    monkeypatch.setattr(migrate, "load", lambda: [*shipped, newer])
+    for _ in range(2):
+        finding = findings(settings)["store"]
+        assert (finding.level, finding.text.endswith(f"brings its tables up to date: {newer}")) == ("warning", True)
 
 
 def test_parts_that_were_set_aside_are_counted_and_one_is_named(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jianguan.errors import ConfigurationError
-from sinks.migrate import Migration, apply, load, split
+from sinks.migrate import Migration, apply, load, missing, split
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,10 @@ def test_an_older_version_refuses_a_store_with_a_migration_that_says_so(end: str
 def test_a_migration_that_was_lost_by_the_ledger_in_the_middle_runs_again() -> None:
     first, second, third = (Migration(number, "a", f"STEP {number}") for number in (1, 2, 3))
     assert apply(Ledger(first, third), [first, second, third]) == [2]
+
+
+def test_what_is_missing_can_be_asked_without_running_it() -> None:
+    first, second, third = (Migration(number, "a", f"STEP {number}") for number in (1, 2, 3))
+    ledger = Ledger(first)
+    assert missing(ledger, [first, second, third]) == [second, third]
+    assert ledger.commands == []

@@ -287,3 +287,13 @@ def test_workers_that_start_at_once_make_one_schema(native: NativeServer) -> Non
     assert_told_once(stores[0], run)
     for each in stores:
         each.close()
+
+
+def test_who_asks_what_is_missing_makes_no_database_and_no_table(native: NativeServer) -> None:
+    store = ServerStore(f"{native.url}/jianguan", limits=QUICK)
+    everything = [str(each) for each in migrate.load()]
+    assert store.missing() == everything
+    assert pool_of(native.url).execute("SELECT count() FROM system.databases WHERE name = 'jianguan'") == [(0,)]
+    store.start()
+    assert store.missing() == []
+    store.close()
