@@ -331,9 +331,11 @@ def _kind_said(value: bytes) -> str | None:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """The dotted path of a field. Names that the sender made up are cut, and nothing unprintable is let through."""
+    """The dotted path of a field. Names that the sender made up are cut, and nothing unprintable is let through, nor a
+    number: of a table that was sent without its head, the values of the first row are the names."""
     return ".".join(
-        "".join(each if each.isprintable() else "?" for each in str(part)[:LONGEST_NAME]) for part in location
+        "".join(each if each.isprintable() else "?" for each in redact(str(part)).text[:LONGEST_NAME])
+        for part in location
     )
 
 

@@ -146,6 +146,14 @@ def test_a_misspelt_field_is_met_with_a_suggestion() -> None:
     assert "did you mean category?" in str(refused(encoded(catgory="x")))
 
 
+@pytest.mark.parametrize("number", ["13800138000", "138 0013 8000", "11010519491231002X", "zhang@example.com"])
+def test_a_name_of_a_field_that_is_a_reporters_number_is_not_told(number: str) -> None:
+    named: dict[str, Any] = {number: "x"}
+    for error in (refused(encoded(**named)), refused(encoded(reporter=named))):
+        assert number not in f"{error} {error.field}"
+        assert "is not a known field" in str(error)
+
+
 @pytest.mark.parametrize(("kind", "topic"), [("complaints", "complaints"), (7, "violations")])
 def test_a_kind_that_there_is_not_is_met_with_all_that_there_are(kind: object, topic: str) -> None:
     error = refused(encoded(kind=kind), topic=topic)
