@@ -100,6 +100,8 @@ def test_nothing_gives_no_records(body: bytes) -> None:
         (b"\xff", "application/json", "", "complaints"),
         (b'{"kind": ["violation"]}', "application/json", "", "complaints"),
         (b'{"type": "cn.jianguan.violation.v1"}', CLOUD_EVENT, "", "violations"),
+        (b'{"type": "cn.jianguan.violation.v1", "kind": "complaint"}', CLOUD_EVENT, "", "violations"),
+        (b'{"type": "cn.jianguan.violation.v1", "kind": "complaint"}', "application/json", "", "complaints"),
         (b'{"specversion": "1.0", "type": "cn.jianguan.violation.v1"}', "application/json", "", "violations"),
         (b"[" * 9000, "application/json", "", "complaints"),
     ],

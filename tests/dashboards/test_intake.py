@@ -215,6 +215,17 @@ async def test_a_saturated_gateway_says_so_at_once(build: Build) -> None:
     assert "retry-after" in answer.headers
 
 
+async def test_an_upload_that_is_through_or_was_refused_makes_room_for_the_next(build: Build) -> None:
+    site = build(limits=Limits(uploads_in_flight=1))
+    for body, media, status in [
+        (json.dumps(event(1)), "application/json", 202),
+        ("", "application/json", 400),
+        ("{", "application/json", 422),
+        (json.dumps(event(2)), "application/json", 202),
+    ]:
+        assert (await site.send(body, media)).status_code == status
+
+
 async def test_bytes_in_flight_are_bounded(build: Build) -> None:
     site = build(limits=Limits(bytes_in_flight=1000))
     assert (await site.send(json.dumps(event(1)))).status_code == 202

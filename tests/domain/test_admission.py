@@ -199,6 +199,32 @@ def test_a_structured_cloud_event_fills_what_its_data_lacks(content_type: str) -
     assert judge(value, content_type=content_type) == judge(encoded())
 
 
+@pytest.mark.parametrize(
+    ("name", "own", "of_envelope"),
+    [("id", "2", "1"), ("source", "own", "12315"), ("occurred_at", "2026-11-20T00:00:00Z", "2026-11-23T06:00:00Z")],
+)
+def test_what_the_data_of_a_cloud_event_says_counts_before_its_envelope(name: str, own: str, of_envelope: str) -> None:
+    sent = envelope(id="1", source="12315", time="2026-11-23T06:00:00Z")
+    lacking = {key: value for key, value in wire().items() if key not in ("id", "source", "occurred_at")}
+    said = {"id": "1", "source": "12315", "occurred_at": "2026-11-23T06:00:00Z"}
+    for data, value in ((lacking, of_envelope), ({**lacking, name: own}, own)):
+        found = judge(json.dumps({**sent, "data": data}).encode(), content_type=STRUCTURED)
+        assert found._replace(received_at=0) == judge(json.dumps(lacking | said | {name: value}).encode())._replace(
+            received_at=0
+        )
+
+
+def test_a_reporter_is_recognised_by_phone_before_id_card_before_name() -> None:
+    whole = {"phone": "13900001111", "id_card": "11010119900307123X", "name": "张三"}
+
+    def known_by(*names: str) -> str | None:
+        return judge(encoded(reporter={name: whole[name] for name in names})).reporter
+
+    assert known_by("phone", "id_card", "name") == known_by("phone")
+    assert known_by("id_card", "name") == known_by("id_card")
+    assert len({known_by("phone"), known_by("id_card"), known_by("name"), known_by()}) == 4
+
+
 def test_a_binary_cloud_event_is_the_same_event() -> None:
     headers = (("ce_specversion", b"1.0"), ("CE_Id", b"1"), ("ce_source", b"12315"), ("ce_type", TYPE.encode()))
     assert judge(encoded(id=None, source=None), headers=headers) == judge(encoded())

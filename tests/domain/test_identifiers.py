@@ -51,6 +51,17 @@ def test_any_change_of_one_character_is_caught(code: str, place: int, character:
     assert is_valid_uscc(changed) == (changed == code)
 
 
+@given(valid_codes(), st.integers(2, 7), st.sampled_from("ABCX"))
+def test_a_region_with_a_letter_is_caught_though_the_check_character_is_right(
+    code: str, place: int, letter: str
+) -> None:
+    first = code[:place] + letter + code[place + 1 : 17]
+    wrong = first + uscc_check_character(first)
+    assert not is_valid_uscc(wrong)
+    with pytest.raises(InputError, match="a region has digits only"):
+        check_uscc(wrong)
+
+
 @given(valid_codes(), st.integers(0, 16))
 def test_any_swap_of_two_neighbours_is_caught(code: str, place: int) -> None:
     swapped = code[:place] + code[place + 1] + code[place] + code[place + 2 :]

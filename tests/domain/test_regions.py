@@ -117,6 +117,14 @@ def test_a_withdrawn_code_is_known_but_not_in_force() -> None:
     assert not REGIONS.known("cn:999999")
 
 
+def test_a_code_is_in_force_from_its_first_day_on_and_no_more_on_the_day_of_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "regions.csv"
+    path.write_text(HEAD + "x:A,,city,甲,A,2020-01-01,2021-01-01\n", encoding="utf-8")
+    own = Regions.load([path])
+    days = [date(2019, 12, 31), date(2020, 1, 1), date(2020, 12, 31), date(2021, 1, 1)]
+    assert [own.known("x:A", day) for day in days] == [False, True, True, False]
+
+
 def test_another_countrys_list_loads_beside_the_packaged_ones(tmp_path: Path) -> None:
     path = tmp_path / "regions.csv"
     rows = "sg:SG,,city,新加坡,Singapore,,\nsg:BEDOK,sg:SG,area,勿洛,Bedok,2020-01-01,\n"

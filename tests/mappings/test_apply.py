@@ -175,7 +175,13 @@ def test_rows_of_a_second_file_are_joined_by_their_number() -> None:
     text += "".join(f"  {name}: {expression}\n" for name, expression in BASE.items())
     text += "  address: {column: Street, from: codes}\n  tags: [{flags: codes, value: '1.0', prefix: code-}]\n"
     mapping = parse_mapping(text, "m.yaml")
-    joined = JoinedRows.of(["Nr", "Street", "32"], [["7.0", "Main", "1.0"], BadRow("", []), ["8", "No", "0"]], "Nr")
+    rows: list[list[str] | BadRow] = [
+        ["7.0", "Main", "1.0"],
+        BadRow("", []),
+        ["8", "No", "0"],
+        ["7", "of two the first", "0"],
+    ]
+    joined = JoinedRows.of(["Nr", "Street", "32"], rows, "Nr")
     bound = bind(mapping, ["Id"], {"codes": joined})
     assert bound.map(["7"]).record["address"] == "Main"
     assert bound.map(["7"]).record["tags"] == ["code-32"]

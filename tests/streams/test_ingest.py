@@ -184,6 +184,13 @@ def test_an_old_event_is_recorded_as_late_and_gives_no_fact() -> None:
     assert len(result.records.facts) == 1
 
 
+def test_an_event_may_be_as_old_as_the_greatest_age_and_no_older() -> None:
+    last = to_millis(datetime(2026, 11, 23, 6, tzinfo=UTC)) + DAY
+    stage = ingest(max_age_ms=DAY, now=last + 1)
+    sent = [record(encoded(over), over, f"r-{over}", received=last + over) for over in (0, 1)]
+    assert outcomes(stage.work(run(*sent))) == ["accepted", "late"]
+
+
 @pytest.mark.parametrize("timestamp", [-1, 0, NOW * 1_000, NOW * 1_000_000, NOW + DAY + 1])
 def test_a_record_whose_producer_gave_no_time_of_ours_is_judged_by_now(timestamp: int) -> None:
     """None, microseconds, nanoseconds, or more than a day ahead: nothing can have come in by then."""
@@ -233,6 +240,24 @@ def test_an_event_that_met_a_defect_is_no_duplicate_when_it_is_sent_again(monkey
     result = stage.work(run(record(encoded(product="poison"), 1, "r-2")))
     assert result.outcomes == {"accepted": 1}
     assert len(result.records.facts) == 1
+
+
+def test_an_accepted_event_that_meets_a_defect_when_it_is_read_again_is_still_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FoodMatcher, "fails_on", "nothing")
+    stage = ingest()
+    stage.work(run(record(encoded(product="poison"), 0, "r-1")))
+    monkeypatch.setattr(FoodMatcher, "fails_on", "poison")
+    assert stage.work(run(record(encoded(product="poison"), 0, "r-1"))).outcomes == {"quarantined": 1}
+    assert stage.work(run(record(encoded(product="poison"), 1, "r-2"))).outcomes == {"duplicate": 1}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/cloudevents+json"])
+def test_a_quarantined_record_keeps_its_content_type(content_type: str) -> None:
+    odd = PlainRecord(b"{", 0, headers=(("content-type", content_type.encode()),), timestamp=NOW)
+    (row,) = ingest().work(run(odd)).records.quarantine
+    assert row.content_type == content_type
 
 
 @pytest.mark.parametrize("size", [MAX_EVENT + 1, 1024 * 1024, MAX_KEPT])
@@ -422,6 +447,15 @@ def test_a_restored_event_keeps_the_receipt_of_its_acceptance() -> None:
     assert seen.see("e", "c", "r-1") == "again"
     assert seen.see("e", "c", "r-2") == "duplicate"
     assert seen.see("e", "d", "r-3") == "conflict"
+
+
+def test_what_is_remembered_from_longer_ago_is_restored_once_and_can_be_forgotten() -> None:
+    seen = SeenEvents(1)
+    for event, receipt in [("e", "r-1"), ("f", "r"), ("e", "r-2")]:
+        seen.restore([(event, "c", receipt)])
+    assert seen.see("e", "c", "r-1") == "again"
+    seen.forget("e", "r-1")
+    assert seen.see("e", "c", "r-3") == "new"
 
 
 def test_a_topic_is_poisoned_when_nearly_everything_of_a_large_sample_is_bad() -> None:
