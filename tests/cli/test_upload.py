@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from jianguan.cli.server import ServerAddress
 from jianguan.cli.upload import GIVE_UP, Decision, Tally, Uploader, back_off, batches, decide
 from jianguan.clock import VirtualClock
-from jianguan.errors import InputError, JianguanError, UnavailableError
+from jianguan.errors import ConfigurationError, InputError, JianguanError, UnavailableError
 
 ADDRESS = ServerAddress("http://127.0.0.1:8600", "--server")
 
@@ -221,6 +222,35 @@ async def test_a_server_that_takes_nothing_for_long_is_given_up() -> None:
     with pytest.raises(UnavailableError, match="harmless"):
         await upload(Server(*[answer(503)] * 1000), LINES, in_flight=1)
     assert GIVE_UP > 30
+
+
+class Slow(Server):
+    """Takes each batch at the second try, and lets the sender wait as long as it may for that."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and request.headers["idempotency-key"] not in self.keys:
+            self.keys.append(request.headers["idempotency-key"])
+            return answer(503, **{"Retry-After": "60"})()
+        return super().__call__(request)
+
+
+async def test_a_server_that_is_slow_but_takes_every_batch_is_not_given_up() -> None:
+    tally, waits = await upload(Slow(), LINES, in_flight=1)
+    assert sum(waits) > GIVE_UP
+    assert (tally.sent, tally.complete) == (7, True)
+
+
+async def test_what_is_under_way_is_left_when_one_batch_fails() -> None:
+    server = Server(answer(503), answer(401))
+
+    async def sleep(_: float) -> None:
+        await asyncio.Event().wait()  # the other batch would try again, and again
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(server), base_url=ADDRESS.url) as http:
+        uploader = Uploader(http, ADDRESS, "s", VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), Random(7), sleep)
+        async with asyncio.timeout(20):
+            with pytest.raises(ConfigurationError):
+                await uploader.send_all(batches(LINES, 2))
 
 
 async def test_a_wrong_token_stops_at_once() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards import Limits
-from dashboards.framing import MODES, split, topic_of
+from dashboards.framing import CLOUD_EVENT, MODES, split, topic_of
 from dashboards.intake import cloud_headers, judge, receipt_of
 from jianguan.clock import VirtualClock
 from jianguan.domain.ids import event_id
@@ -178,6 +178,8 @@ async def test_too_many_rows_are_refused_whole(build: Build) -> None:
     answer = await site.send("\n".join(["{}"] * 3), "application/x-ndjson")
     assert (answer.status_code, answer.json()["code"]) == (413, "too-many-rows")
     assert site.world.submitted == []
+    as_many_as_may_be = "\n".join(json.dumps(event(number)) for number in range(2))
+    assert (await site.send(as_many_as_may_be, "application/x-ndjson")).status_code == 202
 
 
 async def test_a_row_that_is_too_large_for_an_event_is_handed_on_whole(site: Site) -> None:
@@ -343,12 +345,14 @@ async def test_a_binary_cloud_event_from_quarantine_is_whole_when_it_is_submitte
 async def test_a_conflict_from_quarantine_is_submitted_again_where_the_first_of_its_event_was(site: Site) -> None:
     assert (await site.send("{")).status_code == 422
     ((identifier, record),) = site.world.quarantine_.items()
-    conflict = json.dumps(event(1, product="other")).encode()
-    site.world.quarantine_[identifier] = record._replace(code="conflict", raw=conflict)
+    attributes = {"specversion": "1.0", "type": "cn.jianguan.complaint.v1", "id": "T000001", "source": "12315"}
+    conflict = json.dumps({**attributes, "data": event(1, product="other")}).encode()
+    kept = record._replace(code="conflict", raw=conflict, content_type=CLOUD_EVENT, submission="march")
+    site.world.quarantine_[identifier] = kept
     assert (await site.send(json.dumps(event(1)))).status_code == 202
     assert (await site.client.post(f"/v1/quarantine/{identifier}/retry")).status_code == 202
     _, first, again = site.world.submitted
-    assert again.value == conflict
+    assert (again.value, again.content_type, again.submission) == (conflict, kept.content_type, "march")
     assert again.key == first.key == event_id("12315", "T000001")
 
 

@@ -106,6 +106,13 @@ def test_the_composed_fields_are_put_together() -> None:
     assert result.record["historical"] is True
 
 
+def test_a_name_without_an_id_is_no_enterprise() -> None:
+    fields = {"enterprise": "{scheme: us-chi-licence, id: {column: L}, name: {column: N}}"}
+    result = mapped({"L": "", "N": "SEVEN STAR"}, **fields)
+    assert not result.problems
+    assert "enterprise" not in result.record
+
+
 @pytest.mark.parametrize(
     ("row", "fields", "column", "message"),
     [

@@ -477,6 +477,16 @@ def test_records_that_a_door_judged_do_not_poison() -> None:
     assert not any(guard.add("a", 0, 0) for _ in range(100))
 
 
+def test_a_record_that_no_door_named_is_named_by_its_topic_partition_and_offset() -> None:
+    values = [PlainRecord(b"{", 5, timestamp=NOW)]
+    rows = [
+        ingest().work(Run(topic, partition, values)).records.quarantine[0]
+        for topic in ("complaints", "violations")
+        for partition in (0, 1)
+    ]
+    assert [row.receipt for row in rows] == ["complaints/0/5", "complaints/1/5", "violations/0/5", "violations/1/5"]
+
+
 def test_ids_of_events_are_those_of_their_source() -> None:
     result = ingest().work(run(encoded(7)))
     assert [event.id for event in result.records.events] == [event_id("12315", "7")]

@@ -111,6 +111,15 @@ def test_what_the_quick_decoder_accepts_the_contract_accepts_with_the_same_value
         assert same(quick, decode(value, topic))
 
 
+@pytest.mark.parametrize("text", ["a\x7f", "a\x00", "a\x1f", " a", "a\u3000", "a\ud800"])
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_text_that_the_contract_refuses_or_changes_is_left_to_it(text: str, escaped: bool) -> None:
+    for name in ("product", "text"):
+        event = plainly_valid("complaint") | {name: text}
+        value = json.dumps(event, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+        assert QUICK.decode(value, "complaints") is None
+
+
 @pytest.mark.parametrize("fraction", [".5", ".123456", ".1234567", ".9999999", ".123456789", ".0000005"])
 def test_a_time_finer_than_a_microsecond_is_the_same_by_both_ways(fraction: str) -> None:
     event = plainly_valid("complaint") | {"occurred_at": f"2026-03-02T09:30:59{fraction}+08:00"}
