@@ -94,10 +94,12 @@ class Elapsing:
     async def _tell(self, onward: Onward, generation: int) -> None:
         """Record what the clock has decided once the stages that follow have it. What is recorded is not decided again,
         and no record that is read again leads to it: whoever is killed between the two would have told nobody."""
-        records, onward.records = onward.records, Records()
-        if (onward.facts or onward.alerts or onward.notices) and not await self._go_on(onward, generation):
-            return
-        await self._go_on(Onward(records=records), generation)
+        if onward.facts or onward.alerts or onward.notices:
+            records, onward.records = onward.records, Records()
+            if not await self._go_on(onward, generation):
+                return
+            onward = Onward(records=records)
+        await self._go_on(onward, generation)
 
     async def _ask_costs(self) -> None:
         """What conditions and windows have taken since the last time."""

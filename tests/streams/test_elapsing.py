@@ -135,6 +135,17 @@ async def test_what_the_clock_decided_is_recorded_once_the_next_stage_has_it_and
     assert whats(worker) == []
 
 
+async def test_what_leads_to_nothing_is_recorded_and_counted() -> None:
+    worker = await Worker().begin()
+    for engine in worker.engines:
+        engine.elapse = lambda now_ms: ()  # type: ignore[method-assign]
+        engine.full = lambda: [("sequence", "a key")]  # type: ignore[method-assign]
+    await worker.elapsing.tick()
+    assert whats(worker) == ["pattern-full"] * 2
+    counted = [result.limited for onward, _ in worker.sent for result in onward.correlated]
+    assert counted == [{"sequence": 1}] * 2
+
+
 async def test_a_department_hears_of_a_deadline_before_it_is_recorded() -> None:
     worker = await Worker(settling=False).begin()
     alert = an_alert(1)._replace(case_key="k", clock="c", lead="a", raised_at=NOW)
