@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -183,6 +184,7 @@ class Intake:
         held = 0
         try:
             body = await read_encoded(headers, receive, limits.body_bytes, limits.inflated_bytes, limits.body_seconds)
+            body = body.removeprefix(BOM_UTF8)  # programs put one before a whole text; it belongs to no record
             held = len(body)
             self._bytes += held
             if self._bytes > limits.bytes_in_flight:

@@ -74,7 +74,7 @@ async def test_an_array_is_judged_row_by_row_and_keeps_the_bytes_of_each(site: S
     "row",
     [
         "42", "null", '"text"', "[]", "{}", "\x00", '{"id": "\\u0000"}', "nonsense", "{'a': 1}", "NaN", "1e999",
-        "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, '{"id": "\\ud800"}', "\ufeff{}",
+        "[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, '{"id": "\\ud800"}', "{}\ufeff",
         json.dumps({**event(1), "occurred_at": "yesterday"}), json.dumps({**event(1), "unknown_field": 1}),
     ],
 )  # fmt: skip
@@ -294,6 +294,22 @@ async def test_a_batch_that_is_no_array_is_one_record(site: Site) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "not-an-array")
     assert len(site.world.submitted) == 1
     assert rows_of(await site.send(json.dumps(cloud(1)), "application/cloudevents-batch+json")) == ["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("media", "body"),
+    [
+        ("application/json", json.dumps(event(1))),
+        ("application/json", json.dumps([event(1)])),
+        ("application/x-ndjson", json.dumps(event(1)) + "\n"),
+    ],
+)
+async def test_a_byte_order_mark_before_an_upload_is_no_part_of_its_first_record(
+    site: Site, media: str, body: str
+) -> None:
+    answer = await site.send("\ufeff" + body, media)
+    assert (answer.status_code, answer.json().get("accepted")) == (202, 1)
+    assert json.loads(site.world.submitted[0].value) == event(1)
 
 
 async def test_a_binary_cloud_event_becomes_a_structured_one(site: Site) -> None:
