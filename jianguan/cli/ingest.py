@@ -26,7 +26,6 @@ from typing import IO, BinaryIO, Final, cast
 
 import click
 import httpx
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table as Grid
@@ -35,7 +34,7 @@ from jianguan.cli.server import client_options, find_server
 from jianguan.cli.standard_input import StandardInput
 from jianguan.cli.upload import RECORD_BYTES, Tally, Uploader, batches
 from jianguan.clock import Clock, SystemClock
-from jianguan.domain.contract import WIRE
+from jianguan.domain.admission import decode
 from jianguan.errors import InputError
 from jianguan.mappings import Mapped, Mapping, bind, load_mapping, read_rows
 from jianguan.mappings.apply import JoinedRows
@@ -91,13 +90,17 @@ class Input:
             yield result.encoded
 
     def check(self, line: bytes) -> None:
-        """Notes why a record that was not mapped is no event; the codes in it are known only to the server."""
+        """Notes why a record that was not mapped is no event, as the server would say it; the codes in it are known
+        only there."""
+        from dashboards.framing import JSON, topic_of
+
         if self._mapping is None:
             try:
-                WIRE.validate_json(line)
-            except ValidationError as error:
-                first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-                self.reasons[f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}"] += 1
+                decode(line, topic_of(line, JSON), JSON)
+            except InputError as error:
+                self.reasons[str(error)] += 1
+            except (ValueError, RecursionError):
+                self.reasons["the record cannot be read"] += 1
 
 
 def _open(name: str, stack: ExitStack, standard_input: StandardInput | None = None) -> BinaryIO:

@@ -182,6 +182,28 @@ def test_a_dry_run_checks_lines_of_json_too(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["ingest", str(path), "--dry-run"]).exit_code == 4
 
 
+def test_a_dry_run_takes_what_the_server_takes(tmp_path: Path) -> None:
+    event = {name: value for name, value in EVENT.items() if name != "kind"}
+    attributes = {"specversion": "1.0", "id": "2", "source": "s", "type": "cn.jianguan.violation.v1"}
+    rows = [
+        event,
+        {**event, "kind": "violation", "result": "pass"},
+        {**attributes, "data": {**event, "result": "pass"}},
+        {**attributes, "data": event},
+        {**event, "result": "pass"},
+        {**event, "kind": "violaton"},
+    ]
+    path = tmp_path / "rows.ndjson"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = CliRunner().invoke(main, ["ingest", str(path), "--dry-run", "--json"])
+    assert json.loads(result.stdout)["read"] == 6
+    assert list(json.loads(result.stdout)["reasons"].values()) == [1, 1, 1]
+    said = list(json.loads(result.stdout)["reasons"])
+    assert said[0] == "result: is required"
+    assert "set kind" in said[1]
+    assert "violation" in said[2]
+
+
 def test_a_second_file_is_joined(tmp_path: Path) -> None:
     (tmp_path / "codes.csv").write_text("32,Inspection_ID\n1.0,7.0\n")
     header = "Inspection_ID,DBA_Name,License,Risk,Address,Inspection_Date,Inspection_Type,Results,Latitude,Longitude,"
