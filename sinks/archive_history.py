@@ -143,7 +143,7 @@ class Historian:
     def _follow(self, graph: _Graph, kind: str, limit: int) -> None:
         """The alerts, facts and cases: from events forward, from everything else both ways."""
         forward = kind in _FORWARD
-        alerts = self._forward_from_events(graph, kind, limit) if forward else self._alerts_behind(graph)
+        alerts = self._forward_from_events(graph, kind, limit) if forward else self._alerts_behind(graph, limit)
         known = list(dict.fromkeys([*graph.alerts, *alerts]))
 
         def tell() -> None:
@@ -155,14 +155,29 @@ class Historian:
         for case in cases:
             graph.cases.setdefault(case.id, case)
 
-    def _alerts_behind(self, graph: _Graph) -> list[str]:
+    def _alerts_behind(self, graph: _Graph, limit: int) -> list[str]:
         """The alerts of the cases of what was found; those cases are added."""
         owners = [task.case for task in graph.tasks.values()]
         owners += [each.case for each in graph.deliveries.values() if each.case]
         owners += [each.about for each in graph.deliveries.values() if kind_of(each.about) == "case"]
         self._add(graph.cases, "cases", owners)
         told_of = [each.about for each in graph.deliveries.values() if kind_of(each.about) == "alert"]
-        return told_of + [alert for case in graph.cases.values() for alert in case.alerts]
+        named = [alert for case in graph.cases.values() for alert in case.alerts]
+        return [*told_of, *named, *self._alerts_of_long_cases(graph, limit)]
+
+    def _alerts_of_long_cases(self, graph: _Graph, limit: int) -> list[str]:
+        """The alerts, the last ones first, of cases that have had more than they name: their steps name all."""
+        found: list[str] = []
+        for chunk in chunks([case.id for case in graph.cases.values() if case.alert_count > len(case.alerts)]):
+            rows = self._store.query(
+                "SELECT alert FROM (SELECT arrayJoin(links) AS alert, at FROM trace"
+                " WHERE subject IN {ids:Array(String)} AND what IN ('opened', 'joined'))"
+                " WHERE startsWith(alert, 'al-') GROUP BY alert ORDER BY max(at) DESC, alert LIMIT {most:UInt32}",
+                {"ids": chunk, "most": limit + 1},
+            )
+            found += [row[0] for row in rows]
+        graph.truncated |= len(found) > limit
+        return found[:limit]
 
     def _forward_from_events(self, graph: _Graph, kind: str, limit: int) -> list[str]:
         """The alerts that name the events; the facts are added."""

@@ -120,6 +120,21 @@ def test_a_consequence_leads_back_to_every_event_behind_it(archive: SqlArchive, 
     assert not history.truncated
 
 
+def test_a_case_that_names_only_its_last_alerts_leads_back_to_all_of_them(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    events = [event(number) for number in (51, 52)]
+    earlier, last = alert(events[:1], "rule-long"), alert(events[1:], "rule-last")
+    long = case([earlier, last])._replace(id="ca-" + "5" * 24, alerts=(last.id,), alert_count=2)
+    steps = [step(long.id, "opened", earlier.id, stage=3), step(long.id, "joined", last.id, stage=3)]
+    store.write(Records(events=events, alerts=[earlier, last], cases=[long], trace=steps), "run-4")
+    history = archive.history(long.id)
+    assert history is not None
+    assert {each.id for each in history.alerts} == {earlier.id, last.id}
+    assert {each.event.id for each in history.events} == {each.id for each in events}
+    assert not history.truncated
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("N1", "number"), ("S1", "event"), ("complaints/0/1", "event"), (" N1 ", "number")]
 )
