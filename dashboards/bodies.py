@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import Receive
 
@@ -15,7 +15,11 @@ _STEP = 256 * 1024  # inflated at once, between two turns of the event loop
 _FED = 16 * 1024  # given to zlib at once: what follows the end of a member is copied, and members may be tiny
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, seconds: float) -> bytes:
+Hold = Callable[[int], None]
+"""Told of bytes as they come to be held; it may refuse them with a ProblemError."""
+
+
+async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, seconds: float, hold: Hold) -> bytes:
     """The body as sent. 413 above `limit` bytes, 408 when it takes longer than `seconds`."""
     announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
@@ -33,6 +37,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, se
                 size += len(part)
                 if size > limit:
                     raise too_large(limit)
+                hold(len(part))
                 parts.append(part)
                 more = message.get("more_body", False)
     except TimeoutError:
@@ -40,7 +45,7 @@ async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, se
     return b"".join(parts)
 
 
-async def inflate(body: bytes, limit: int) -> bytes:
+async def inflate(body: bytes, limit: int, hold: Hold) -> bytes:
     """`body` without gzip. 413 above `limit` bytes, 400 when it is not whole gzip. Several members may follow."""
     parts: list[bytes] = []
     size = 0
@@ -55,6 +60,7 @@ async def inflate(body: bytes, limit: int) -> bytes:
         size += len(part)
         if size > limit:
             raise ProblemError(413, "inflated-too-large", f"the inflated body has more than {limit} bytes")
+        hold(len(part))
         parts.append(part)
         await asyncio.sleep(0)
         return len(part)
@@ -73,18 +79,18 @@ async def inflate(body: bytes, limit: int) -> bytes:
 
 
 async def read_encoded(
-    headers: Mapping[str, str], receive: Receive, limit: int, inflated: int, seconds: float
+    headers: Mapping[str, str], receive: Receive, limit: int, inflated: int, seconds: float, hold: Hold
 ) -> bytes:
     """The body after its Content-Encoding, identity or gzip; 415 for another. Names of headers in lower case."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise ProblemError(415, "unknown-encoding", "the content encoding must be gzip or identity")
-    body = await read_body(headers, receive, limit, seconds)
+    body = await read_body(headers, receive, limit, seconds, hold)
     if encoding == "identity":
         return body
     if not body:
         raise ProblemError(400, "bad-gzip", "the gzip body is empty")
-    return await inflate(body, inflated)
+    return await inflate(body, inflated, hold)
 
 
 def too_large(limit: int) -> ProblemError:

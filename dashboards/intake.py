@@ -182,13 +182,20 @@ class Intake:
             raise saturated()
         self._uploads += 1
         held = 0
-        try:
-            body = await read_encoded(headers, receive, limits.body_bytes, limits.inflated_bytes, limits.body_seconds)
-            body = body.removeprefix(BOM_UTF8)  # programs put one before a whole text; it belongs to no record
-            held = len(body)
-            self._bytes += held
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._bytes += size
             if self._bytes > limits.bytes_in_flight:
                 raise saturated()
+
+        try:
+            body = await read_encoded(
+                headers, receive, limits.body_bytes, limits.inflated_bytes, limits.body_seconds, hold
+            )
+            body = body.removeprefix(BOM_UTF8)  # programs put one before a whole text; it belongs to no record
+            hold(len(body) - held)  # what it was inflated from is let go
             binary = media == JSON and "ce-specversion" in headers
             frames = Frames([body]) if binary else split(body, MODES[media], limits.rows)
             self._rate.charge(client, max(1, len(frames.rows)), clock.monotonic())

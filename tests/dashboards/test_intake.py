@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from dataclasses import replace
@@ -234,6 +235,36 @@ async def test_bytes_in_flight_are_bounded(build: Build) -> None:
     answer = await site.send(json.dumps(event(2, address="x" * 300)) * 4, "application/x-ndjson")
     assert (answer.status_code, answer.json()["code"]) == (429, "saturated")
     assert (await site.send(json.dumps(event(3)))).status_code == 202
+
+
+async def test_bytes_that_have_come_count_before_their_upload_is_whole(build: Build) -> None:
+    site = build(limits=Limits(bytes_in_flight=1000))
+    go_on = asyncio.Event()
+
+    async def parts() -> Any:
+        yield b" " * 600
+        await go_on.wait()
+        yield json.dumps(event(1)).encode()
+
+    async def upload() -> Any:
+        return await site.client.post("/v1/events", content=parts(), headers={"Content-Type": "application/json"})
+
+    first = asyncio.create_task(upload())
+    await asyncio.sleep(0.05)
+    refused = await asyncio.wait_for(upload(), 1)
+    assert (refused.status_code, refused.json()["code"]) == (429, "saturated")
+    go_on.set()
+    assert (await first).status_code == 202
+    assert (await site.send(json.dumps(event(2)))).status_code == 202
+
+
+async def test_bytes_count_while_they_are_inflated(build: Build) -> None:
+    site = build(limits=Limits(bytes_in_flight=100_000))
+    without_end = gzip.compress(b" " * 5_000_000)[:-8]
+    answer = await site.send(without_end, Content_Encoding="gzip")
+    assert (answer.status_code, answer.json()["code"]) == (429, "saturated")
+    row = json.dumps(event(1)).encode()
+    assert (await site.send(gzip.compress(row), Content_Encoding="gzip")).status_code == 202
 
 
 odd = st.text("[]{}\"',:\\ntrue0123. \x00é", max_size=60).map(str.encode)
