@@ -22,7 +22,7 @@ from jianguan.errors import ConfigurationError
 STAR = "*"
 HIDDEN = "***"
 HASH_CHARACTERS = 32
-_SHORTEST_KEY, _LONGEST_KEY = 16, 64
+_SHORTEST_KEY, LONGEST_KEY = 16, 64
 
 Kind = Literal["email", "id-card", "phone", "number"]
 _LABEL: Mapping[Kind, str] = {"email": "[邮箱]", "id-card": "[身份证号]", "phone": "[电话]", "number": "[号码]"}
@@ -218,8 +218,8 @@ def match_hash(value: str, key: bytes) -> str:
     Equal for spellings that mean the same: width, case, spaces, and for what looks like a phone number anything but
     its digits. ConfigurationError unless the key has 16 to 64 bytes.
     """
-    if not _SHORTEST_KEY <= len(key) <= _LONGEST_KEY:
-        raise ConfigurationError(f"the key for matching must have {_SHORTEST_KEY} to {_LONGEST_KEY} bytes")
+    if not _SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+        raise ConfigurationError(f"the key for matching must have {_SHORTEST_KEY} to {LONGEST_KEY} bytes")
     if value.isascii() and value.isdigit() and not value.startswith(("86", "0086")) and len(value) >= _SHORTEST_PHONE:
         # What nearly all phone numbers look like; nothing in it has to be normalised.
         return blake2b(value.encode(), key=key, digest_size=HASH_CHARACTERS // 2).hexdigest()

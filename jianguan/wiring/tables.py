@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Final
 from jianguan.clock import Clock
 from jianguan.domain.admission import Reference as Codes
 from jianguan.domain.industries import Industries
+from jianguan.domain.masking import LONGEST_KEY
 from jianguan.domain.regions import Regions
 from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.working_days import WorkingDays
@@ -22,6 +24,9 @@ from rules.departments import Departments
 from rules.reference import Reference
 from rules.ruleset import RuleSet
 
+log = logging.getLogger(__name__)
+
+KEY_FILE: Final = "reporter-hash.key"
 _KEY_BYTES: Final = 32
 
 
@@ -56,13 +61,18 @@ def rule_folders(settings: Settings) -> tuple[Path, ...]:
 def load_tables(settings: Settings, clock: Clock) -> Tables:
     """Every reference table, and the key of the reporter hash, which is made if it is not there. Blocking."""
     reference = load_reference(settings, clock)
+    if not (settings.embedded or (settings.data / KEY_FILE).exists()):
+        log.warning(
+            "%s is not there and is made anew: complaints of one reporter are matched only if all workers have one key",
+            settings.data / KEY_FILE,
+        )
     codes = Codes(reference.regions, reference.industries, hash_key(settings.data))
     return Tables(reference, codes, rule_folders(settings))
 
 
 def hash_key(folder: Path) -> bytes:
     """The key of the reporter hash: made once, kept in `folder`, readable by the owner only. Blocking."""
-    path = folder / "reporter-hash.key"
+    path = folder / KEY_FILE
     try:
         key = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -74,6 +84,10 @@ def hash_key(folder: Path) -> bytes:
     if len(key) < _KEY_BYTES:
         raise ConfigurationError(
             f"{path} is too short for a key; restore it from a backup, or remove it to make a new one"
+        )
+    if len(key) > LONGEST_KEY:
+        raise ConfigurationError(
+            f"{path} has {len(key)} bytes, and a key has at most {LONGEST_KEY}: was a line end put after it?"
         )
     return key
 

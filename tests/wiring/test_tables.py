@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jianguan.clock import to_millis
+from jianguan.clock import VirtualClock, to_millis
+from jianguan.domain.masking import match_hash
 from jianguan.errors import ConfigurationError
-from jianguan.wiring.tables import hash_key
+from jianguan.settings import load_settings
+from jianguan.wiring.tables import hash_key, load_tables
 from rules.reference import deadlines
 from tests.rules.support import reference
 
@@ -45,6 +47,26 @@ def test_a_key_that_is_too_short_is_refused(tmp_path: Path) -> None:
     (tmp_path / "reporter-hash.key").write_bytes(b"short")
     with pytest.raises(ConfigurationError, match="too short"):
         hash_key(tmp_path)
+
+
+def test_a_key_is_taken_as_it_is_or_refused_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "reporter-hash.key"
+    path.write_bytes(b"ab" * 32)
+    assert match_hash("13800138000", hash_key(tmp_path))
+    path.write_bytes(b"ab" * 32 + b"\n")
+    with pytest.raises(ConfigurationError, match=r"has 65 bytes.*line end"):
+        hash_key(tmp_path)
+
+
+@pytest.mark.parametrize(("cluster", "told"), [(True, True), (False, False)])
+def test_a_worker_of_a_cluster_tells_that_it_makes_a_key_of_its_own(
+    cluster: bool, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = {"broker": "k:9092", "store": "clickhouse://h/d"} if cluster else {}
+    for expected in (told, False):
+        caplog.clear()
+        load_tables(load_settings(data=tmp_path, **where), VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)))
+        assert ("all workers have one key" in caplog.text) == expected
 
 
 def test_a_key_that_cannot_be_read_or_made_is_refused_with_its_place(tmp_path: Path) -> None:
