@@ -121,6 +121,7 @@ class Limits:
     command_seconds: float = 2.0  # how long an action waits for its outcome
     overview_seconds: float = 2.0  # between two reads of the overview from the store
     heartbeat_seconds: float = 15.0
+    unread_seconds: float = 60.0  # after which a live stream ends whose reader takes nothing
     body_seconds: float = 30.0  # for a whole request body to arrive
 
 

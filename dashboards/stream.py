@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Message as Sent
+from starlette.types import Receive, Scope, Send
 
 from dashboards.dependencies import Dependencies
 from dashboards.groups import Groups
@@ -87,14 +90,14 @@ class Stream:
         self._overview = ""
         self._ticker: asyncio.Task[None] | None = None
 
-    def open(self, last_event_id: str) -> AsyncIterator[str]:
+    def open(self, last_event_id: str) -> AsyncGenerator[str]:
         """Subscribe now, so that a refusal is an answer with a status, and return the text to come."""
         subscription = self._deps.live.subscribe(self._encoder.position(last_event_id))
         if self._ticker is None or self._ticker.done():
             self._ticker = asyncio.create_task(self._tick())
         return self._read(subscription)
 
-    async def _read(self, subscription: Subscription) -> AsyncIterator[str]:
+    async def _read(self, subscription: Subscription) -> AsyncGenerator[str]:
         limits = self._deps.limits
         with subscription:
             # With a backlog to come the position stays where it was: the connection may break before it is sent.
@@ -133,6 +136,24 @@ class Stream:
             await asyncio.sleep(1.0)
 
 
+class _Live(StreamingResponse):
+    """Ends when a reader takes nothing for `seconds`: it would keep its place among those that are served."""
+
+    def __init__(self, text: AsyncGenerator[str], seconds: float, **options: Any) -> None:
+        super().__init__(text, **options)
+        self._text = text
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Sent) -> None:
+            async with asyncio.timeout(self._seconds):
+                await send(message)
+
+        async with aclosing(self._text):
+            with suppress(TimeoutError):
+                await super().__call__(scope, receive, sent)
+
+
 def router(deps: Dependencies, source: OverviewSource) -> APIRouter:
     """The route of the stream."""
     routes = APIRouter(tags=["live"])
@@ -150,8 +171,9 @@ def router(deps: Dependencies, source: OverviewSource) -> APIRouter:
             text = stream.open(request.headers.get("last-event-id", ""))
         except UnavailableError as error:
             raise ProblemError(503, "too-many-readers", str(error), headers=retry_after(10)) from None
-        return StreamingResponse(
+        return _Live(
             text,
+            deps.limits.unread_seconds,
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )

@@ -59,7 +59,7 @@ async def test_a_reader_that_comes_back_gets_what_it_missed(site: Site) -> None:
     first = live.open("")
     await raise_alert(site)
     position, _ = await until(first, "alert")
-    await first.aclose()  # type: ignore[attr-defined]
+    await first.aclose()
     second = live.open(position)
     _, case = await until(second, "case")
     assert case["id"] in site.world.cases_
@@ -129,7 +129,7 @@ async def test_the_watch_over_the_overview_ends_with_its_last_reader(site: Site)
     live = stream(site)
     text = live.open("")
     await until(text, "overview")
-    await text.aclose()  # type: ignore[attr-defined]
+    await text.aclose()
     assert site.feed.clients == 0
     assert live._ticker is not None
     async with asyncio.timeout(5):
@@ -169,3 +169,25 @@ def test_the_last_hour_has_a_place_for_minutes_without_events() -> None:
     assert len(hour) == 60
     assert hour[-2:] == [(70 * minute, 4), (71 * minute, 0)]
     assert sum(count for _, count in hour) == 4
+
+
+async def test_a_reader_that_takes_nothing_loses_its_place(build: Build) -> None:
+    site = build(limits=Limits(unread_seconds=0.05))
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET",
+        "path": "/v1/stream", "raw_path": b"/v1/stream", "root_path": "", "scheme": "http", "query_string": b"",
+        "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "server": ("localhost", 80),
+    }  # fmt: skip
+    held: list[int] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            held.append(site.feed.clients)
+            await asyncio.Event().wait()  # what was sent before is not read
+
+    async with asyncio.timeout(5):
+        await site.app(scope, receive, send)
+    assert (held, site.feed.clients) == ([1], 0)
