@@ -44,6 +44,7 @@ FUTURE_MS: Final = 24 * 3_600_000
 EARLIEST: Final = to_millis(datetime(1970, 1, 1, tzinfo=UTC))
 MAX_REASONS: Final = 5
 LONGEST_NAME: Final = 64
+_LOOKED_AT: Final = 4 * LONGEST_NAME  # characters of a name in which numbers are looked for
 _NO_TEXT: Final = (None,)
 _KNOWN: Final = {kind: sorted(model.model_fields) for kind, model in MODELS.items()}
 _KINDS: Final = ", ".join(map(repr, MODELS))
@@ -334,7 +335,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     """The dotted path of a field. Names that the sender made up are cut, and nothing unprintable is let through, nor a
     number: of a table that was sent without its head, the values of the first row are the names."""
     return ".".join(
-        "".join(each if each.isprintable() else "?" for each in redact(str(part)).text[:LONGEST_NAME])
+        "".join(each if each.isprintable() else "?" for each in redact(str(part)[:_LOOKED_AT]).text[:LONGEST_NAME])
         for part in location
     )
 
