@@ -40,7 +40,8 @@ _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _KEY: Final = re.compile(r"[!-~]{8,64}")
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED: Final = re.compile(r"\\(.)")
-_SLICE: Final = 200  # rows judged between two turns of the event loop
+_SLICE: Final = 200  # rows judged between two turns of the event loop, or as many bytes of them:
+_SLICE_BYTES: Final = 256 * 1024  # a row may be all faults, each of which is looked for
 _PREFIX: Final = 512  # characters of a message that are passed on
 
 
@@ -203,14 +204,18 @@ class Intake:
             attributes = cloud_headers(headers) if binary else ()
             content_type = CLOUD_EVENT if MODES[media].startswith("cloudevent") else JSON
             verdicts = []
+            rows = size = 0
             for index, row in enumerate(frames.rows):
+                if rows >= _SLICE or size >= _SLICE_BYTES:
+                    rows = size = 0
+                    await asyncio.sleep(0)
+                rows += 1
+                size += len(row)
                 topic = topic_of_type(headers.get("ce-type", "")) if binary else topic_of(row, content_type, kind)
                 raw = self_contained(RawEvent(row, content_type, topic, "", attributes, submission))
                 if key:
                     raw = raw._replace(receipt=receipt_of(key, raw, index))
                 verdicts.append(judge(raw, self._deps.admit, limits.event_bytes))
-                if index % _SLICE == _SLICE - 1:
-                    await asyncio.sleep(0)
             receipts = await self._deps.gateway.submit([verdict.raw for verdict in verdicts])
         finally:
             self._uploads -= 1

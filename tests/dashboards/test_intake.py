@@ -211,6 +211,27 @@ async def test_a_client_that_sends_too_much_is_told_when_to_come_back(build: Bui
     assert (await site.send(json.dumps(event(9)))).status_code == 202
 
 
+@pytest.mark.parametrize(("rows", "text"), [(2_000, "x"), (20, "x" * 100_000)], ids=["many", "large"])
+async def test_others_have_their_turn_while_rows_are_judged(build: Build, rows: int, text: str) -> None:
+    turns, seen = 0, set()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def admit(raw: RawEvent) -> str:
+        seen.add(turns)
+        return raw.key
+
+    site = build(admit=admit)
+    beside = asyncio.create_task(others())
+    await site.send("\n".join([json.dumps({"text": text})] * rows), "application/x-ndjson")
+    beside.cancel()
+    assert len(seen) >= 5
+
+
 async def test_a_saturated_gateway_says_so_at_once(build: Build) -> None:
     site = build(limits=Limits(uploads_in_flight=0))
     answer = await site.send(json.dumps(event(1)))
