@@ -170,6 +170,10 @@ KIND_OF_TOPIC: Final = {topic: kind for kind, topic in TOPIC_OF_KIND.items()}
 WIRE: Final[TypeAdapter[Any]] = TypeAdapter(WireEvent)
 
 
+# `application/json`, a type that ends in `+json`, with parameters or not: CloudEvents 1.0, JSON format, 3.1.
+JsonMedia = Annotated[str, Field(max_length=200, pattern=r"^[A-Za-z]+/([^ ;/]+\+)?[Jj][Ss][Oo][Nn] *(;.*)?$")]
+
+
 class CloudEvent(BaseModel):
     """CloudEvents 1.0, structured mode. `data` is an event; `id`, `source` and `time` fill what it lacks."""
 
@@ -181,5 +185,5 @@ class CloudEvent(BaseModel):
     source: Annotated[str, Field(min_length=1, max_length=200)]
     type: Literal["cn.jianguan.complaint.v1", "cn.jianguan.violation.v1", "cn.jianguan.consumer-rights.v1"]
     time: Time | None = None
-    datacontenttype: Literal["application/json"] | None = None
+    datacontenttype: JsonMedia | None = None
     data: dict[str, Any]

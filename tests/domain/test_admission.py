@@ -214,6 +214,15 @@ def test_what_the_data_of_a_cloud_event_says_counts_before_its_envelope(name: st
         )
 
 
+@pytest.mark.parametrize(
+    "said", ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8", "text/json",
+             "application/vnd.city.complaint+json"],
+)  # fmt: skip
+def test_the_data_of_a_cloud_event_may_be_called_json_in_every_way_that_there_is(said: str) -> None:
+    found = judge(json.dumps(envelope(datacontenttype=said)).encode(), content_type=STRUCTURED)
+    assert found == judge(json.dumps(envelope()).encode(), content_type=STRUCTURED)
+
+
 def test_a_reporter_is_recognised_by_phone_before_id_card_before_name() -> None:
     whole = {"phone": "13900001111", "id_card": "11010119900307123X", "name": "张三"}
 
@@ -242,6 +251,8 @@ BAD_ENVELOPES: dict[str, tuple[dict[str, Any], str]] = {
     "a number as time": ({"time": 5}, "time"),
     "digits as time": ({"time": "1700000000"}, "time"),
     "data in XML": ({"datacontenttype": "text/xml"}, "datacontenttype"),
+    "data in something like JSON": ({"datacontenttype": "application/jsonl"}, "datacontenttype"),
+    "data in no media type": ({"datacontenttype": "json"}, "datacontenttype"),
 }
 
 
