@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert, Raised
-from jianguan.domain.case import Case, Task
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.event import EventRun
 from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
 from jianguan.domain.filters import Test, all_of, some_of
-from jianguan.domain.ids import partition_of
 from jianguan.ports import Archive
 from jianguan.wiring.recent import Recent
+from jianguan.wiring.restored_cases import open_desks
 from jianguan.wiring.tables import Tables
 from jianguan.wiring.tasks import to_its_end
 from rules.alert_facts import AlertMatcher
@@ -169,7 +168,9 @@ class Restorer:
             if desk is None:
                 epoch, wanted = self._epoch, self._with_expected(partition)
                 archive = await self._archive_now()
-                desks = await asyncio.to_thread(self._open_desks, wanted, archive)
+                since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
+                deadline = deadlines(self._tables.rules)
+                desks = await asyncio.to_thread(open_desks, archive, wanted, self._partitions, since, deadline)
                 desk = desks.pop(partition)
                 if epoch == self._epoch:
                     self._desks.update(desks)
@@ -393,41 +394,6 @@ class Restorer:
             for alert in _settled(engine, until)
             if max(alert.time, alert.received_at) + after[alert.rule] >= alive - _BEFORE_MS
         ]
-
-    def _open_desks(self, partitions: set[int], archive: Archive) -> dict[int, CaseDesk]:
-        since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
-        files: dict[int, list[tuple[Case, list[Task]]]] = {partition: [] for partition in partitions}
-        for case, tasks in archive.open_cases(since):
-            place = partition_of(case.case_key, self._partitions)
-            if place in files:
-                files[place].append((case, tasks))
-        self._unmark_untold(files.values(), archive)
-        alerts: dict[str, list[str]] = {}
-        for alert, case_id in archive.alert_ids_of([case.id for part in files.values() for case, _ in part]):
-            alerts.setdefault(case_id, []).append(alert)
-        ordinals: dict[int, list[tuple[str, int]]] = {partition: [] for partition in partitions}
-        for key, ordinal in archive.case_ordinals():
-            place = partition_of(key, self._partitions)
-            if place in ordinals:
-                ordinals[place].append((key, ordinal))
-        desks: dict[int, CaseDesk] = {}
-        for partition in sorted(partitions):
-            desk = desks[partition] = CaseDesk(deadlines(self._tables.rules))
-            desk.restore(
-                ordinals[partition], [(case, tasks, alerts.get(case.id, [])) for case, tasks in files[partition]]
-            )
-            log.info("partition %d: %d open cases restored", partition, len(desk))
-        return desks
-
-    @staticmethod
-    def _unmark_untold(files: Iterable[Iterable[tuple[Case, list[Task]]]], archive: Archive) -> None:
-        """Take back that an open task is overdue where no step tells of it: a crash came between, and nothing that is
-        read again tells the department. The clock marks it again and does."""
-        lists = [tasks for some in files for _, tasks in some]
-        marked = [task.id for tasks in lists for task in tasks if task.overdue and task.state != "closed"]
-        untold = set(marked) - archive.told_overdue(marked)
-        for tasks in lists:
-            tasks[:] = [task._replace(overdue=False) if task.id in untold else task for task in tasks]
 
 
 def _wanted(rule: Rule, before: int | None, last: int | None, keys: Collection[str] | None = None) -> FactsWanted:
