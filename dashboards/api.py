@@ -78,12 +78,16 @@ def _truth(value: bool | None) -> str | None:
     return None if value is None else str(value).lower()
 
 
+def _refused(code: str, parameter: str, message: str) -> ProblemError:
+    faults = [{"field": f"query.{parameter}", "message": message}]
+    return ProblemError(422, code, message, extra={"errors": faults})
+
+
 def _place(after: str | None) -> TaskPlace | None:
     place = None if after is None else place_from(after)
     if after is not None and place is None:
         message = "that is no place in the list of tasks: take the address in `next` of the page before"
-        faults = [{"field": "query.after", "message": message}]
-        raise ProblemError(422, "invalid-query", message, extra={"errors": faults})
+        raise _refused("invalid-query", "after", message)
     return place
 
 
@@ -101,8 +105,7 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
     def known(department: str | None) -> str | None:
         if department is not None and department not in deps.departments:
             message = f"no department is called that; there are {', '.join(sorted(deps.departments))}"
-            faults = [{"field": "query.department", "message": message}]
-            raise ProblemError(422, "unknown-department", message, extra={"errors": faults})
+            raise _refused("unknown-department", "department", message)
         return department
 
     @routes.get("/history/{identifier:path}", responses=_404, tags=["trace"], summary="Everything about any id")
