@@ -18,14 +18,13 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
-from jianguan.errors import ConfigurationError, SourceError
+from jianguan.errors import SourceError
+from rules.cel.binding import cel_type, declaration
 from rules.cel.functions import Extension, extensions
 from rules.cel.macros import expanded
 from rules.cel.patterns import fault_of
-from rules.cel.reference import to_runtime
 from rules.cel.syntax import explained
 from rules.cel.tree import Call, Constant, Identifier, ListOf, Node, Select, Tree, decode, walk
-from rules.cel.values import Value
 
 MAX_LENGTH = 20_000
 """The longest condition, in characters."""
@@ -244,49 +243,3 @@ def _is_path(node: Node) -> bool:
     while isinstance(node, Select):
         node = node.operand
     return isinstance(node, Identifier)
-
-
-def declaration(extension: Extension) -> Any:
-    """The function as cel-cpp is told of it, to check calls and, as the reference, to make them."""
-    overload = cel.Overload(
-        f"{extension.name}_overload",
-        return_type=cel_type(extension.result),
-        parameters=[cel_type(each) for each in extension.parameters],
-        impl=_for_reference(extension.implementation),
-    )
-    return cel.FunctionDecl(extension.name, [overload])
-
-
-def _for_reference(implementation: Callable[..., Value]) -> Callable[..., Value]:
-    return lambda *arguments: implementation(*map(to_runtime, arguments))
-
-
-_SIMPLE = {
-    "bool": cel.Type.BOOL,
-    "int": cel.Type.INT,
-    "uint": cel.Type.UINT,
-    "double": cel.Type.DOUBLE,
-    "string": cel.Type.STRING,
-    "bytes": cel.Type.BYTES,
-    "timestamp": cel.Type.TIMESTAMP,
-    "duration": cel.Type.DURATION,
-    "dyn": cel.Type.DYN,
-    "null": cel.Type.NULL,
-    "type": cel.Type.TYPE,
-}
-
-
-def cel_type(text: str) -> Any:
-    """The checker's type for a written one. Raises ConfigurationError for a type that there is not."""
-    text = text.strip()
-    if text in _SIMPLE:
-        return _SIMPLE[text]
-    kind, _, rest = text.partition("(")
-    if rest.endswith(")"):
-        inner = rest[:-1]
-        if kind == "list":
-            return cel.Type.List(cel_type(inner))
-        key, comma, value = inner.partition(",")
-        if kind == "map" and comma:
-            return cel.Type.Map(cel_type(key), cel_type(value))
-    raise ConfigurationError(f"{text!r} is not a type; write for example string, int, list(string)")

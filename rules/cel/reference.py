@@ -7,27 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 from cel_expr_python import cel
 
-from rules.cel.values import Duration, Value, timestamp_of
+from rules.cel.binding import cel_type, declaration
 
 _PRESENT = re.compile(r"\bpresent\(\s*([A-Za-z_]\w*)\s*\)")
-
-
-def to_runtime(value: Any) -> Value:
-    """A value from the binding as ours: its times and byte arrays become CEL's."""
-    if isinstance(value, datetime):
-        return timestamp_of(value)
-    if isinstance(value, timedelta):
-        return Duration(value // timedelta(microseconds=1) * 1000)
-    if isinstance(value, bytearray):
-        return bytes(value)
-    if isinstance(value, list | tuple):
-        return [to_runtime(each.value() if isinstance(each, cel.Value) else each) for each in value]
-    return value
 
 
 def reference(environment: Any, text: str) -> Callable[[Mapping[str, Any]], Any]:
@@ -35,8 +21,6 @@ def reference(environment: Any, text: str) -> Callable[[Mapping[str, Any]], Any]
 
     It gives the value, or None for an error. `environment` is an `Environment`; times are aware datetimes.
     """
-    from rules.cel.environment import cel_type, declaration
-
     asked = frozenset(_PRESENT.findall(text))
     types = {name: cel_type(type_) for name, type_ in environment.fields.items()}
     types |= {f"present__{name}": cel.Type.BOOL for name in asked}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jianguan.errors import JianguanError, SourceError
 from rules.cel import Environment, EvaluationError, Uint, compile_value, evaluate
-from rules.cel.reference import to_runtime
+from rules.cel.binding import to_runtime
 from rules.cel.values import KeyedMap, Value, kind_of
 
 LITERALS = [
