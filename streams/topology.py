@@ -66,7 +66,7 @@ class Pipeline:
             if stages.alone
             else None
         )
-        self._elapsing = Elapsing(stages, self.exclusive, self._go_on, self._holds, self._generation)
+        self._elapsing = Elapsing(stages, self.exclusive, self._go_on, lambda: self.holds, lambda: self.generation)
         self._app: App = None  # that is attached
         self._lease: Lease | None = None  # its
         self._together: Alignment | None = None  # of its source partitions
@@ -77,7 +77,7 @@ class Pipeline:
         """Declare the agents of every stage on `app`, which is not started yet."""
         sources = {self._name(source) for source in SOURCES}
         together = self._together = Alignment(
-            self._stages.clock, lambda: app.consumer.unread(sources), self._generation
+            self._stages.clock, lambda: app.consumer.unread(sources), lambda: self.generation
         )
         for source in SOURCES:
             self._agent(app, source, self._ingest, together)
@@ -165,6 +165,16 @@ class Pipeline:
         ]
 
     @property
+    def generation(self) -> int:
+        """Rises whenever partitions are shared out."""
+        return 0 if self._lease is None else self._lease.generation
+
+    @property
+    def holds(self) -> bool:
+        """Whether no other worker can have this one's partitions."""
+        return self._lease is None or self._lease.holds
+
+    @property
     def gave_up_work(self) -> bool:
         """Whether something is in hand that is not sent, since partitions were shared out when the lease had run out:
         the state has it all the same."""
@@ -200,13 +210,7 @@ class Pipeline:
 
     async def _as_they_come(self, stream: Any) -> AsyncGenerator[tuple[list[Run], int], None]:
         async for run in each_run(stream):
-            yield [run], self._generation()
-
-    def _generation(self) -> int:
-        return 0 if self._lease is None else self._lease.generation
-
-    def _holds(self) -> bool:
-        return self._lease is None or self._lease.holds
+            yield [run], self.generation
 
     async def _ingest(self, runs: Sequence[Run], generation: int) -> None:
         stages = self._stages

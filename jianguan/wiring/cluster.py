@@ -149,7 +149,7 @@ class Worker:
         changes = RuleChanges(parts.pipeline, parts.correlate, parts.restorer)
         self._tasks = [
             asyncio.create_task(watchdog.run(), name="watchdog"),
-            asyncio.create_task(parts.desk.run(), name="deliveries"),
+            asyncio.create_task(parts.desk.run(self._takeover.owns), name="deliveries"),
             asyncio.create_task(rulebook.watch(interval, changes.changed, changes.settled), name="rules"),
             asyncio.create_task(self._maintain(), name="maintenance"),
             asyncio.create_task(self._watermark.run(), name="watermark"),

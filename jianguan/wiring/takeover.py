@@ -48,6 +48,7 @@ class Takeover:
         self._watermark = watermark
         self._parts: Parts | None = None
         self._generation = -1
+        self._shared_out = 0  # the pipeline's generation for which what is not ours was dropped
         self._tail = Shared(read)
         self._seen = Shared(self._restore_seen)
         self._told = Shared(self._deliveries_told)
@@ -76,6 +77,12 @@ class Takeover:
     async def recall(self, partition: int) -> None:
         """Return when the deliveries of this partition are known that were begun before."""
         await self._deliveries.get(partition)
+
+    def owns(self) -> bool:
+        """Whether all that is in memory is this worker's own: no other can have its partitions, and what went when they
+        were last shared out has been dropped."""
+        pipeline = self.parts.pipeline
+        return pipeline.holds and pipeline.generation == self._shared_out
 
     async def assigned(self, app: App, assigned: Iterable[Any], **_: Any) -> None:
         """The group has shared out the partitions anew. Nothing flows before this returns."""
@@ -116,6 +123,7 @@ class Takeover:
         self._sources.keep_only(kept)
         self._deliveries.keep_only(kept)
         parts.desk.keep_only(lambda department: partition_of(department, parts.partitions) in kept)
+        self._shared_out = parts.pipeline.generation
 
     async def _restore(self, numbers: list[int]) -> None:
         parts = self.parts

@@ -33,6 +33,7 @@ IN_FLIGHT: Final = 256  # so many that thirty receivers that take their time hol
 FINISHED: Final = 10_000  # deliveries that can be told again once they are through
 RETRY_PAUSE: Final = 1.0  # seconds
 IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when nobody wakes the desk
+POLL: Final = 0.05  # seconds; while it is not known whether what is here is still this worker's
 
 
 class Sender(Protocol):
@@ -61,6 +62,8 @@ class DeliveryDesk:
         self._metrics = metrics
         self._open: dict[str, Delivery] = {}
         self._finished: dict[str, Delivery] = {}  # the last ones, oldest first
+        self._untold: dict[str, Delivery] = {}  # what became of these is being handed over
+        self._owns: Callable[[], bool] = _always
         self._wake = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
 
@@ -101,10 +104,14 @@ class DeliveryDesk:
 
     def keep_only(self, ours: Callable[[str], bool]) -> None:
         """Give up the deliveries of departments that are not `ours` any more: another worker has restored them. An
-        attempt under way ends, and nothing is told of it."""
+        attempt under way ends, and nothing is told of it, nor of one that ended and that nobody has taken down yet."""
         for delivery in [each for each in self._open.values() if not ours(each.department)]:
             del self._open[delivery.id]
             self._schedule.forget(delivery.id)
+        for delivery in [each for each in self._untold.values() if not ours(each.department)]:
+            del self._untold[delivery.id]
+            if self._finished.pop(delivery.id, None) is not None:
+                self._schedule.forget(delivery.id)
         for receiver in self._receivers.values():
             if not ours(receiver.department):
                 self._schedule.enable(receiver.id)  # whether it is disabled is told with what is restored next time
@@ -138,12 +145,18 @@ class DeliveryDesk:
         await self._emit(records)
         self._wake.set()
 
-    async def run(self) -> None:
-        """Send what is due until cancelled; then attempts under way are given up and count as not made."""
+    async def run(self, owns: Callable[[], bool] | None = None) -> None:
+        """Send what is due until cancelled; then attempts under way are given up and count as not made.
+
+        While `owns` says that the deliveries may be another worker's, nothing is begun and nothing is told: what that
+        one recorded would seem undone. Before it says otherwise, `keep_only` has given up those that went. A request
+        that was on its way when this process was stopped still arrives: its id makes that harmless.
+        """
+        self._owns = owns or _always
         try:
             while True:
                 self._wake.clear()
-                free = IN_FLIGHT - len(self._attempts)
+                free = IN_FLIGHT - len(self._attempts) if self._owns() else 0
                 for due in self._schedule.due(self._clock.now(), PER_RECEIVER, free) if free > 0 else ():
                     task = asyncio.create_task(self._attempt(due))
                     self._attempts.add(task)
@@ -213,7 +226,7 @@ class DeliveryDesk:
     async def _wait(self) -> None:
         timeout = IDLE
         due = self._schedule.next_due(PER_RECEIVER)
-        if due is not None and len(self._attempts) < IN_FLIGHT:
+        if due is not None and len(self._attempts) < IN_FLIGHT and self._owns():
             timeout = min(IDLE, max(0.0, (due - self._clock.now()) / timedelta(seconds=1)))
         try:
             async with asyncio.timeout(timeout):
@@ -222,18 +235,26 @@ class DeliveryDesk:
             return
 
     async def _attempt(self, due: DueDelivery) -> None:
-        receiver = self._receivers[due.receiver_id]
         try:
-            outcome = await self._sender.send(receiver, due.delivery_id, due.body.encode())
+            outcome = await self._outcome(due)
+            await self._until_owned()
         except asyncio.CancelledError:
             self._schedule.release(due.delivery_id)
             raise
+        await self._settle(due, outcome)
+
+    async def _outcome(self, due: DueDelivery) -> Outcome:
+        try:
+            return await self._sender.send(self._receivers[due.receiver_id], due.delivery_id, due.body.encode())
         except JianguanError as error:
-            outcome = Outcome(OutcomeKind.RETRY, detail=str(error))
+            return Outcome(OutcomeKind.RETRY, detail=str(error))
         except Exception as error:  # recorded as the attempt's outcome: one delivery must not stop the others
             log.exception("an attempt failed in an unforeseen way: %s", due.delivery_id)
-            outcome = Outcome(OutcomeKind.RETRY, detail=f"internal error: {type(error).__name__}")
-        await self._settle(due, outcome)
+            return Outcome(OutcomeKind.RETRY, detail=f"internal error: {type(error).__name__}")
+
+    async def _until_owned(self) -> None:
+        while not self._owns():  # noqa: ASYNC110 - it is the passing of time that ends a lease
+            await asyncio.sleep(POLL)
 
     async def _settle(self, due: DueDelivery, outcome: Outcome) -> None:
         now = self._clock.now()
@@ -253,19 +274,25 @@ class DeliveryDesk:
         self._change(transition.row, due.attempt, outcome, now_ms := to_millis(now), records)
         for held in transition.held:
             self._change(held, held.attempt, outcome, now_ms, records)
-        await self._tell(records)
+        await self._tell(records.deliveries[0], records)
 
-    async def _tell(self, records: Records) -> None:
+    async def _tell(self, after: Delivery, records: Records) -> None:
         """Hand over what became of an attempt, however long that takes: it is not due again, so nobody would tell of it
-        later. Attempts that wait here are among those that are bounded."""
-        while True:
-            try:
-                await self._emit(records)
-            except UnavailableError as error:
-                log.warning("the outcome of a delivery cannot be recorded yet: %s", error)
-                await asyncio.sleep(RETRY_PAUSE)
-            else:
-                return
+        later but who has the delivery then. Attempts that wait here are among those that are bounded."""
+        self._untold[after.id] = after
+        try:
+            while self._untold.get(after.id) is after:
+                try:
+                    await self._emit(records)
+                except UnavailableError as error:
+                    log.warning("the outcome of a delivery cannot be recorded yet: %s", error)
+                    await asyncio.sleep(RETRY_PAUSE)
+                    await self._until_owned()
+                else:
+                    return
+        finally:
+            if self._untold.get(after.id) is after:
+                del self._untold[after.id]
 
     def _change(self, row: DeliveryRow, attempt: int, outcome: Outcome, now: int, records: Records) -> None:
         before = self._open.get(row.delivery_id)
@@ -313,6 +340,10 @@ class DeliveryDesk:
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the outcome of a delivery could not be recorded: %s", error)
+
+
+def _always() -> bool:
+    return True
 
 
 def _step(subject: str, what: str, now: int, identity: str, links: tuple[str, ...], detail: str) -> Step:

@@ -106,7 +106,9 @@ class World:
         parts = SimpleNamespace(
             settings=SimpleNamespace(topic_prefix="", seen_events=1_000),
             partitions=8,
-            pipeline=SimpleNamespace(keep_only=keep, exclusive=self.exclusive, gave_up_work=False),
+            pipeline=SimpleNamespace(
+                keep_only=keep, exclusive=self.exclusive, gave_up_work=False, generation=0, holds=True
+            ),
             correlate=self.correlate,
             handle=self.handle,
             seen=self.memory,
@@ -172,6 +174,19 @@ async def test_nothing_is_kept_when_what_was_in_hand_is_not_sent_though_every_ge
     await world.restored()
     assert world.correlate.kept == world.handle.kept == [set(), set()]
     assert world.tails == 2
+    await world.takeover.stop()
+
+
+async def test_what_is_in_memory_is_not_ours_from_the_end_of_the_lease_until_what_went_has_been_dropped() -> None:
+    world = World()
+    pipeline: Any = world.takeover.parts.pipeline
+    assert world.takeover.owns()
+    pipeline.holds = False
+    assert not world.takeover.owns()
+    pipeline.holds, pipeline.generation = True, 1  # shared out anew, and nobody has dropped anything yet
+    assert not world.takeover.owns()
+    await world.assigned(1, 0)
+    assert world.takeover.owns()
     await world.takeover.stop()
 
 

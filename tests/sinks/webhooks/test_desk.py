@@ -67,6 +67,7 @@ class World:
         delays = (timedelta(seconds=10),) * (attempts - 1)
         schedule = DeliverySchedule(RetryPolicy(delays=delays, jitter=0.0), random.Random(1))
         metrics = Metrics(self.registry)
+        self.owns = True
         self.desk = DeliveryDesk(receivers, schedule, self.sender, self.clock, self.emit, metrics)
 
     async def emit(self, records: Records) -> None:
@@ -91,7 +92,7 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.desk.run())
+        task = asyncio.create_task(self.desk.run(lambda: self.owns))
         try:
             yield
         finally:
@@ -418,6 +419,75 @@ async def test_an_attempt_under_way_when_its_department_went_is_not_told_and_not
     first, second = world.told.deliveries[0].id, world.told.deliveries[-1].id
     assert [identifier for _, identifier in world.sender.sent] == [first, second]
     assert [row.state for row in world.told.deliveries if row.id == first] == ["pending"]
+
+
+async def test_nothing_is_sent_while_the_deliveries_may_be_another_workers() -> None:
+    world = World(receiver("a"), receiver("b", "police"))
+    world.owns = False
+    world.accept(notice(1), notice(2, "police"))
+    async with world.running():
+        await asyncio.sleep(0)
+        world.desk.keep_only(lambda department: department == "fire")
+        world.owns = True
+        world.accept()
+        await world.until(lambda: "delivered" in world.states())
+        world.accept(notice(3))  # what is due goes out by turns: after this one nothing older waits
+        await world.until(lambda: world.states().count("delivered") == 2)
+    assert [name for name, _ in world.sender.sent] == ["a", "a"]
+
+
+@pytest.mark.parametrize("stays", [False, True])
+async def test_what_became_of_an_attempt_is_told_by_who_has_the_delivery_when_that_is_known(stays: bool) -> None:
+    world = World(receiver("a"))
+    world.accept(notice(1))
+    asked = asyncio.Event()
+
+    async def slow(receiver: Receiver, delivery_id: str, body: bytes) -> Outcome:
+        world.owns = False  # the worker was stopped meanwhile
+        asked.set()
+        return GOOD
+
+    send = world.sender.send
+    world.sender.send = slow  # type: ignore[method-assign]
+    async with world.running():
+        await asked.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert world.history() == [("pending", 0, 1)]
+        world.sender.send = send  # type: ignore[method-assign]
+        world.desk.keep_only(lambda department: stays)
+        world.owns = True
+        world.accept(notice(2))
+        await world.until(lambda: len(world.desk) == 0)
+    assert world.states() == (["delivered"] * 2 if stays else ["pending", "delivered"])
+    assert len(world.sender.sent) == 1
+
+
+async def test_what_the_broker_did_not_take_is_not_told_any_more_when_the_delivery_went_and_is_sent_if_it_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinks.webhooks.desk.RETRY_PAUSE", 0.001)
+    world = World(receiver("a"))
+    (made,) = world.accept(notice(1)).deliveries
+    refused = asyncio.Event()
+    emit = world.emit
+
+    async def away(records: Records) -> None:
+        refused.set()
+        world.owns = False
+        raise UnavailableError("no broker")
+
+    monkeypatch.setattr(world.desk, "_emit", away)
+    async with world.running():
+        await refused.wait()
+        monkeypatch.setattr(world.desk, "_emit", emit)
+        world.desk.keep_only(lambda department: False)
+        newer = made._replace(attempt=2, revision=5)  # as another worker has told of it
+        world.desk.restore([newer])
+        world.owns = True
+        await world.until(lambda: len(world.told.deliveries) == 2)
+    assert world.history() == [("pending", 0, 1), ("delivered", 3, 6)]
+    assert [identifier for _, identifier in world.sender.sent] == [made.id] * 2
 
 
 async def test_what_another_worker_has_delivered_is_not_sent_when_it_is_told_of_here() -> None:
