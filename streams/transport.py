@@ -16,6 +16,7 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 - without tables, the partitions of one number of all topics go to one worker (see assignor);
 - tables are restored up to the real end of their changelog;
 - whoever sends can ask whether the partitions are still this worker's (see lease);
+- a record whose header has a name that is not UTF-8 stops nobody (see transport_names);
 - a stop or a rebalance waits a bounded time for runs in progress, and a commit for its broker;
 - the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set, and a fetch of what is there has
   more time (see transport_wait).

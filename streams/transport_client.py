@@ -18,6 +18,7 @@ from streams.assignor import TogetherAssignor
 from streams.lease import Lease
 from streams.namesake import Namesake
 from streams.transport_ends import end_offsets
+from streams.transport_names import take_any_name
 from streams.transport_options import BatchOptions
 from streams.transport_wait import give_time
 
@@ -50,7 +51,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         return consumer
 
     async def on_start(self) -> None:
-        """Start the client, give its fetches time, and note each heartbeat that the group answers."""
+        """Start the client, let it take header names of any bytes, give its fetches time, and note each heartbeat that
+        the group answers."""
+        take_any_name()
         await super().on_start()
         give_time(self._consumer._fetcher)
         coordinator, lease, namesake = self._consumer._coordinator, self.transport.lease, self.transport.namesake

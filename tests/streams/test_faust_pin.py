@@ -14,8 +14,9 @@ from typing import Any
 
 import aiokafka
 import pytest
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.record.default_records import _DefaultRecordBatchPy
 from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.transport.conductor import ConductorCompiler
@@ -59,6 +60,11 @@ PINNED: dict[str, tuple[Callable[..., Any], str]] = {
     "AIOKafkaConsumerThread.on_thread_stop": (AIOKafkaConsumerThread.on_thread_stop, "8dfc004e258b6c25"),
     "AIOKafkaConsumer.stop": (aiokafka.AIOKafkaConsumer.stop, "bc5da9c98595299a"),
     "Fetcher._get_actions_per_node": (Fetcher._get_actions_per_node, "1dab2cf937d165d0"),
+    "Fetcher._proc_fetch_request": (Fetcher._proc_fetch_request, "59bf948fff47eed5"),
+    "PartitionRecords.__init__": (PartitionRecords.__init__, "8ec1c2ae6ea1af87"),
+    "PartitionRecords._unpack_records": (PartitionRecords._unpack_records, "b803e6d46480732c"),
+    "_DefaultRecordBatchPy._read_msg": (_DefaultRecordBatchPy._read_msg, "0997ab7a58505c93"),
+    "_DefaultRecordBatchPy.__iter__": (_DefaultRecordBatchPy.__iter__, "492967e59f459124"),
     "GroupCoordinator._do_heartbeat": (GroupCoordinator._do_heartbeat, "dc1d6632aaa68e96"),
     "GroupCoordinator._heartbeat_routine": (GroupCoordinator._heartbeat_routine, "61d01028952239d0"),
     "TableManager.on_start": (TableManager.on_start, "365dd25fbc0e0684"),

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer import message_accumulator
+from aiokafka.producer import producer as sending
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from jianguan.errors import ConfigurationError
 from streams.app import FaustOptions, create_app
@@ -44,6 +47,39 @@ async def test_a_record_arrives_with_all_that_it_was_sent_with(broker: str, tmp_
     assert first.headers == tuple(headers)
     assert (second.key, second.value, second.offset, second.headers) == (b"tombstone", None, 1, ())
     assert {(run.topic, run.partition) for run in arrived} == {(topic, 0)}
+
+
+class NoText(str):
+    """A name of a header as another client would send it."""
+
+    def encode(self, *_: str) -> bytes:
+        return b"caf\xe9"
+
+
+async def test_a_record_whose_header_has_a_name_that_is_not_text_arrives_and_what_comes_after_it(
+    broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (message_accumulator, sending):
+        monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+    topic = await make_topic(broker)
+    app = make_app(broker, tmp_path, unique("app"))
+    arrived: list[Run] = []
+
+    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
+    async def agent(stream: object) -> None:
+        async for run in each_run(stream):
+            arrived.append(run)
+
+    producer = AIOKafkaProducer(bootstrap_servers=broker)
+    await producer.start()
+    for value, name in ((b"1", "text"), (b"2", NoText("no text")), (b"3", "text")):
+        await producer.send_and_wait(topic, value, headers=[(name, b"7")], partition=0)
+    await producer.stop()
+    async with running(app):
+        await until(lambda: len(values(arrived)) == 3)
+    assert [record.headers for run in arrived for record in run] == [
+        (("text", b"7"),), (("caf\\xe9", b"7"),), (("text", b"7"),),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("explicit", [True, False], ids=["each_run", "plain stream"])
