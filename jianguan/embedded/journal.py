@@ -4,16 +4,22 @@ The embedded broker keeps nothing, so everything that comes from outside (events
 After a crash the entries that are still here are sent again; every effect downstream is idempotent by id. Segments
 are dropped once all stages and the store have what they hold. Knows nothing of topics' meaning, Faust or the store.
 
-A segment is a file `<first sequence>.journal` of frames: length (u32), CRC-32 of the body (u32), body (MessagePack).
-A torn frame at the end of the last segment is what a crash in mid-write leaves: it was never acknowledged and is cut.
-A bad frame anywhere else, or one that a whole frame follows, is damage, and is an error.
+A segment is a file `<first sequence>.journal` of frames: length (u32), CRC-32 of the body (u32), body (MessagePack, an
+array of entries). A frame is what is written and synced at once, and begins only when the one before it is on disk. So
+whatever a crash or a loss of power leaves of an unfinished write (half of it, holes of zeros, pages of it in any order)
+is one bad frame at the end of the last segment: it was never acknowledged and is cut. A bad frame anywhere else, or one
+that a whole frame follows, is damage to what was acknowledged, and is an error.
+
+Earlier versions made a frame of each entry, whose body is that entry: they are read as they are, and as strictly.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +31,12 @@ import msgspec
 
 from jianguan.errors import ConfigurationError, UnavailableError
 
+log = logging.getLogger(__name__)
+
 _HEAD: Final = struct.Struct("<II")
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
-MAX_WAITING: Final = 20_000
+MAX_WAITING: Final = 20_000  # groups of records
+WRITE_BYTES: Final = 64 * 1024 * 1024  # no group is added to a write that has as many: a frame has a length of 32 bits
 
 
 class Entry(NamedTuple):
@@ -49,8 +58,19 @@ class _Segment(NamedTuple):
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(Entry)
-_BODY_BEGINS: Final = bytes([0x90 + len(Entry._fields)])  # an entry is a MessagePack array
+_DECODER: Final = msgspec.msgpack.Decoder(list[Entry])
+_ENTRIES: Final = struct.Struct(">BI")  # the head of a MessagePack array of any length
+_ARRAY: Final = 0xDD
+_ONE: Final = 0x90 + len(Entry._fields)  # an entry is a short array itself: a body that begins so is one entry
+_BODY_BEGINS: Final = re.compile(b"[" + re.escape(bytes([_ARRAY, _ONE])) + b"]")
+
+
+class _Write(NamedTuple):
+    """What waits to be written together."""
+
+    first: int  # its first sequence
+    entries: list[bytes]
+    done: asyncio.Future[None]
 
 
 class Journal:
@@ -63,7 +83,7 @@ class Journal:
         self._file: IO[bytes] | None = None
         self._current = _Segment(folder, 0)  # replaced as a whole: other threads look at it
         self._next = 0
-        self._waiting: list[tuple[int, bytes, asyncio.Future[None]]] = []  # first sequence, frames
+        self._waiting: list[_Write] = []
         self._held: set[int] = set()
         self._flusher: asyncio.Task[None] | None = None
         self._failed: Exception | None = None
@@ -87,7 +107,9 @@ class Journal:
         if segments:
             last = segments[-1]
             count, good = _measure(last)
-            if good < last.stat().st_size:
+            rest = last.stat().st_size - good
+            if rest:
+                log.warning("%s ends in a write that was not finished: its %d bytes are cut off", last, rest)
                 _cut(last, good)
             self._next = _first(last) + count
         self._roll(self._next)
@@ -128,11 +150,11 @@ class Journal:
         sequences = list(range(self._next, self._next + len(records)))
         if not sequences:
             return sequences
-        frames = b"".join([_frame(Entry(*each)) for each in _numbered(sequences, records)])
+        entries = [_ENCODER.encode(Entry(*each)) for each in _numbered(sequences, records)]
         self._next += len(sequences)
         self._held.update(sequences)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((sequences[0], frames, done))
+        self._waiting.append(_Write(sequences[0], entries, done))
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush())
         try:
@@ -173,32 +195,42 @@ class Journal:
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch, self._waiting = self._waiting, []
+            batch = self._next_write()
             try:
-                await loop.run_in_executor(self._thread, self._write, b"".join([frames for _, frames, _ in batch]))
+                await loop.run_in_executor(self._thread, self._write, [each.entries for each in batch])
             except (OSError, RuntimeError) as error:  # RuntimeError: the thread has ended, because of `close`
                 # After a failed write the end of the file is unknown: nothing more is taken until a restart.
                 self._refuse(batch, error)
                 return
-            for _, _, done in batch:
-                if not done.done():
-                    done.set_result(None)
+            for each in batch:
+                if not each.done.done():
+                    each.done.set_result(None)
             if self._current.size >= self._segment_bytes:
                 # Entries that came meanwhile have their sequences already, and belong to the next segment.
-                following = self._waiting[0][0] if self._waiting else self._next
+                following = self._waiting[0].first if self._waiting else self._next
                 if not self._try_to_roll(following):
                     return
 
-    def _refuse(self, batch: Sequence[tuple[int, bytes, asyncio.Future[None]]], error: Exception) -> None:
+    def _next_write(self) -> list[_Write]:
+        """Take what is written and synced at once from what waits."""
+        size = count = 0
+        while count < len(self._waiting) and size < WRITE_BYTES:
+            size += sum(map(len, self._waiting[count].entries))
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    def _refuse(self, batch: Sequence[_Write], error: Exception) -> None:
         self._failed = error
-        for _, _, done in [*batch, *self._waiting]:
-            if not done.done():
-                done.set_exception(UnavailableError(f"the journal cannot be written: {error}"))
+        for each in [*batch, *self._waiting]:
+            if not each.done.done():
+                each.done.set_exception(UnavailableError(f"the journal cannot be written: {error}"))
         self._waiting = []
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, groups: Sequence[list[bytes]]) -> None:
         if self._file is None:
             raise OSError("the journal is closed")
+        data = _frame(list(itertools.chain.from_iterable(groups)))
         self._file.write(data)
         self._file.flush()
         os.fdatasync(self._file.fileno())
@@ -234,9 +266,14 @@ def _numbered(sequences: Sequence[int], records: Sequence[tuple[Any, ...]]) -> I
         yield (sequence, *record)
 
 
-def _frame(entry: Entry) -> bytes:
-    body = _ENCODER.encode(entry)
+def _frame(entries: Sequence[bytes]) -> bytes:
+    body = b"".join([_ENTRIES.pack(_ARRAY, len(entries)), *entries])
     return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+def _entries_in(body: bytes) -> list[Entry]:
+    """Of a frame; one for each where earlier versions wrote."""
+    return _DECODER.decode(_ENTRIES.pack(_ARRAY, 1) + body if body[0] == _ONE else body)
 
 
 def _first(path: Path) -> int:
@@ -253,7 +290,7 @@ def _frames(file: IO[bytes], size: int) -> Iterator[bytes | None]:
             yield None
             return
         length, checksum = _HEAD.unpack(head)
-        # No entry is empty: zeros are what a file system may leave where it has not written yet.
+        # No body is empty: zeros are what a file system may leave where it has not written yet.
         body = file.read(length) if 0 < length <= left else b""
         if not body or len(body) < length or zlib.crc32(body) != checksum:
             yield None
@@ -263,14 +300,14 @@ def _frames(file: IO[bytes], size: int) -> Iterator[bytes | None]:
 
 
 def _measure(path: Path) -> tuple[int, int]:
-    """(whole frames, bytes that they take) of a segment whose end may be torn."""
+    """(entries in whole frames, bytes that these take) of a segment whose end may be torn."""
     count = good = 0
     size = path.stat().st_size
     with path.open("rb") as file:
         for body in _frames(file, size):
             if body is None:
                 break
-            count += 1
+            count += len(_entries_in(body))
             good += _HEAD.size + len(body)
         file.seek(good)
         if _holds_a_frame(file.read()):
@@ -280,12 +317,11 @@ def _measure(path: Path) -> tuple[int, int]:
 
 def _holds_a_frame(rest: bytes) -> bool:
     """Whether a whole frame begins anywhere in `rest`: then what stands before it is damage and not a torn end."""
-    at = rest.find(_BODY_BEGINS, _HEAD.size)
-    while at >= 0:
+    for found in _BODY_BEGINS.finditer(rest, _HEAD.size):
+        at = found.start()
         length, checksum = _HEAD.unpack_from(rest, at - _HEAD.size)
         if 0 < length <= len(rest) - at and zlib.crc32(memoryview(rest)[at : at + length]) == checksum:
             return True
-        at = rest.find(_BODY_BEGINS, at + 1)
     return False
 
 
@@ -293,7 +329,7 @@ def _read(file: IO[bytes], path: Path, size: int) -> Iterator[Entry]:
     for body in _frames(file, size):
         if body is None:
             raise _damaged(path)
-        yield _DECODER.decode(body)
+        yield from _entries_in(body)
 
 
 def _damaged(path: Path) -> ConfigurationError:

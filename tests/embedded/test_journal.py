@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
@@ -10,9 +11,11 @@ import struct
 import sys
 import tempfile
 import threading
+import zlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +114,101 @@ async def test_zeros_at_the_end_are_no_entries(tmp_path: Path) -> None:
     with files(tmp_path)[0].open("ab") as file:
         file.write(bytes(800))
     assert opened(tmp_path).next_sequence == 2
+
+
+async def write_of(journal: Journal, numbers: range, size: int = 5) -> None:
+    """Append as many callers at once, whose records are written and synced together."""
+    for sequences in await asyncio.gather(*[journal.append([record(number, size)]) for number in numbers]):
+        journal.release(sequences)
+
+
+async def test_a_hole_in_a_write_that_was_never_acknowledged_is_cut_with_what_follows_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a loss of power some pages of an unfinished write may be there and others, before them, not."""
+    journal = opened(tmp_path)
+    await write_of(journal, range(2))
+    (path,) = files(tmp_path)
+    acknowledged = path.stat().st_size
+    await write_of(journal, range(2, 10), size=2_000)
+    journal.close()
+    with path.open("r+b") as file:
+        file.seek(acknowledged)
+        file.write(bytes(4096))
+    again = opened(tmp_path)
+    assert [entry.sequence for entry in again.entries()] == [0, 1]
+    assert f"{path} ends in a write that was not finished" in caplog.text
+    assert await again.append([record(2)]) == [2]
+    again.close()
+
+
+def frames_of(*entries: Entry) -> bytes:
+    """As earlier versions wrote: each entry a frame of its own."""
+    bodies = [msgspec.msgpack.encode(entry) for entry in entries]
+    return b"".join(struct.pack("<II", len(body), zlib.crc32(body)) + body for body in bodies)
+
+
+async def test_what_earlier_versions_wrote_is_read_and_damage_in_it_refused(tmp_path: Path) -> None:
+    entries = [Entry(number, *record(number)) for number in range(3)]
+    content = frames_of(*entries)
+    path = tmp_path / f"{0:020d}.journal"
+    path.write_bytes(bytes(20) + content[20:])
+    with pytest.raises(ConfigurationError, match=path.name):
+        Journal(tmp_path).open()
+    path.write_bytes(content + b"torn")
+    journal = opened(tmp_path)
+    assert await journal.append([record(3)]) == [3]
+    journal.close()
+    assert everything(tmp_path) == [*entries, Entry(3, *record(3))]
+
+
+DAMAGE = st.tuples(st.floats(0, 1), st.floats(0, 1), st.sampled_from([b"\0", b"\xff", b"\x96", b"\xdd"]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.integers(0, 400)), min_size=1, max_size=5),
+    st.lists(DAMAGE, max_size=2),
+    st.none() | st.floats(0, 1),
+    st.binary(max_size=20) | st.integers(1, 9_000).map(bytes),
+)
+def test_whatever_becomes_of_the_last_segment_acknowledged_entries_are_there_or_it_is_refused(
+    writes: list[tuple[int, int]], damages: list[tuple[float, float, bytes]], cut: float | None, tail: bytes
+) -> None:
+    """Overwritten, cut off and lengthened anywhere: what comes before the first bad write is kept, unless a whole one
+    follows, since that one was begun only when those before it were acknowledged."""
+
+    async def write_all(folder: Path) -> list[int]:
+        journal = opened(folder)
+        ends, number = [0], 0
+        for count, size in writes:
+            await write_of(journal, range(number, number + count), size)
+            number += count
+            ends.append(files(folder)[0].stat().st_size)
+        journal.close()
+        return ends
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ends = asyncio.run(write_all(folder))
+        (path,) = files(folder)
+        whole = path.read_bytes()
+        content = bytearray(whole)
+        for start, share, byte in damages:
+            begin = int(start * len(content))
+            end = begin + int(share * (len(content) - begin))
+            content[begin:end] = byte * (end - begin)
+        if cut is not None:
+            del content[int(cut * len(content)) :]
+        path.write_bytes(content + tail)
+        good = [content[begin:end] == whole[begin:end] for begin, end in itertools.pairwise(ends)]
+        before = good.index(False) if False in good else len(good)
+        if any(good[before:]):
+            with pytest.raises(ConfigurationError, match=path.name):
+                Journal(folder).open()
+        else:
+            count = sum(count for count, _ in writes[:before])
+            assert [entry.sequence for entry in everything(folder)] == list(range(count))
 
 
 async def test_damage_before_the_end_of_the_last_segment_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -375,6 +473,45 @@ async def test_a_record_that_cannot_be_written_takes_no_sequence(tmp_path: Path)
     assert await journal.append([record(1)]) == [0]
     assert await journal.append([]) == []
     journal.close()
+
+
+async def test_more_than_may_wait_is_refused_and_takes_no_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def slowly(descriptor: int) -> None:
+        begun.set()
+        go.wait(5)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slowly)
+    monkeypatch.setattr("jianguan.embedded.journal.MAX_WAITING", 2)
+    journal = opened(tmp_path)
+    written = asyncio.ensure_future(journal.append([record(0)]))
+    await asyncio.to_thread(begun.wait, 5)
+    waiting = [asyncio.ensure_future(journal.append([record(number)])) for number in (1, 2)]
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="behind"):
+        await journal.append([record(9)])
+    go.set()
+    assert await asyncio.gather(written, *waiting) == [[0], [1], [2]]
+    assert await journal.append([record(3)]) == [3]
+    journal.close()
+    assert everything(tmp_path) == [Entry(number, *record(number)) for number in range(4)]
+
+
+async def test_what_waits_is_written_in_parts_that_a_frame_can_tell_the_length_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: syncs.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr("jianguan.embedded.journal.WRITE_BYTES", 1_500)
+    journal = opened(tmp_path)
+    await write_of(journal, range(6), size=1_000)
+    journal.close()
+    assert len(syncs) == 3
+    assert [entry.sequence for entry in everything(tmp_path)] == list(range(6))
 
 
 async def test_a_caller_that_gives_up_holds_nothing(tmp_path: Path) -> None:
