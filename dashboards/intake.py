@@ -27,6 +27,7 @@ from dashboards.problems import ProblemError, retry_after
 from dashboards.ratelimit import RateLimiter
 from dashboards.reads import Reads
 from dashboards.shapes import IntakeReply, Problem, SubmissionView
+from dashboards.slices import in_turns
 from jianguan.domain.cloud_events import structured
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.event import OUTCOMES
@@ -198,7 +199,9 @@ class Intake:
             body = body.removeprefix(BOM_UTF8)  # programs put one before a whole text; it belongs to no record
             hold(len(body) - held)  # what it was inflated from is let go
             binary = media == JSON and "ce-specversion" in headers
-            frames = Frames([body]) if binary else split(body, MODES[media], limits.rows)
+            frames = (
+                Frames([body]) if binary else await in_turns(split(body, MODES[media], limits.rows, limits.row_bytes))
+            )
             self._rate.charge(client, max(1, len(frames.rows)), clock.monotonic())
             self._bound(frames)
             attributes = cloud_headers(headers) if binary else ()

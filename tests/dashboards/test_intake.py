@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboards import Limits
-from dashboards.framing import CLOUD_EVENT, MODES, split, topic_of
+from dashboards.framing import CLOUD_EVENT, MODES, topic_of
 from dashboards.intake import cloud_headers, judge, receipt_of
 from jianguan.clock import VirtualClock
 from jianguan.domain.ids import event_id
@@ -22,6 +22,7 @@ from jianguan.ports import RawEvent
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.fakes import World
 from tests.dashboards.sample import event
+from tests.dashboards.test_framing import split
 from tests.docs.markdown import blocks
 from tests.repository import ROOT
 
@@ -232,6 +233,22 @@ async def test_others_have_their_turn_while_rows_are_judged(build: Build, rows: 
     assert len(seen) >= 5
 
 
+async def test_others_have_their_turn_while_a_large_upload_is_split(build: Build) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    answer = await build().send(b"[" * 4 * 1024 * 1024)
+    beside.cancel()
+    assert (answer.status_code, answer.json()["code"]) == (413, "row-too-large")
+    assert turns > 100
+
+
 async def test_a_saturated_gateway_says_so_at_once(build: Build) -> None:
     site = build(limits=Limits(uploads_in_flight=0))
     answer = await site.send(json.dumps(event(1)))
@@ -294,7 +311,7 @@ odd = st.text("[]{}\"',:\\ntrue0123. \x00é", max_size=60).map(str.encode)
 @given(st.binary(max_size=200) | odd, st.sampled_from(sorted(MODES)))
 def test_whatever_comes_has_an_outcome_and_its_bytes_are_kept(body: bytes, media: str) -> None:
     world = World(VirtualClock(datetime(2026, 11, 23, tzinfo=UTC)))
-    frames = split(body, MODES[media], 1_000)
+    frames = split(body, MODES[media])
     for row in frames.rows:
         verdict = judge(RawEvent(row, media, topic_of(row, media), "", ()), world.admit, 10_000)
         assert verdict.raw.key
