@@ -7,7 +7,8 @@ own limits and by MOST_ALERTS. It must not know where events are stored.
 now; what they raise is not told.
 
 *Periods.* Whether a trigger holds is known of a period or a session only when it is over. So the events are asked for
-until those that the end of the time asked for lies in are over, and what is not over yet is not decided.
+until those that the end of the time asked for lies in are over, and what is not over yet is not decided. An alert that
+another rule looks at counts from the start of its episode on: there they are asked for until that episode is over.
 
 *Load.* Nobody works on the cases of a backtest. A case is taken to be closed when its statutory clock runs out, or
 after 30 days where it has none; an alert of the same case key opens another one afterwards, with its tasks.
@@ -272,7 +273,17 @@ def _reach(rule: Rule, known: Mapping[str, Rule]) -> int:
 def _end(rule: Rule, until: int, known: Mapping[str, Rule]) -> int:
     """The time (ms) before which those events are that decide about alerts before `until`."""
     own = max(until, _over(rule, until - 1))
-    return max((_end(known[name], own, known) for name in rule.listens_to), default=own)
+    heard = dict.fromkeys(rule.inhibited_by, own)
+    heard |= {name: _episode_end(known[name], own - 1) for name in rule.weights}
+    return max((_end(known[name], end, known) for name, end in heard.items()), default=own)
+
+
+def _episode_end(rule: Rule, time: int) -> int:
+    """The time (ms) before which those alerts of a rule are whose episode begins at `time` at the latest."""
+    judging = rule.judging
+    if judging is not None and judging.pattern is not None and judging.pattern.every:
+        return judging.span.deadline(time) + 1  # that of a match begins with it, and lasts as long as it does
+    return rule.episodes.start(time) + rule.episodes.size
 
 
 def _over(rule: Rule, time: int) -> int:

@@ -282,6 +282,32 @@ def test_a_rule_that_a_tried_one_listens_to_is_judged_by_whole_periods_too() -> 
     ]
 
 
+def test_an_alert_that_counts_from_an_episode_of_the_time_asked_for_counts_though_it_comes_after_that_time() -> None:
+    """An alert counts from the start of its episode on, which goes on when the time asked for ends."""
+    lasting = checked_rule(id="lasting", **{**FREQUENT, "episode": "7d"})
+    pairs = [{"name": "a", "where": "true"}, {"name": "b", "where": "true"}]
+    pattern = {"steps": pairs, "within": "3d", "lateness": "1d", "every": True}
+    matched = checked_rule(id="matched", window=None, trigger=None, case=None, lead=None, pattern=pattern)
+    start = Grid.of(7 * DAY).start(NOW + 7 * DAY)
+    until = start + 2 * DAY
+    for heard, rows in (
+        (lasting, [(6 * DAY, "x:1", "p"), (6 * DAY + HOUR, "x:1", "p")]),
+        (matched, [(2 * DAY - 1, "x:1", "p"), (4 * DAY, "x:1", "p")]),
+    ):
+        rule = checked_rule(
+            id="top", on=["alert"], rules={heard.id: 1}, condition="true",
+            window={"size": "2d"}, trigger={"count": {"at_least": 1}},
+        )  # fmt: skip
+        events = made([(start - NOW + at, who, reporter) for at, who, reporter in rows])
+        live = [alert.time for alert in live_alerts(events, rule, heard) if alert.rule == "top"]
+        assert [start <= time < until for time in live] == [True]
+        assert [
+            each.time for each in asked(Backtest(rule, None, reference(), start, until, [heard]), events).added
+        ] == live
+        # What has not happened yet is not asked for.
+        assert Backtest(rule, None, reference(), start, until, [heard], now=until + HOUR).to == until + HOUR
+
+
 @pytest.mark.parametrize("kind", FEW)
 def test_what_is_not_over_now_is_not_decided(kind: str) -> None:
     rule = checked_rule(**FEW[kind], trigger=LITTLE)
