@@ -18,6 +18,7 @@ _NOISY = (
     "httpcore",
     "uvicorn",
     "asyncio",
+    "clickhouse_driver",  # a traceback for each connection that fails, of which our own sentence tells
     "streams.transport",
     "streams.transport_client",
     "streams.app",

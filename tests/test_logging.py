@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import socket
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from jianguan.errors import UnavailableError
 from jianguan.logging import configure_logging
+from sinks.server_pool import Address, Limits, ServerPool
 from streams.app import create_app
 from streams.transport import BatchConsumer, BatchTransport
 from streams.transport_client import BatchConsumerThread
@@ -51,4 +54,14 @@ def test_what_fausts_services_tell_of_their_lives_is_no_news(service: type, said
 
 def test_the_app_itself_is_no_news_either(said: io.StringIO) -> None:
     logging.getLogger(create_app.__module__).info("Starting...")
+    assert said.getvalue() == ""
+
+
+@pytest.mark.network
+def test_a_store_that_is_away_is_no_traceback_for_each_connection(said: io.StringIO) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    pool = ServerPool(Address.parse(f"clickhouse://127.0.0.1:{port}/db"), Limits(connect_s=1.0))
+    with pytest.raises(UnavailableError, match="Connection refused"):
+        pool.execute("SELECT 1")
     assert said.getvalue() == ""
