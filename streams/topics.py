@@ -66,6 +66,9 @@ class TopicSpec:
 def all_topics(prefix: str, partitions: int, replication_factor: int = 1) -> tuple[TopicSpec, ...]:
     """Every topic of the application, each with the same number of partitions."""
     config = {"max.message.bytes": str(LARGEST_MESSAGE)}
+    if replication_factor > 1:
+        # A broker takes a record by default when it alone has it, and the record is lost with that broker.
+        config["min.insync.replicas"] = str((replication_factor + 1) // 2)
     return tuple(TopicSpec(name.under(prefix), partitions, replication_factor, config) for name in TopicName)
 
 

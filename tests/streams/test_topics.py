@@ -28,6 +28,14 @@ def test_every_topic_takes_what_the_quarantine_keeps_whole() -> None:
         assert int(spec.config["max.message.bytes"]) >= 2 * MAX_VALUE
 
 
+@pytest.mark.parametrize(("replicas", "in_step"), [(1, None), (2, "1"), (3, "2"), (5, "3")])
+def test_a_replicated_topic_takes_no_record_that_a_minority_of_its_replicas_has(
+    replicas: int, in_step: str | None
+) -> None:
+    for spec in all_topics("", 4, replicas):
+        assert spec.config.get("min.insync.replicas") == in_step
+
+
 @pytest.mark.parametrize("bad", ["监管.", "a b", "x" * 250, "a/"])
 def test_a_prefix_that_the_broker_refuses_is_a_configuration_error(bad: str) -> None:
     with pytest.raises(ConfigurationError, match="prefix"):
