@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
 from jianguan.errors import ConfigurationError, UnavailableError
 
@@ -85,28 +86,60 @@ async def ensure_topics(broker: str, wanted: Sequence[TopicSpec], deadline: floa
     """Create the topics that are missing, check them all, and return the names of those created.
 
     `broker` is host:port, or several with commas; `deadline` is in seconds.
-    Raises ConfigurationError if a topic has another number of partitions, naming every such topic;
-    UnavailableError if the broker does not answer, or does not show the topics, within the deadline.
+    Raises ConfigurationError if a topic has another number of partitions, naming every such topic, and creates none
+    then; UnavailableError if the broker does not answer, or does not show the topics, within the deadline.
     """
+    names = [spec.name for spec in wanted]
+    async with _asked(broker, deadline) as admin:
+        existing = set(await admin.list_topics())
+        missing = [spec for spec in wanted if spec.name not in existing]
+        # Before any is made: those would have the wrong width too, and be in the way of the right one.
+        check_widths(wanted, await _partitions(admin, [name for name in names if name in existing]))
+        await _create(admin, missing)
+        check_widths(wanted, await _partitions(admin, names))
+    return [spec.name for spec in missing]
+
+
+class FoundTopic(NamedTuple):
+    """A topic as it is."""
+
+    partitions: int
+    replicas: int  # of the partition that has fewest
+
+
+async def look_at_topics(broker: str, names: Iterable[str], deadline: float = 20.0) -> dict[str, FoundTopic]:
+    """The topics of `names` that are there. Changes nothing. UnavailableError as `ensure_topics`."""
+    async with _asked(broker, deadline) as admin:
+        there = set(await admin.list_topics()).intersection(names)  # asking for an unknown topic would create it
+        described = await admin.describe_topics(sorted(there)) if there else []
+    return {
+        entry["topic"]: FoundTopic(
+            len(entry["partitions"]), min([len(each["replicas"]) for each in entry["partitions"]], default=0)
+        )
+        for entry in described
+    }
+
+
+@asynccontextmanager
+async def _asked(broker: str, deadline: float) -> AsyncIterator[Any]:
     admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(deadline * 1000))
-    missing: list[str] = []
     try:
         async with asyncio.timeout(deadline):
             await admin.start()
-            existing = set(await admin.list_topics())
-            missing = [spec.name for spec in wanted if spec.name not in existing]
-            await _create(admin, [spec for spec in wanted if spec.name in missing])
-            found = await _partitions(admin, [spec.name for spec in wanted])
+            yield admin
     except (KafkaError, OSError, TimeoutError) as exc:
         raise UnavailableError(f"the broker {broker} does not give its topics: {exc!r}") from exc
     finally:
         await admin.close()
+
+
+def check_widths(wanted: Sequence[TopicSpec], found: Mapping[str, int]) -> None:
+    """ConfigurationError that names every topic of another width, and says what to do."""
     if wrong := mismatches(wanted, found):
         raise ConfigurationError(
             "; ".join(wrong) + ". Set the number of partitions to what is there, or delete the topics and start "
             "again, or use another topic prefix: adding partitions would put keys into other partitions"
         )
-    return missing
 
 
 async def _create(admin: Any, specs: Sequence[TopicSpec]) -> None:
@@ -122,16 +155,22 @@ async def _create(admin: Any, specs: Sequence[TopicSpec]) -> None:
     except TopicAlreadyExistsError:
         return  # another worker starts at the same time; the check that follows sees what it made
     for name, code, *_ in response.topic_errors:
+        if code == InvalidReplicationFactorError.errno:
+            raise ConfigurationError(
+                f"the broker does not create topic {name} with {specs[0].replication_factor} replicas: has the cluster"
+                " so many brokers, and do all run? Start them, or set JIANGUAN_REPLICATION to what there is"
+            )
         if code not in (0, TopicAlreadyExistsError.errno):
             raise ConfigurationError(f"the broker does not create topic {name}: {for_code(code).__name__}")
 
 
 async def _partitions(admin: Any, names: Sequence[str]) -> dict[str, int]:
     """Number of partitions by topic, asked again until the broker knows them all."""
-    while True:
+    while names:
         known = set(await admin.list_topics())
         if known.issuperset(names):  # asking for an unknown topic would create it
             described = {entry["topic"]: entry for entry in await admin.describe_topics(list(names))}
             if all(name in described and described[name]["partitions"] for name in names):
                 return {name: len(described[name]["partitions"]) for name in names}
         await asyncio.sleep(_RETRY_INTERVAL)
+    return {}

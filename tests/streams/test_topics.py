@@ -10,7 +10,7 @@ import pytest
 from jianguan.errors import ConfigurationError, UnavailableError
 from streams.gateway import MAX_VALUE
 from streams.ingest import MAX_KEPT
-from streams.topics import TopicName, TopicSpec, all_topics, ensure_topics, mismatches
+from streams.topics import FoundTopic, TopicName, TopicSpec, all_topics, ensure_topics, look_at_topics, mismatches
 
 
 @pytest.fixture
@@ -69,6 +69,22 @@ async def test_a_topic_of_another_width_stops_the_start_and_says_what_to_do(brok
         await ensure_topics(broker, [TopicSpec(name, 4)])
     for part in (name, "wanted 4", "found 2", "delete the topics"):
         assert part in str(caught.value)
+
+
+@pytest.mark.broker
+async def test_no_topic_is_created_beside_one_of_another_width(broker: str, prefix: str) -> None:
+    await ensure_topics(broker, [TopicSpec(f"{prefix}made-by-hand", 3)])
+    wanted = [TopicSpec(f"{prefix}made-by-hand", 2), TopicSpec(f"{prefix}missing", 2)]
+    with pytest.raises(ConfigurationError, match="wanted 2 partitions, found 3"):
+        await ensure_topics(broker, wanted)
+    assert await look_at_topics(broker, [spec.name for spec in wanted]) == {f"{prefix}made-by-hand": FoundTopic(3, 1)}
+
+
+@pytest.mark.kafka
+@pytest.mark.network
+async def test_more_replicas_than_brokers_are_refused_with_what_to_do(kafka: str, prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"with 3 replicas.*JIANGUAN_REPLICATION"):
+        await ensure_topics(kafka, all_topics(prefix, 1, 3))
 
 
 @pytest.mark.network
