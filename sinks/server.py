@@ -19,7 +19,7 @@ from jianguan.errors import ConfigurationError
 from sinks import migrate
 from sinks.rows import SHAPES, deduplication_token
 from sinks.server_pool import Address, Limits, ServerPool
-from sinks.store import SESSION_SETTINGS
+from sinks.store import SESSION_SETTINGS, NotAllowedError
 
 OLDEST: Final = (23, 8)
 
@@ -40,16 +40,26 @@ class ServerStore:
 
     def start(self) -> None:
         """Connect, refuse a server that is too old, make the database, run the missing migrations."""
-        with self._first() as first:
-            first.execute(f"CREATE DATABASE IF NOT EXISTS {self._address.database}")
-        migrate.apply(self)
+        with _told_as_a_setting():
+            with self._first() as first:
+                self._make_database(first)
+            migrate.apply(self)
 
     def missing(self) -> list[str]:
         """Names of the migrations that `start` would run. Connects as `start` does, and changes nothing."""
+        with _told_as_a_setting():
+            with self._first() as first:
+                there = self._has_database(first)
+            return [str(each) for each in (migrate.missing(self) if there else migrate.load())]
+
+    def _has_database(self, first: ServerPool) -> bool:
         named = {"name": self._address.database}
-        with self._first() as first:
-            there = first.execute("SELECT name FROM system.databases WHERE name = {name:String}", named)
-        return [str(each) for each in (migrate.missing(self) if there else migrate.load())]
+        return bool(first.execute("SELECT name FROM system.databases WHERE name = {name:String}", named))
+
+    def _make_database(self, first: ServerPool) -> None:
+        # Not asked for when it is there: a user that may not make databases can work in one that was made for it.
+        if not self._has_database(first):
+            first.execute(f"CREATE DATABASE IF NOT EXISTS {self._address.database}")
 
     @contextmanager
     def _first(self) -> Iterator[ServerPool]:
@@ -100,6 +110,15 @@ class ServerStore:
         sql = f"INSERT INTO {name} ({SHAPES[name].quoted}) VALUES"
         settings = {**_INSERT_SETTINGS, "insert_deduplication_token": deduplication_token(token, name, table)}
         self._pool.insert(sql, [values_of(column) for column in table.columns], settings)
+
+
+@contextmanager
+def _told_as_a_setting() -> Iterator[None]:
+    """At a start nobody waits for a user that is refused: it, or its password, is most likely mistyped."""
+    try:
+        yield
+    except NotAllowedError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def check_version(version: str) -> None:

@@ -27,6 +27,13 @@ _CODE = re.compile(r"Code: (\d+)")
 _PASSING: Final = frozenset(
     {3, 159, 164, 198, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 319, 394, 425, 439, 999}
 )
+# The user is unknown, its password wrong or missing, or it may not do this. Whoever looks after the store changes that,
+# perhaps before the password's file here is changed: until then records wait as they do for a store that is away.
+_NOT_ALLOWED: Final = frozenset({192, 193, 194, 497, 516})
+
+
+class NotAllowedError(UnavailableError):
+    """The store does not let its user in, or do what is asked. At a start it is a setting that is wrong."""
 
 
 class StoreError(JianguanError):
@@ -52,6 +59,11 @@ def error_of(message: str, code: int | None = None) -> JianguanError:
         found = _CODE.search(message)
         code = int(found[1]) if found else 0
     text = message.strip().split("\n", 1)[0][:500]
+    if code in _NOT_ALLOWED:
+        return NotAllowedError(
+            f"the store refuses its user: {text}; look at the user in JIANGUAN_STORE, at JIANGUAN_STORE_PASSWORD_FILE"
+            " and at what is granted to it"
+        )
     passing = code in _PASSING or "No space left on device" in message
     return UnavailableError(f"the store cannot now: {text}") if passing else StoreError(f"the store: {text}")
 

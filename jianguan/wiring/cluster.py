@@ -29,6 +29,7 @@ from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, faust_
 from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.rule_changes import RuleChanges
 from jianguan.wiring.rule_tools import StoredRuleRecord, StoredRuleTools
+from jianguan.wiring.server_store import server_store
 from jianguan.wiring.serving import WebServer
 from jianguan.wiring.tables import load_tables
 from jianguan.wiring.tail import Tail, read_tail
@@ -36,7 +37,6 @@ from jianguan.wiring.takeover import Takeover
 from jianguan.wiring.watermark import GroupWatermark
 from jianguan.wiring.web import build_web, health_of
 from sinks.archive import SqlArchive
-from sinks.server import ServerStore
 from sinks.webhooks.desk import REDELIVER
 from streams.app import connected, create_app
 from streams.frames import FACTS, NOTICES, RECORDS
@@ -54,17 +54,6 @@ START_PATIENCE: Final = 120.0
 RETRY_PAUSE: Final = 1.0
 CRASH_POLL: Final = 1.0
 LATELY_MS: Final = 120_000
-
-
-def _store(settings: Settings) -> ServerStore:
-    password = ""
-    if settings.store_password_file is not None:
-        try:
-            password = settings.store_password_file.read_text().strip()
-        except OSError as error:
-            raise ConfigurationError(f"the store's password cannot be read: {error}") from None
-    assert settings.store is not None
-    return ServerStore(settings.store, password=password)
 
 
 def _require_cluster(settings: Settings) -> str:
@@ -97,7 +86,7 @@ class Worker:
         self._clock = clock
         self._metrics_port = metrics_port
         self._metrics = Metrics(CollectorRegistry())
-        self._store = _store(settings)
+        self._store = server_store(settings)
         self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
         self._positions = GroupPositions(self._broker, settings.group, settings.topic_prefix, self._partitions)
@@ -296,7 +285,7 @@ class DashboardsProcess:
         self._settings = settings
         self._clock = clock
         self._metrics = Metrics(CollectorRegistry())
-        self._store = _store(settings)
+        self._store = server_store(settings)
         self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
         self._live = LiveFeed(clock)

@@ -14,6 +14,7 @@ import pytest
 from jianguan.errors import ConfigurationError, UnavailableError
 from sinks.server import OLDEST, ServerStore, check_version
 from sinks.server_pool import Address, Limits, ServerPool
+from sinks.store import NotAllowedError
 from tests.clickhouse import version
 
 QUICK = Limits(connections=2, connect_s=1.0, answer_s=1.0, turn_s=0.2)
@@ -167,6 +168,19 @@ def test_who_finds_every_connection_busy_is_told_to_try_again() -> None:
         first.join(10)
         assert len(faults) == 1
         pool.close()
+
+
+def test_a_user_that_is_refused_at_a_start_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pool: ServerPool, sql: str, parameters: object = None) -> list[tuple[object, ...]]:
+        raise NotAllowedError("the store refuses its user")
+
+    monkeypatch.setattr(ServerPool, "execute", refuse)
+    store = ServerStore("clickhouse://me@127.0.0.1/db")
+    for ask in (store.start, store.missing):
+        with pytest.raises(ConfigurationError, match="refuses its user"):
+            ask()
+    with pytest.raises(NotAllowedError):  # while it runs, records wait until the user is let in again
+        store.query("SELECT 1")
 
 
 def test_a_closed_pool_says_so() -> None:

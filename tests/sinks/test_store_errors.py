@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jianguan.errors import UnavailableError
-from sinks.store import StoreError, error_of
+from sinks.store import NotAllowedError, StoreError, error_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,12 @@ def test_a_store_without_room_or_rest_is_asked_again(message: str) -> None:
 @pytest.mark.parametrize("message", ["Code: 62. DB::Exception: Syntax error", "Code: 6. Cannot parse", "what?", ""])
 def test_a_store_that_refuses_is_not_asked_again(message: str) -> None:
     assert isinstance(error_of(message), StoreError)
+
+
+@pytest.mark.parametrize("code", [192, 193, 194, 497, 516])
+def test_a_store_that_refuses_its_user_is_asked_again_and_says_where_to_look(code: int) -> None:
+    error = error_of("DB::Exception: me: Authentication failed: password is incorrect.\n\nmore", code)
+    assert isinstance(error, NotAllowedError)
+    assert isinstance(error, UnavailableError)
+    assert "password is incorrect" in str(error)
+    assert "JIANGUAN_STORE_PASSWORD_FILE" in str(error)
