@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import socket
@@ -18,13 +19,15 @@ import httpx
 from jianguan.cli import printable
 from jianguan.cli.server import ServerAddress, client_options
 from jianguan.clock import Clock, SystemClock
-from jianguan.errors import JianguanError
+from jianguan.errors import JianguanError, UnavailableError
 from jianguan.settings import Settings, load_settings, unknown_settings
 
 Level = Literal["ok", "warning", "error"]
 DISK_ERROR: Final = 500_000_000
 DISK_WARNING: Final = 5_000_000_000
 READY_WITHIN: Final = 5.0  # seconds, for the running server to answer
+ANSWER_WITHIN: Final = 10.0  # seconds, for a broker, and for each answer of a ClickHouse server
+_NO_ANSWER: Final = (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError)
 _MARKS: Final[dict[str, tuple[str, str]]] = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
@@ -43,6 +46,8 @@ class Finding:
 def command(data: Path | None, as_json: bool) -> None:
     """Look at ports, data, store, disk, clock, calendar, rules, receivers and broker. Ends with 3 if one is wrong."""
     settings = load_settings(data=data)
+    for library in ("aiokafka", "clickhouse_driver"):  # what they have to say is in the findings, without a traceback
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     findings = list(examine(settings, SystemClock()))
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
@@ -75,13 +80,16 @@ def examine(settings: Settings, clock: Clock) -> Iterator[Finding]:
         try:
             yield check()
         except (JianguanError, OSError) as error:
-            yield Finding(name, "error", str(error))
+            yield Finding(name, "error", printable(str(error)))
         except Exception as error:  # noqa: BLE001 - what else is wrong is wanted all the same
             yield Finding(name, "error", f"{type(error).__name__} while looking: {error}; this is a defect")
 
 
 def _server(settings: Settings) -> dict[str, object] | None:
-    """What a running `jianguan up` wrote about itself, if its process is still there."""
+    """What a running `jianguan up` wrote about itself, if its process is still there; of a cluster, the pages that
+    answer on the port that is set."""
+    if not settings.embedded:
+        return _pages(settings)
     try:
         found = json.loads((settings.data / "server.json").read_text())
         os.kill(int(found["pid"]), 0)
@@ -90,15 +98,25 @@ def _server(settings: Settings) -> dict[str, object] | None:
     return dict(found)
 
 
+def _pages(settings: Settings) -> dict[str, object] | None:
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - asked, not bound
+    url = f"http://[{here}]:{settings.port}" if ":" in here else f"http://{here}:{settings.port}"
+    try:
+        _parts_not_ready(url)
+    except _NO_ANSWER:  # nobody, or another program: the look at the port tells
+        return None
+    return {"url": url}
+
+
 def _running(server: dict[str, object] | None) -> Iterator[Finding]:
     """What the running system says of itself, each part that does not work by name."""
     if server is None:
-        yield Finding("server", "ok", "no embedded system is running on this folder")
+        yield Finding("server", "ok", "none is running on this folder or port")
         return
-    where = f"running at {server['url']} as process {server['pid']}"
+    where = f"running at {server['url']}" + (f" as process {server['pid']}" if "pid" in server else "")
     try:
         parts = _parts_not_ready(str(server["url"]))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _NO_ANSWER as error:
         yield Finding(
             "server", "error", f"{where}, but it does not say how it is ({type(error).__name__}); its log may say why"
         )
@@ -141,17 +159,26 @@ def _port(settings: Settings, server: dict[str, object] | None) -> Finding:
 
 def _folder(settings: Settings) -> Finding:
     from jianguan.wiring.folder import could_be_written
+    from jianguan.wiring.tables import KEY_FILE
 
     could_be_written(settings.data)
-    return Finding("folder", "ok", f"{settings.data} can be written")
+    text = f"{settings.data} can be written"
+    if not (settings.embedded or (settings.data / KEY_FILE).exists()):
+        return Finding(
+            "folder",
+            "warning",
+            f"{text}, but {KEY_FILE} is not in it: a start makes a new one, and complaints of one reporter are matched"
+            " only if all workers have the same",
+        )
+    return Finding("folder", "ok", text)
 
 
 def _store(settings: Settings, server: dict[str, object] | None) -> Finding:
     if settings.store is not None:
-        from sinks.server import ServerStore
+        from jianguan.wiring.server_store import server_store
+        from sinks.server_pool import Limits
 
-        password = settings.store_password_file.read_text().strip() if settings.store_password_file else ""
-        store = ServerStore(settings.store, password=password)
+        store = server_store(settings, Limits(connections=1, answer_s=ANSWER_WITHIN, attempts=1))
         try:
             missing = store.missing()
         finally:
@@ -206,6 +233,10 @@ def _disk(settings: Settings) -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     text = f"{free / 1e9:.1f} GB free at {folder.resolve()}"
+    if not settings.embedded:  # a process of a cluster keeps next to nothing there
+        return Finding(
+            "disk", "ok", f"{text}; what lasts is on the disks of Kafka and ClickHouse, which are not seen here"
+        )
     if free < DISK_ERROR:
         return Finding("disk", "error", f"{text}; the journal stops taking records when it is full: free some")
     return Finding("disk", "warning" if free < DISK_WARNING else "ok", text)
@@ -265,18 +296,24 @@ def _broker(settings: Settings) -> Finding:
         from jianguan.embedded.broker import find_binary
 
         return Finding("broker", "ok", f"embedded: {find_binary().name} can be started")
-    from aiokafka.admin import AIOKafkaAdminClient
-    from aiokafka.errors import KafkaError
+    from jianguan.wiring.parts import CLUSTER_PARTITIONS
+    from streams.topics import all_topics, check_widths, look_at_topics
 
-    async def ask() -> int:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker, request_timeout_ms=5_000)
-        try:
-            await admin.start()
-            return len(await admin.list_topics())
-        finally:
-            await admin.close()
-
+    wanted = all_topics(settings.topic_prefix, settings.partitions or CLUSTER_PARTITIONS, settings.replication)
     try:
-        return Finding("broker", "ok", f"{settings.broker} answers; {asyncio.run(ask())} topics")
-    except KafkaError as error:
-        return Finding("broker", "error", f"{settings.broker} does not answer: {error}; is it running and reachable?")
+        found = asyncio.run(look_at_topics(settings.broker, [spec.name for spec in wanted], ANSWER_WITHIN))
+    except UnavailableError as error:
+        reason = str(error.__cause__) or type(error.__cause__).__name__
+        return Finding("broker", "error", f"{settings.broker} does not answer: {reason}; is it running and reachable?")
+    check_widths(wanted, {name: topic.partitions for name, topic in found.items()})
+    answers = f"{settings.broker} answers"
+    if thin := [name for name, topic in found.items() if topic.replicas < settings.replication]:
+        return Finding(
+            "broker",
+            "warning",
+            f"{answers}, but topics have fewer than {settings.replication} replicas: {', '.join(thin)}; the setting is"
+            " for topics that are made, give these more with kafka-reassign-partitions",
+        )
+    missing = len(wanted) - len(found)
+    made = f"; the first start makes {missing} topics" if missing else ""
+    return Finding("broker", "ok", f"{answers}; {len(found)} topics have {wanted[0].partitions} partitions each{made}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -23,7 +24,10 @@ from jianguan.clock import VirtualClock
 from jianguan.settings import Settings, load_settings
 from sinks import migrate
 from sinks.embedded import EmbeddedStore
+from streams.topics import all_topics, ensure_topics
 from tests.cluster.kafka import free_ports
+from tests.end_to_end.support import jianguan
+from tests.streams.support import unique
 
 NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
 CHECKS = [
@@ -146,7 +150,7 @@ def test_a_running_system_that_does_not_say_how_it_is_is_an_error(settings: Sett
 def test_what_a_dead_server_left_behind_is_no_running_one(settings: Settings, text: str) -> None:
     settings.data.mkdir()
     (settings.data / "server.json").write_text(text)
-    assert findings(settings)["server"].text == "no embedded system is running on this folder"
+    assert findings(settings)["server"].text == "none is running on this folder or port"
 
 
 def test_a_data_folder_that_cannot_be_made_is_an_error_that_says_why(settings: Settings, tmp_path: Path) -> None:
@@ -258,6 +262,80 @@ def test_a_broker_that_does_not_answer_is_an_error(settings: Settings) -> None:
     finding = findings(settings.model_copy(update={"broker": f"127.0.0.1:{port}"}))["broker"]
     assert finding.level == "error"
     assert f"127.0.0.1:{port} does not answer" in finding.text
+
+
+@pytest.fixture
+def cluster(settings: Settings) -> Settings:
+    """Of a process of a cluster, whose parts nobody has started."""
+    broker, store = free_ports(2)
+    at = {"broker": f"127.0.0.1:{broker}", "store": f"clickhouse://127.0.0.1:{store}/jianguan"}
+    return settings.model_copy(update=at)
+
+
+def test_the_pages_of_a_cluster_are_asked_how_they_are_and_have_their_port(cluster: Settings) -> None:
+    assert findings(cluster)["server"].text == "none is running on this folder or port"
+    with running(cluster, READY) as url:
+        found = findings(cluster)
+    assert found["server"] == Finding("server", "ok", f"running at {url}, and every part works")
+    assert found["port"] == Finding("port", "ok", f"127.0.0.1:{cluster.port} is the running system's own")
+
+
+def test_a_port_of_a_cluster_that_another_program_answers_on_is_an_error(cluster: Settings) -> None:
+    with running(cluster, "something else"):
+        found = findings(cluster)
+    assert found["server"].text == "none is running on this folder or port"
+    assert found["port"].level == "error"
+
+
+def test_a_process_of_a_cluster_that_would_make_a_key_of_its_own_is_warned(cluster: Settings) -> None:
+    finding = findings(cluster)["folder"]
+    assert finding.level == "warning"
+    assert "reporter-hash.key is not in it" in finding.text
+    cluster.data.mkdir()
+    (cluster.data / "reporter-hash.key").write_bytes(b"k" * 32)
+    assert findings(cluster)["folder"].level == "ok"
+
+
+@pytest.mark.parametrize(("content", "sign"), [(None, "no such file"), ("\n", "is empty"), (b"\xff", "is not text")])
+def test_a_file_without_the_stores_password_is_an_error_that_names_it(
+    cluster: Settings, tmp_path: Path, content: str | bytes | None, sign: str
+) -> None:
+    path = tmp_path / "store_password"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    finding = findings(cluster.model_copy(update={"store_password_file": path}))["store"]
+    assert finding.level == "error"
+    assert str(path) in finding.text
+    assert sign in finding.text
+    assert "Errno" not in finding.text
+
+
+def test_what_libraries_say_of_parts_that_are_away_does_not_reach_the_terminal(cluster: Settings) -> None:
+    ended = jianguan(
+        "doctor", "--data", str(cluster.data), JIANGUAN_BROKER=cluster.broker or "", JIANGUAN_STORE=cluster.store or ""
+    )
+    assert ended.returncode == 3
+    assert ended.stderr == ""
+    assert "✗ store: the store at 127.0.0.1" in ended.stdout
+    assert "✗ broker: 127.0.0.1" in ended.stdout
+
+
+@pytest.mark.kafka
+@pytest.mark.network
+def test_topics_are_looked_at_and_one_of_another_width_is_an_error(cluster: Settings, kafka: str) -> None:
+    there = cluster.model_copy(update={"broker": kafka, "partitions": 3, "topic_prefix": f"{unique('doctor')}."})
+    assert (
+        findings(there)["broker"].text
+        == f"{kafka} answers; 0 topics have 3 partitions each; the first start makes 9 topics"
+    )
+    asyncio.run(ensure_topics(kafka, all_topics(there.topic_prefix, 3)))
+    assert findings(there)["broker"] == Finding("broker", "ok", f"{kafka} answers; 9 topics have 3 partitions each")
+    wider = findings(there.model_copy(update={"partitions": 4}))["broker"]
+    assert wider.level == "error"
+    assert f"topic {there.topic_prefix}facts: wanted 4 partitions, found 3" in wider.text
+    thin = findings(there.model_copy(update={"replication": 3}))["broker"]
+    assert thin.level == "warning"
+    assert "fewer than 3 replicas" in thin.text
 
 
 def test_a_list_of_receivers_that_is_not_there_is_an_error(settings: Settings, tmp_path: Path) -> None:
