@@ -139,18 +139,31 @@ class StreamGateway:
                 self._lately.append((self._clock.monotonic(), came))
 
     async def _send(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:
+        if self._journal is None:
+            try:
+                # The client tries a broker that is silent for longer than a sender listens.
+                async with asyncio.timeout(BROKER_PATIENCE):
+                    await self._settled(records)
+            except TimeoutError:
+                raise UnavailableError(
+                    f"the broker has not taken the records within {BROKER_PATIENCE:g} s; send them again"
+                ) from None
+            except UnavailableError as error:
+                raise UnavailableError(f"the broker does not take records: {error}") from error
+            return
         while True:
             try:
-                queued = [await self.replay(topic, key, headers, value) for topic, key, headers, value, _ in records]
-                await self._outbox.settle(queued)
-            except UnavailableError as error:
-                if self._journal is None:
-                    raise UnavailableError(f"the broker does not take records: {error}") from error
+                await self._settled(records)
+            except UnavailableError:
                 # It is in the journal and will be sent by whoever replaces the broker; the answer waits for that.
                 await asyncio.sleep(_POLL)
                 await self._admission()
             else:
                 return
+
+    async def _settled(self, records: Sequence[tuple[str, str, Headers, bytes, int]]) -> None:
+        queued = [await self.replay(topic, key, headers, value) for topic, key, headers, value, _ in records]
+        await self._outbox.settle(queued)
 
     async def _admission(self) -> None:
         if self._open.is_set():

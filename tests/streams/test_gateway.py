@@ -115,6 +115,27 @@ async def test_without_a_journal_a_refusing_broker_is_told_to_the_caller() -> No
         await gateway(app).submit([raw()])
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_without_a_journal_a_silent_broker_is_told_to_the_caller_when_patience_ends(
+    monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """Whether the client takes the record and the broker does not answer, or it does not even take it."""
+    monkeypatch.setattr(module, "BROKER_PATIENCE", 0.01)
+    app, never = FakeApp(), asyncio.Event()
+
+    async def silent(*_: Any, **__: Any) -> Any:
+        if at_once:
+            await never.wait()
+        return asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(app.producer, "send", silent)
+    door = gateway(app)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="send them again"):
+            await door.submit([raw()])
+    assert door._waiting == 0
+
+
 async def test_with_a_journal_a_refusing_broker_is_asked_again() -> None:
     app, diary = FakeApp(), Diary([])
     app.producer.failures += [KafkaTimeoutError(), KafkaTimeoutError()]
