@@ -23,17 +23,18 @@ class Check:
 
     ok: bool
     detail: str = ""
+    needed: bool = True  # without it requests are better not sent here
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All parts by name. Ready when each is."""
+    """All parts by name. Ready when each is that is needed."""
 
     checks: Mapping[str, Check]
 
     @property
     def ready(self) -> bool:
-        return all(check.ok for check in self.checks.values())
+        return all(check.ok or not check.needed for check in self.checks.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, start_http_server
 
-from dashboards import Health, LiveFeed
+from dashboards import Check, Health, LiveFeed
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import FactRun
@@ -25,6 +25,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
+from jianguan.wiring.outside import Outside
 from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, faust_options, receivers_of, tune_memory
 from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.rule_changes import RuleChanges
@@ -293,6 +294,7 @@ class DashboardsProcess:
         self._producer: _PlainProducer | None = None
         self._tools: StoredRuleTools | None = None
         self._outbox = Outbox(settings.topic_prefix, self._partitions)
+        self._outside = Outside(settings, self._broker, self._partitions)
         self._tasks: list[asyncio.Task[None]] = []
         self._failure = ""
 
@@ -340,6 +342,7 @@ class DashboardsProcess:
         self._tasks = [
             asyncio.create_task(self._follow(), name="follow"),
             asyncio.create_task(rulebook.watch(interval, _nothing), name="rules"),
+            asyncio.create_task(self._outside.run(), name="outside"),
         ]
 
     async def stop(self) -> None:
@@ -353,6 +356,7 @@ class DashboardsProcess:
         await self._web.stop()
         if self._producer is not None:
             await self._producer.stop()
+        await self._outside.close()
         await asyncio.to_thread(self._store.close)
 
     def _health(self) -> Health:
@@ -361,7 +365,11 @@ class DashboardsProcess:
             for task in self._tasks
             if task.done() and not task.cancelled()
         ]
-        return health_of({"live": [self._failure] if self._failure else [], "tasks": ended})
+        checks = dict(health_of({"live": [self._failure] if self._failure else [], "tasks": ended}).checks)
+        for part, failure in self._outside.failures.items():
+            # Events are taken in without the store, and a proxy that goes by readiness must not turn them away.
+            checks[part] = Check(not failure, failure, needed=part != "store")
+        return Health(checks)
 
     async def _redeliver(self, identifier: str) -> bool:
         history = await asyncio.to_thread(self._archive.history, identifier)

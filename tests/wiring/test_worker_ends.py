@@ -64,8 +64,22 @@ async def test_the_pages_are_not_ready_when_nobody_follows_what_happens_any_more
 
     process = DashboardsProcess.__new__(DashboardsProcess)
     process._failure = ""
+    process._outside = cast(Any, SimpleNamespace(failures={"broker": "", "store": ""}))
     process._tasks = [asyncio.create_task(end(), name="follow")]
     assert process._health().ready
     await asyncio.gather(*process._tasks, return_exceptions=True)
     assert not process._health().ready
     assert process._health().checks["tasks"].detail == "follow has ended: OSError('no such thing')"
+
+
+@pytest.mark.parametrize(("part", "ready"), [("broker", False), ("store", True)])
+async def test_the_pages_are_ready_without_their_store_but_not_without_their_broker_and_tell_of_both(
+    part: str, ready: bool
+) -> None:
+    process = DashboardsProcess.__new__(DashboardsProcess)
+    process._failure = ""
+    process._tasks = []
+    process._outside = cast(Any, SimpleNamespace(failures={"broker": "", "store": "", part: "it is away"}))
+    health = process._health()
+    assert health.ready is ready
+    assert (health.checks[part].ok, health.checks[part].detail) == (False, "it is away")
