@@ -1,6 +1,6 @@
 // Sends the forms of tasks, quarantine and deliveries to the API, so that the page stays. Without it they are plain forms.
 
-import { refreshNow, refreshSoon, refreshUntilChanged } from "./regions.js";
+import { focusOn, refreshNow, refreshSoon, refreshUntilChanged } from "./regions.js";
 import { has, text } from "./texts.js";
 
 const ACTOR = "jianguan-actor";
@@ -9,6 +9,14 @@ function say(form, state, words) {
   const place = form.querySelector(".result");
   place.dataset.state = state;
   place.textContent = words;
+}
+
+// The form goes with what it changed: who does not see that hears it, and goes on from the changed thing.
+async function showOutcome(key) {
+  await refreshNow();
+  document.getElementById("announce").textContent = text("act.done");
+  const changed = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  if (changed && document.activeElement === document.body) focusOn(changed);
 }
 
 // Somebody else was quicker: shows the present state, and what was written here, which goes with the form.
@@ -21,6 +29,7 @@ async function giveWay(form, note) {
     place.hidden = false;
   }
   await refreshNow();
+  place?.scrollIntoView({ block: "nearest" });
 }
 
 async function send(form) {
@@ -38,7 +47,7 @@ async function send(form) {
     });
     if (!answer.ok) {
       const key = `error.${answer.status}.text`;
-      say(form, "bad", `${text("act.failed")}：${has(key) ? text(key) : answer.status}`);
+      say(form, "bad", text("act.failed", { why: has(key) ? text(key) : text("act.failed.status", { status: answer.status }) }));
       button.disabled = false;
       if (answer.status === 409) await giveWay(form, fields.note);
       return;
@@ -49,12 +58,12 @@ async function send(form) {
     document.activeElement?.blur();
     if (panel && answer.status === 200) {
       panel.open = false;
-      await refreshNow();
+      await showOutcome(form.closest("[data-key]")?.dataset.key ?? "");
     }
     if (answer.status === 202) refreshUntilChanged(form.closest("[data-revision]"));
     else refreshSoon();
   } catch {
-    say(form, "bad", text("act.failed"));
+    say(form, "bad", text("act.failed", { why: text("act.failed.away") }));
     button.disabled = false;
   }
 }

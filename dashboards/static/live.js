@@ -1,6 +1,7 @@
 // The live stream: figures, new alerts, and when to bring a page up to date.
 
 import { bars, line } from "./charts.js";
+import { holdBack, reading } from "./reading.js";
 import { refreshSoon } from "./regions.js";
 import { language, number, text } from "./texts.js";
 import { fullTime, refreshTimes } from "./times.js";
@@ -84,13 +85,32 @@ function wantedIn(list, alert) {
   return (!severity || severity === alert.severity) && (!rule || rule === alert.rule) && (!regionCode || alert.region?.startsWith(regionCode));
 }
 
+function shown(list, alerts) {
+  for (const alert of alerts) {
+    if (!list.querySelector(`[data-id="${CSS.escape(alert.id)}"]`)) list.prepend(rowOf(alert));
+  }
+  while (list.children.length > Number(list.dataset.alertList)) list.lastElementChild.remove();
+  list.parentElement.querySelector("[data-empty]")?.setAttribute("hidden", "");
+  refreshTimes(list);
+}
+
+const held = new Map();
+
+function showHeld(list) {
+  shown(list, held.get(list) ?? []);
+  held.delete(list);
+}
+
 function newAlert(alert) {
   for (const list of document.querySelectorAll("[data-alert-list]")) {
     if (!wantedIn(list, alert) || list.querySelector(`[data-id="${CSS.escape(alert.id)}"]`)) continue;
-    list.prepend(rowOf(alert));
-    while (list.children.length > Number(list.dataset.alertList)) list.lastElementChild.remove();
-    list.parentElement.querySelector("[data-empty]")?.setAttribute("hidden", "");
-    refreshTimes(list);
+    if (reading(list)) {
+      // As many as the list can show; older ones would leave it again at once.
+      held.set(list, [...(held.get(list) ?? []), alert].slice(-Number(list.dataset.alertList)));
+      holdBack(list, text("live.held_alerts", { n: number(held.get(list).length) }), showHeld);
+    } else {
+      shown(list, [alert]);
+    }
     announce(text("live.new_alert", { title: language === "en" ? alert.title_en : alert.title_zh }));
   }
 }

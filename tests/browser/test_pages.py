@@ -229,6 +229,88 @@ async def test_who_comes_second_sees_the_present_state_and_keeps_what_was_writte
     await expect(mine.locator("#refused")).to_contain_text("我去现场")
 
 
+async def test_rows_wait_while_somebody_points_at_the_list_and_come_when_asked_for_or_left(
+    server: Server, open_page: Open
+) -> None:
+    open_case(server, f"held{next(_numbers)}")
+    for path, rows in (("/alerts", ".alert-row"), ("/cases", ".case-row")):
+        page = await open_page(server.url + path)
+        await live(page)
+        first, held = page.locator(rows).first, page.locator(".held")
+        for leave in (False, True):
+            await first.hover()
+            before = await first.inner_text()
+            shop = f"held{next(_numbers)}"
+            open_case(server, shop)
+            await expect(held).to_contain_text("点击显示")
+            assert before.split("\n")[:2] == (await first.inner_text()).split("\n")[:2]
+            await (page.mouse.move(5, 5) if leave else held.get_by_role("button").click())
+            await expect(first).to_contain_text(f"测试餐厅{shop}")
+            await expect(held).to_have_count(0)
+
+
+async def test_what_is_selected_stays_selected_while_a_list_is_brought_up_to_date(
+    server: Server, open_page: Open
+) -> None:
+    shop = f"selected{next(_numbers)}"
+    open_case(server, shop)
+    page = await open_page(f"{server.url}/cases")
+    await live(page)
+    row = page.locator(".case-row", has_text=shop)
+    # As a row is that stands here for a while: what says how long ago has moved on.
+    await row.locator("time[data-relative]").evaluate("each => { each.textContent = '1 分钟前'; }")
+    await row.locator(".headline").evaluate("each => getSelection().selectAllChildren(each)")
+    other = f"selected{next(_numbers)}"
+    open_case(server, other)
+    await expect(page.locator(".case-row").first).to_contain_text(other)
+    assert await page.evaluate("getSelection().toString()") == await row.locator(".headline").inner_text()
+
+
+async def test_the_focus_stays_on_a_link_whose_row_changes(server: Server, open_page: Open) -> None:
+    case = open_case(server, f"focused{next(_numbers)}")
+    page = await open_page(f"{server.url}/cases")
+    await live(page)
+    row = page.locator(f'.case-row[data-key="{case}"]')
+    await row.locator(".headline").focus()
+    task = next(each["id"] for each in server.get(f"/v1/cases/{case}")["tasks"])
+    await page.evaluate(
+        "id => fetch(`/v1/tasks/${id}/accept`, {method: 'POST', headers: {'Content-Type': 'application/json'},"
+        ' body: \'{"actor": "李建国"}\'})',
+        task,
+    )
+    await expect(row.locator(".pip-accepted")).to_have_count(1)
+    await expect(row.locator(".headline")).to_be_focused()
+
+
+async def test_who_acts_on_a_task_hears_it_and_goes_on_from_there(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, f'heard{next(_numbers)}')}")
+    await live(page)
+    task = page.locator(".task").first
+    await task.locator("summary").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.type("李建国")
+    await page.keyboard.press("Enter")
+    await expect(task.locator(".task-head")).to_contain_text("已受理")
+    await expect(page.locator("#announce")).to_have_text("已记录")
+    await expect(task.locator("summary").first).to_be_focused()
+
+
+async def test_an_action_that_does_not_reach_the_server_says_so_in_the_language_of_the_page(
+    server: Server, open_page: Open
+) -> None:
+    case = open_case(server, f"offline{next(_numbers)}")
+    page = await open_page(f"{server.url}/cases/{case}", locale="en-US", forgive="ERR_")
+    await live(page)
+    await page.route("**/v1/tasks/**", lambda route: route.abort())
+    task = page.locator(".task").first
+    await task.locator("summary").click()
+    await task.get_by_label("Your name").fill("Li")
+    await task.locator("textarea").fill("on the way")
+    await task.get_by_role("button", name="Confirm: accept").click()
+    await expect(task.locator(".result")).to_have_text(re.compile("It did not work: The server cannot be reached"))
+    await expect(task.locator("textarea")).to_have_value("on the way")
+
+
 @pytest.mark.parametrize("path", ["/tasks", "/cases", "/alerts"])
 async def test_a_filter_says_what_is_shown_after_going_back(server: Server, open_page: Open, path: str) -> None:
     page = await open_page(server.url + path)
