@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from jianguan.domain.codes import CodeTree, codes_from, packaged_codes
+from jianguan.domain.codes import CodeTree, Language, codes_from, packaged_codes
 
 PACKAGED = ("regions_cn.csv", "regions_us_chi.csv", "regions_us_nyc.csv")
 _SIX_DIGITS = re.compile(r"([0-9]{6})(0{3}|0{6})?")
@@ -34,6 +34,23 @@ class Regions(CodeTree):
         rows = [row for name in PACKAGED for row in packaged_codes(name)]
         rows.extend(row for path in extra for row in codes_from(path))
         return cls(rows)
+
+    def place(self, code: str, language: Language = "zh") -> str:
+        """The name with that of its city, as addresses have it: 沈阳市和平区, since Tianjin has a 和平区 as well.
+
+        Where the city is only a grouping code, the municipality or province stands for it: 上海市徐汇区, 湖北省仙桃市.
+        """
+        around = self.parent(code)
+        if around is None or self.level(around) != "city":
+            return self.name(around, language) if around and self._is_grouping(code) else self.name(code, language)
+        city = self.name((self.parent(around) or around) if self._is_grouping(around) else around, language)
+        name = self.name(code, language)
+        return f"{name}, {city}" if language == "en" and city.isascii() else city + name
+
+    def _is_grouping(self, code: str) -> bool:
+        """Whether a code stands for no city, but for what a municipality or province has without one: 上海市市辖区."""
+        around = self.parent(code)
+        return self.level(code) == "city" and around is not None and self.name(code).startswith(self.name(around))
 
     def _at_home(self, text: str) -> str:
         """Six digits; nine or twelve that end in zeros mean the same, and so do two or four that lack theirs."""

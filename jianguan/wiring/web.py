@@ -15,10 +15,9 @@ from prometheus_client import CollectorRegistry
 from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, WaitingRule, create_app
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import check, decode
+from jianguan.domain.codes import Language
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.ids import make_id
-from jianguan.domain.industries import Industries
-from jianguan.domain.regions import Regions
 from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
@@ -77,8 +76,8 @@ def build_web(
             health=health,
             rules_info=lambda: rules_info(rulebook),
             departments=departments,
-            region_name=_naming(tables.codes.regions),
-            industry_name=_naming(tables.codes.industries),
+            region_name=_naming(tables.codes.regions.place),
+            industry_name=_naming(tables.codes.industries.name),
             clock_name=clock_titles(tables.rules.clocks).get,
             redeliver=redeliver,
             retried=retried,
@@ -175,10 +174,10 @@ def raw_event(event: Mapping[str, Any], submission: str = "") -> RawEvent:
     return RawEvent(value, "application/json", topic, f"{event.get('source')}/{event.get('id')}", submission=submission)
 
 
-def _naming(tree: Regions | Industries) -> Callable[[str], tuple[str, str] | None]:
+def _naming(said: Callable[[str, Language], str]) -> Callable[[str], tuple[str, str] | None]:
     def name(code: str) -> tuple[str, str] | None:
         try:
-            return tree.name(code, "zh"), tree.name(code, "en")
+            return said(code, "zh"), said(code, "en")
         except InputError:
             return None
 

@@ -53,8 +53,8 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
     """Everything the app needs, over `world`."""
     regions, industries = reference().regions, reference().industries
 
-    def named(table: Any) -> Callable[[str], tuple[str, str] | None]:
-        return lambda code: (table.name(code, "zh"), table.name(code, "en")) if table.known(code) else None
+    def named(table: Any, said: Any) -> Callable[[str], tuple[str, str] | None]:
+        return lambda code: (said(code, "zh"), said(code, "en")) if table.known(code) else None
 
     async def redeliver(identifier: str) -> bool:
         delivery = world.deliveries_.get(identifier)
@@ -95,8 +95,8 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
             error="rules/library/prepaid.yaml:12:14: unknown field 'catgory' (did you mean 'category'?)",
         ),
         departments=DEPARTMENTS,
-        region_name=named(regions),
-        industry_name=named(industries),
+        region_name=named(regions, regions.place),
+        industry_name=named(industries, industries.name),
         clock_name={"complaint-acceptance": ("投诉：决定是否受理", "Complaint: decide on acceptance")}.get,
         redeliver=redeliver,
         retried=retried,

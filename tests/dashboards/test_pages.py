@@ -313,9 +313,9 @@ async def test_a_group_is_told_by_the_names_of_its_values(filled: Site) -> None:
         (
             "region.county+address",
             "cn:310104\x1f某小区3号楼",
-            '区县</span> 徐汇区 · <span class="dim">地点</span> 某小区3号楼',
+            '区县</span> 上海市徐汇区 · <span class="dim">地点</span> 某小区3号楼',
         ),
-        ("region.city+category", "cn:310100\x1ffood-safety", '上海市市辖区 · <span class="dim">类别</span> 食品安全'),
+        ("region.city+category", "cn:310100\x1ffood-safety", '上海市 · <span class="dim">类别</span> 食品安全'),
         ("reporter", "0123456789abcdef", "同一投诉举报人（已隐藏）"),
         ("industry", "cn:H6210", "正餐服务"),
     ):
@@ -331,7 +331,7 @@ async def test_the_group_of_an_alert_without_a_case_is_told_by_its_rule_as_long_
     rule = next(each for each in filled.deps.rules_info().rules if each.id == GRAVE)
     bare = alert._replace(case_key=None, key="licence:1\x1fcn:310104", rule=GRAVE, version=rule.version)
     world.alerts_[alert.id] = bare
-    assert '<span class="dim">区县</span> 徐汇区' in (await filled.page(f"/alerts/{alert.id}")).text
+    assert '<span class="dim">区县</span> 上海市徐汇区' in (await filled.page(f"/alerts/{alert.id}")).text
     world.alerts_[alert.id] = bare._replace(rule="long-gone")
     page = (await filled.page(f"/alerts/{alert.id}")).text
     assert "分组</dt><dd>licence:1 · cn:310104" in page

@@ -41,7 +41,7 @@ async def test_an_alert_a_case_and_tasks_are_told_as_they_are_stored(site: Site)
     await raise_alert(site)
     _, alert = await until(text, "alert")
     assert alert["title_zh"] == "疑似食源性疾病聚集"
-    assert alert["region_name"]["zh"] == "徐汇区"
+    assert alert["region_name"]["zh"] == "上海市徐汇区"
     _, case = await until(text, "case")
     _, task = await until(text, "task")
     assert task["case"] == case["id"]

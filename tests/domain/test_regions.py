@@ -100,6 +100,25 @@ def test_every_chinese_county_has_city_province_and_country() -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "zh", "en"),
+    [
+        ("cn:210102", "沈阳市和平区", "和平区, Shenyang"),
+        ("cn:120101", "天津市和平区", "和平区, Tianjin"),
+        ("cn:310104", "上海市徐汇区", "徐汇区, Shanghai"),
+        ("cn:310100", "上海市", "Shanghai"),
+        ("cn:310000", "上海市", "Shanghai"),
+        ("cn:429004", "湖北省仙桃市", "仙桃市, Hubei"),
+        ("cn:210100", "沈阳市", "Shenyang"),
+        ("cn:000000", "中国", "China"),
+        ("us-nyc:BRONX", "纽约市布朗克斯", "Bronx, New York City"),
+    ],
+)
+def test_a_place_is_told_with_its_city_since_districts_share_names(code: str, zh: str, en: str) -> None:
+    regions = Regions.load()
+    assert (regions.place(code, "zh"), regions.place(code, "en")) == (zh, en)
+
+
+@pytest.mark.parametrize(
     ("code", "name", "since"),
     [("330113", "临平区", 2021), ("330383", "龙港市", 2019), ("653228", "和康县", 2024), ("500157", "两江新区", 2025)],
 )
