@@ -65,6 +65,8 @@ class Renderer:
         )
         self._env.filters.update(
             full=wording.full_time,
+            last=wording.deadline,
+            last_brief=wording.brief_deadline,
             iso=lambda millis: wording.local(millis).isoformat(),
             brief=lambda millis: wording.local(millis).strftime("%m-%d %H:%M"),
             money=wording.money,

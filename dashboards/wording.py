@@ -36,6 +36,18 @@ def full_time(millis: int) -> str:
     return local(millis).strftime("%Y-%m-%d %H:%M:%S UTC+8")
 
 
+def deadline(millis: int) -> str:
+    """The last moment that is in time: a limit at midnight is the day before at 24:00, as notices write it. Who reads
+    "2026-12-09 00:00" takes the ninth for the last day."""
+    last = local(millis - 1)
+    return last.strftime("%Y-%m-%d 24:00 UTC+8") if local(millis).date() != last.date() else full_time(millis)
+
+
+def brief_deadline(millis: int) -> str:
+    """The same without year, seconds and zone: 12-08 24:00."""
+    return deadline(millis)[5:16]
+
+
 def relative(millis: int, now: int, words: Words) -> str:
     """How long ago, in the largest whole unit."""
     ago = max(0, now - millis)
@@ -208,7 +220,7 @@ def refusal(reason: str, words: Words) -> str:
 
 def _detail_value(name: str, value: object, words: Words, namer: Namer) -> str:
     if name == "due_at" and isinstance(value, int):
-        return full_time(value)
+        return deadline(value)
     if isinstance(value, bool):
         return words("yes" if value else "no")
     if name == "code":

@@ -199,6 +199,15 @@ def test_times_are_in_shanghai_and_say_so() -> None:
     assert wording.full_time(0) == "1970-01-01 08:00:00 UTC+8"
 
 
+def test_a_limit_at_midnight_is_told_as_the_end_of_the_last_day() -> None:
+    midnight = 1_796_745_600_000  # 2026-12-09 00:00 in Shanghai
+    assert wording.full_time(midnight) == "2026-12-09 00:00:00 UTC+8"
+    assert wording.deadline(midnight) == "2026-12-08 24:00 UTC+8"
+    assert wording.brief_deadline(midnight) == "12-08 24:00"
+    assert wording.deadline(midnight + 3_600_000) == "2026-12-09 01:00:00 UTC+8"
+    assert wording.brief_deadline(midnight + 3_600_000) == "12-09 01:00"
+
+
 def test_spans_money_and_numbers() -> None:
     assert wording.span(7 * 86_400_000, ZH) == "7 天"
     assert wording.span(21, ZH) == "21 ms"
