@@ -270,9 +270,9 @@ async def test_an_alert_shows_bounds_from_above_and_of_what_must_not_hold(filled
 async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     task = next(each for each in filled.world.tasks_.values() if each.state == "reported")
     page = (await filled.page(f"/cases/{task.case}")).text
-    for said in ("立案", "派发任务", "受理任务", "反馈办理情况", "李建国", "已到现场检查", "第十四条", "任务超期"):
+    for said in ("建立案件", "派发任务", "受理任务", "反馈办理情况", "李建国", "已到现场检查", "第十四条", "任务超期"):
         assert said in page
-    assert page.index("<b>立案</b>") < page.index("<b>派发任务</b>")
+    assert page.index("<b>建立案件</b>") < page.index("<b>派发任务</b>")
 
 
 async def test_what_is_about_a_product_names_it_wherever_it_is_listed_and_on_its_own_page(filled: Site) -> None:
