@@ -25,6 +25,12 @@ function show(state) {
   connection.lastElementChild.textContent = text(`live.${state}`);
 }
 
+// What the highest point of a chart stands for.
+function most(name, values) {
+  const place = document.querySelector(`[data-most="${name}"]`);
+  if (place) place.textContent = number(Math.max(0, ...values));
+}
+
 function figures(now) {
   document.getElementById("stale")?.toggleAttribute("hidden", !now.stale);
   if (now.events_total === undefined) return;
@@ -36,8 +42,11 @@ function figures(now) {
   const top = Math.max(1, ...Object.values(now.alerts_by_severity));
   for (const bar of document.querySelectorAll("[data-bar]")) bar.setAttribute("width", `${(100 * (now.alerts_by_severity[bar.dataset.bar] ?? 0)) / top}%`);
   for (const tile of document.querySelectorAll("[data-hot]")) tile.classList.toggle("hot", now[tile.dataset.hot] > 0);
+  const minutes = now.events_per_minute.slice(-60).map(([, count]) => count);
   line(document.getElementById("spark"), now.series, 240, 56);
-  bars(document.getElementById("minutes"), now.events_per_minute.slice(-60).map(([, count]) => count), 600, 90);
+  bars(document.getElementById("minutes"), minutes, 600, 90);
+  most("series", now.series);
+  most("events_per_minute", minutes);
   for (const [kind, count] of Object.entries(now.changes)) {
     const was = counts.get(kind);
     counts.set(kind, count);

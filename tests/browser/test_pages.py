@@ -122,6 +122,19 @@ async def test_figures_move_while_the_page_is_open(server: Server, open_page: Op
     await expect(total).to_have_text(f"{before + 2:,}")
 
 
+async def test_every_figure_of_the_overview_moves_and_its_charts_say_what_their_highest_point_is(
+    empty_server: Server, open_page: Open
+) -> None:
+    page = await open_page(empty_server.url)
+    await live(page)
+    await expect(page.locator("[data-most=events_per_minute]")).to_have_text("0")
+    open_case(empty_server, "figures")
+    await expect(page.locator("[data-figure=open_cases]")).to_have_text("1")
+    await expect(page.locator("[data-figure=open_tasks]")).to_have_text("3")
+    await expect(page.locator("[data-most=events_per_minute]")).to_have_text("3")
+    await expect(page.locator("[data-most=series]")).to_have_text("3")
+
+
 async def test_lists_of_notices_and_quarantined_records_follow_what_happens(
     empty_server: Server, open_page: Open
 ) -> None:
