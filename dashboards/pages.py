@@ -87,13 +87,14 @@ def _same_list(request: Request, **place: str) -> str:
     return urlencode({**kept, **place})
 
 
-def _by_day(events: list[EventSummary], days: int = 60) -> list[tuple[str, int]]:
-    """Events by day in Shanghai, the last `days` days up to the newest event, oldest first."""
+def _by_day(events: list[EventSummary], days: int = 60, least: int = 30) -> list[tuple[str, int]]:
+    """Events by day in Shanghai up to the newest event, oldest first: at most the last `days` days, and at least
+    `least`, since one day alone would fill a chart as if it were much."""
     if not events:
         return []
     counts = Counter(wording.local(each.event.occurred_at).date().toordinal() for each in events)
     newest = max(counts)
-    first = max(min(counts), newest - days + 1)
+    first = min(max(min(counts), newest - days + 1), newest - least + 1)
     day = type(wording.local(0).date()).fromordinal
     return [(day(ordinal).isoformat(), counts.get(ordinal, 0)) for ordinal in range(first, newest + 1)]
 

@@ -471,6 +471,30 @@ async def test_no_page_scrolls_sideways(server: Server, open_page: Open, width: 
         assert over <= 0, f"{path} is {over} px too wide"
 
 
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+async def test_short_words_and_moments_are_not_broken(server: Server, open_page: Open, width: int) -> None:
+    page = await open_page(f"{server.url}/tasks", width=width)
+    alert = server.get("/v1/alerts")["items"][-1]
+    for path, short in (("/tasks", ".lead .sub"), ("/deliveries", "td.word"), (f"/alerts/{alert['id']}", ".moment")):
+        await page.goto(server.url + path)
+        broken = "all => all.filter(each => { const range = document.createRange(); range.selectNodeContents(each);"
+        broken += " return range.getClientRects().length > 1; }).map(each => each.textContent)"
+        assert await page.locator(short).count() > 0
+        assert await page.locator(short).evaluate_all(broken) == [], path
+
+
+async def test_columns_of_lists_have_heads_where_there_is_room(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/tasks", width=1280)
+    for path, row in (("/tasks", ".task-row"), ("/cases", ".case-row")):
+        await page.set_viewport_size({"width": 1280, "height": 720})
+        await page.goto(server.url + path)
+        lefts = "each => [...each.children].filter(child => !child.matches('.quiet')).map(child => child.offsetLeft)"
+        head = await page.locator(f"{row}.row-head").evaluate(lefts)
+        assert head[:-1] == (await page.locator(f"[data-region] > {row}").first.evaluate(lefts))[:-1]
+        await page.set_viewport_size({"width": 390, "height": 844})
+        await expect(page.locator(".row-head")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_words_stand_out_from_what_is_behind_them(server: Server, open_page: Open, scheme: str) -> None:
     page = await open_page(server.url, color_scheme=scheme)

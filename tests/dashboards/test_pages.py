@@ -19,7 +19,7 @@ from jianguan.domain.statutory import StatutoryClocks
 from jianguan.ports import History
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.fakes import GRAVE, RECALL
-from tests.dashboards.sample import event
+from tests.dashboards.sample import event, shop
 from tests.dashboards.test_api import with_case
 
 PAGES = ("/", "/alerts", "/cases", "/tasks", "/enterprises", "/quarantine", "/deliveries", "/rules", "/search")
@@ -655,3 +655,12 @@ async def test_the_way_back_to_the_first_page_keeps_the_filters(build: Build) ->
         back = re.search(r'<nav class="pager"><a class="button ghost" href="([^"]*)"', second)
         assert back
         assert unescape(back[1]) == "?" + path.partition("?")[2]
+
+
+async def test_the_events_of_one_day_do_not_fill_the_chart_of_an_enterprise(site: Site) -> None:
+    for number in range(3):
+        await site.send(json.dumps(event(number, **shop(0))))
+    code = next(iter(site.world.events.values())).event.enterprise
+    page = (await site.page(f"/enterprises/{code}")).text
+    assert len(re.findall("<rect ", page)) == 30
+    assert "最高每日 <b>3</b>" in page
