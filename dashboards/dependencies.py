@@ -64,6 +64,7 @@ class RuleInfo:
     lateness_ms: int = 0
     episode_ms: int = 0  # at most one alert in this time for each group
     clauses: tuple[Clause, ...] = ()  # all must hold
+    measured: tuple[tuple[str, str], ...] = ()  # (measure, field): what each measure of an alert's values is one of
     written: str = ""  # instead of clauses: window and trigger, or pattern, as the rule's author wrote them
     group_by: tuple[str, ...] = ()
     lead: str | None = None  # department, when the rule opens cases

@@ -21,7 +21,7 @@ from dashboards.problems import ProblemError
 from dashboards.spelling import LONGEST
 from dashboards.texts import LANGUAGES, Words, choose
 from jianguan.clock import to_millis
-from jianguan.domain.alert import SEVERITIES
+from jianguan.domain.alert import SEVERITIES, Alert
 
 HERE: Final = Path(__file__).parent
 COOKIE: Final = "jianguan_lang"
@@ -62,6 +62,7 @@ class Renderer:
             bars=wording.bars,
             answer=wording.answer,
             bounds=wording.bounds,
+            figure=wording.figure,
         )
         self._env.filters.update(
             full=wording.full_time,
@@ -92,7 +93,20 @@ class Renderer:
         language = words.language
         now = to_millis(self._deps.clock.now())
         namer = self._namer
-        groups = Groups(cache(self._deps.rules_info), namer)
+        rules_info = cache(self._deps.rules_info)
+        groups = Groups(rules_info, namer)
+        titles = cache(
+            lambda: {rule.id: rule.title_en if language == "en" else rule.title_zh for rule in rules_info().rules}
+        )
+
+        def rule_name(identifier: str) -> str:
+            """The title of a rule that runs, with its id; of another one the id alone."""
+            return f"{titles()[identifier]} · {identifier}" if identifier in titles() else identifier
+
+        def measured(alert: Alert) -> dict[str, str]:
+            """The field of each measure; of a version that runs no more as the one that does has it."""
+            return next((dict(rule.measured) for rule in rules_info().rules if rule.id == alert.rule), {})
+
         values: dict[str, Any] = dict(
             t=words,
             lang=language,
@@ -117,7 +131,9 @@ class Renderer:
             elsewhere=groups.elsewhere,
             title=lambda thing: thing.title_en if language == "en" else thing.title_zh,
             step_words=lambda step: wording.step_words(step, words),
-            step_details=lambda step: wording.step_details(step, words, namer),
+            measured=measured,
+            rule_title=lambda identifier: titles().get(identifier, identifier),
+            step_details=lambda step: wording.step_details(step, words, namer, rule_name),
             query=request.query_params,
             host=request.headers.get("host", "localhost"),
             readable=request.method in ("GET", "HEAD"),

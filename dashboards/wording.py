@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -93,7 +93,7 @@ def trigger(rule: RuleInfo, words: Words) -> str:
         words(
             f"clause.{each.measure}",
             of=words.or_else(f"of.{each.of}", each.of or ""),
-            n=money(each.at_least) if (each.of or "").endswith("_fen") else number(each.at_least),
+            n=figure(each.at_least, each.of),
         )
         for each in rule.clauses
     ]
@@ -120,6 +120,11 @@ def answer(status: int, detail: str) -> str:
 def money(fen: int | None) -> str:
     """Fen as yuan: ¥1,234.50."""
     return "" if fen is None else f"¥{fen // 100:,}.{fen % 100:02d}"
+
+
+def figure(value: float, of: str | None) -> str:
+    """What a rule measured of a field: money as yuan, everything else as it is."""
+    return money(round(value)) if (of or "").endswith("_fen") else number(value)
 
 
 def number(value: float) -> str:
@@ -198,14 +203,14 @@ def step_words(step: Step, words: Words) -> str:
     return words.or_else(f"step.{step.what}", step.what)
 
 
-def step_details(step: Step, words: Words, namer: Namer) -> list[tuple[str, str]]:
-    """(label, value) of what the step's detail says and readers know words for."""
+def step_details(step: Step, words: Words, namer: Namer, rule: Callable[[str], str] = str) -> list[tuple[str, str]]:
+    """(label, value) of what the step's detail says and readers know words for; `rule` is what a rule is called."""
     found: list[tuple[str, str]] = []
     for name, value in _detail(step).items():
         label = words.or_else(f"detail.{name}", "")
         if not label or value in (None, "", [], {}):
             continue
-        found.append((label, _detail_value(name, value, words, namer)))
+        found.append((label, rule(str(value)) if name == "rule" else _detail_value(name, value, words, namer)))
     return found
 
 

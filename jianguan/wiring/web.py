@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def build_web(
 
 def rules_info(rulebook: RuleBook) -> RulesInfo:
     """The running rules as the pages show them."""
-    rules = tuple(_rule_info(rule) for rule in rulebook.ruleset.running)
+    rules = tuple(rule_info(rule) for rule in rulebook.ruleset.running)
     waiting = tuple(
         WaitingRule(each.rule.id, each.rule.version, tuple(said.person for said in each.approvals), each.needed)
         for each in rulebook.waiting
@@ -98,7 +98,8 @@ def rules_info(rulebook: RuleBook) -> RulesInfo:
     return RulesInfo(rules, loaded_at=rulebook.loaded_at, error=rulebook.error or None, waiting=waiting)
 
 
-def _rule_info(rule: Rule) -> RuleInfo:
+def rule_info(rule: Rule) -> RuleInfo:
+    """One rule as the pages show it."""
     clauses = []
     if "count" in rule.thresholds:
         clauses.append(Clause("count", None, rule.count))
@@ -124,6 +125,7 @@ def _rule_info(rule: Rule) -> RuleInfo:
         lateness_ms=rule.lateness,
         episode_ms=rule.episodes.size,
         clauses=tuple(clauses),
+        measured=tuple(_measured(rule)),
         written=_written(rule) if rule.judging is not None else "",
         group_by=rule.groups,
         lead=rule.lead,
@@ -134,6 +136,18 @@ def _rule_info(rule: Rule) -> RuleInfo:
         runbook=rule.runbook,
         file=rule.path,
     )
+
+
+def _measured(rule: Rule) -> Iterator[tuple[str, str]]:
+    """(measure, field) of what the rule adds up, compares or tells apart."""
+    parts = [rule.file.trigger] if rule.file.trigger is not None else []
+    while parts:
+        part = parts.pop()
+        parts += [*(part.all or ()), *(part.any or ()), *([part.not_] if part.not_ is not None else ())]
+        for name in ("distinct", "sum", "avg", "min", "max", "median", "percentile"):
+            measure = getattr(part, name)
+            if measure is not None:
+                yield name, measure.of
 
 
 def _written(rule: Rule) -> str:

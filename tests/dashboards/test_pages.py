@@ -267,6 +267,27 @@ async def test_an_alert_shows_bounds_from_above_and_of_what_must_not_hold(filled
         assert said in page
 
 
+async def test_money_that_a_rule_adds_up_is_told_in_yuan(build: Build) -> None:
+    site = build(filled=True)
+    info = site.deps.rules_info()
+    rule = replace(info.rules[0], measured=(("sum", "amount_fen"),))
+    site = build(filled=True, rules_info=lambda: replace(info, rules=(rule,)))
+    alert = next(each for each in site.world.alerts_.values() if each.rule == rule.id)
+    site.world.alerts_[alert.id] = alert._replace(values={"sum": 21_345_600.0}, thresholds={"sum": 20_000_000.0})
+    page = (await site.page(f"/alerts/{alert.id}")).text
+    assert "合计 · 涉及金额" in page
+    assert "<b>¥213,456.00</b>" in page
+    assert "≥ ¥200,000.00" in page
+
+
+async def test_rules_are_called_by_their_titles(filled: Site) -> None:
+    alert = next(each for each in filled.world.alerts_.values() if each.rule == "food-poisoning-cluster")
+    page = (await filled.page(f"/events/{alert.events[0]}")).text
+    assert 'title="food-poisoning-cluster">疑似食源性疾病聚集</a>' in page
+    page = (await filled.page(f"/alerts/{alert.id}", "en")).text
+    assert "<dt>Rule</dt><dd>Suspected food poisoning · food-poisoning-cluster</dd>" in page
+
+
 async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     task = next(each for each in filled.world.tasks_.values() if each.state == "reported")
     page = (await filled.page(f"/cases/{task.case}")).text
