@@ -17,6 +17,7 @@ BROWSER_PREFIXES: Final = (
     "rel.",
     "due.",
     "live.",
+    "wall.",
     "act.sending",
     "act.done",
     "act.pending",

@@ -5,11 +5,13 @@ import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startTimes } from "./times.js";
 import { startTools } from "./tools.js";
+import { startWall } from "./wall.js";
 
 startTimes();
 startKeys();
 startActions();
 startTools();
+startWall();
 startLive();
 
 const retry = document.querySelector("[data-retry]");

@@ -495,6 +495,21 @@ async def test_columns_of_lists_have_heads_where_there_is_room(server: Server, o
         await expect(page.locator(".row-head")).to_be_hidden()
 
 
+async def test_the_overview_fills_a_wall_in_large_type_and_comes_back(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/?wall", width=1920, height=1080)
+    await live(page)
+    await expect(page.locator(".side")).to_be_hidden()
+    assert await page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)") > 20
+    over = await page.evaluate("document.documentElement.scrollHeight - innerHeight")
+    assert over <= 0
+    for figure in ("open_cases", "rate", "alerts_by_severity.info"):
+        await expect(page.locator(f'[data-figure="{figure}"]')).to_be_in_viewport()
+    await page.get_by_role("button", name="退出大屏").click()
+    await expect(page.locator(".side")).to_be_visible()
+    await page.get_by_role("button", name="大屏显示").click()
+    await expect(page.locator(".side")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_words_stand_out_from_what_is_behind_them(server: Server, open_page: Open, scheme: str) -> None:
     page = await open_page(server.url, color_scheme=scheme)
