@@ -22,8 +22,8 @@ from sinks.archive import SqlArchive
 from sinks.embedded import EmbeddedStore
 from streams.app import create_app
 from streams.rulebook import RuleBook
-from streams.transport import transport_of
-from streams.transport_ends import end_offsets
+from streams.transport.batch import transport_of
+from streams.transport.ends import end_offsets
 
 
 class Worker:

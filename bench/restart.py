@@ -46,7 +46,7 @@ from sinks.store import BlockStore
 from streams.ingest import Ingest
 from streams.rulebook import RuleBook
 from streams.seen import SeenEvents
-from streams.transport_run import PlainRecord, Run
+from streams.transport.run import PlainRecord, Run
 
 FACTS_PER_EVENT: Final = 2.24
 RUN: Final = 2_000

@@ -35,7 +35,7 @@ from streams.frames import FACTS, RECORDS
 from streams.ingest import Ingest
 from streams.rulebook import RuleBook
 from streams.seen import SeenEvents
-from streams.transport_run import PlainRecord, Run
+from streams.transport.run import PlainRecord, Run
 
 DAY_MS = 86_400_000
 

@@ -37,7 +37,7 @@ from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from streams.app import FaustOptions, create_app
 from streams.topics import TopicSpec, ensure_topics
-from streams.transport import batch_topic, each_run
+from streams.transport.batch import batch_topic, each_run
 
 PARTITIONS = 4
 WINDOW_MS = 3_600_000

@@ -20,7 +20,6 @@ _NOISY = (
     "asyncio",
     "clickhouse_driver",  # a traceback for each connection that fails, of which our own sentence tells
     "streams.transport",
-    "streams.transport_client",
     "streams.app",
 )
 

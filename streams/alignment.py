@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
-from streams.transport_run import Place, Record, Run
+from streams.transport.run import Place, Record, Run
 
 NEAR_MS: Final = 60_000  # so far before the slowest a partition may be
 FEW: Final = 200  # records, that a partition may take at once although they are further ahead

@@ -18,8 +18,8 @@ from faust.exceptions import FaustError
 from faust.tables.manager import TableManager
 
 from jianguan.errors import ConfigurationError, UnavailableError
-from streams.transport import App, transport_of
-from streams.transport_options import BatchOptions
+from streams.transport.batch import App, transport_of
+from streams.transport.options import BatchOptions
 
 SCHEME = "jianguan-batch"
 

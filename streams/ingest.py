@@ -28,7 +28,7 @@ from jianguan.errors import InputError
 from streams.headers import NO_ENVELOPE, Envelope, read_envelope
 from streams.quick_decode import QuickDecoder
 from streams.seen import SeenEvents
-from streams.transport_run import Record, Run
+from streams.transport.run import Record, Run
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from jianguan.errors import InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.ports import Store
 from streams.frames import RECORDS, halves
-from streams.transport_run import Record, Run
+from streams.transport.run import Record, Run
 
 log = logging.getLogger(__name__)
 

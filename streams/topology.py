@@ -27,7 +27,7 @@ from streams.onward import AtOnce, Onward
 from streams.poison import PoisonGuard
 from streams.stages import Stages
 from streams.topics import SOURCES, TopicName
-from streams.transport import (
+from streams.transport.batch import (
     App,
     acknowledged_positions,
     batch_topic,
@@ -35,7 +35,7 @@ from streams.transport import (
     each_unacknowledged,
     transport_of,
 )
-from streams.transport_run import Place, Run
+from streams.transport.run import Place, Run
 
 log = logging.getLogger(__name__)
 

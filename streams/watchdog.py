@@ -20,8 +20,8 @@ from prometheus_client import Counter, Gauge
 
 from jianguan.clock import Clock
 from jianguan.errors import ConfigurationError
-from streams.transport import App
-from streams.transport_run import Place
+from streams.transport.batch import App
+from streams.transport.run import Place
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,9 @@ from jianguan.errors import UnavailableError
 from jianguan.logging import configure_logging
 from sinks.server_pool import Address, Limits, ServerPool
 from streams.app import create_app
-from streams.transport import BatchConsumer, BatchTransport
-from streams.transport_client import BatchConsumerThread
+from streams.transport.batch import BatchTransport
+from streams.transport.client import BatchConsumerThread
+from streams.transport.consumer import BatchConsumer
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ from streams.outbox import Outbox
 from streams.owned import Owned
 from streams.seen import SeenEvents
 from streams.topics import TopicName, TopicSpec, ensure_topics
-from streams.transport import batch_topic, each_run
-from streams.transport_options import BatchOptions
-from streams.transport_run import Run
+from streams.transport.batch import batch_topic, each_run
+from streams.transport.options import BatchOptions
+from streams.transport.run import Run
 
 PARTITIONS: Final = 4
 RULE: Final = Path(__file__).with_name("crossing-five.yaml")

@@ -25,7 +25,7 @@ from jianguan.clock import SystemClock
 from jianguan.embedded.broker import BrokerOptions, EmbeddedBroker
 from streams.frames import ALERTS
 from streams.topics import TopicName, TopicSpec, ensure_topics
-from streams.transport_ends import end_offsets
+from streams.transport.ends import end_offsets
 
 ROOT: Final = Path(__file__).parents[2]
 PARTITIONS: Final = 4

@@ -27,7 +27,7 @@ from streams.gateway import StreamGateway
 from streams.outbox import Outbox
 from streams.topics import all_topics, ensure_topics
 from streams.topology import Pipeline
-from streams.transport import App
+from streams.transport.batch import App
 from streams.watchdog import Stuck, Watchdog
 
 log = logging.getLogger(__name__)

@@ -45,7 +45,7 @@ from streams.gateway import StreamGateway
 from streams.outbox import Outbox
 from streams.rulebook import RuleBook
 from streams.topics import TopicName, all_topics, ensure_topics
-from streams.transport import App, transport_of
+from streams.transport.batch import App, transport_of
 from streams.watchdog import Stuck, Watchdog
 
 log = logging.getLogger(__name__)

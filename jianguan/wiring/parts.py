@@ -38,7 +38,7 @@ from streams.rulebook import RuleBook
 from streams.seen import SeenEvents
 from streams.stages import Stages
 from streams.topology import Pipeline
-from streams.transport_options import BatchOptions
+from streams.transport.options import BatchOptions
 
 EMBEDDED_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 8

@@ -27,7 +27,7 @@ from sinks.store import BlockStore
 from streams.correlate import Correlate
 from streams.owned import Owned
 from streams.topics import TopicName
-from streams.transport import App
+from streams.transport.batch import App
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from rules.engine import Engine
 from rules.facts import Matcher
 from rules.reference import Reference
 from rules.ruleset import RuleSet
-from streams.transport_run import PlainRecord, Run
+from streams.transport.run import PlainRecord, Run
 
 COUNT = 3_000
 START = 1_795_000_000_000

@@ -15,8 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from jianguan.errors import UnavailableError
 from jianguan.wiring.positions import GroupPositions
 from streams.topics import TopicName, TopicSpec, ensure_topics
-from streams.transport import batch_topic, each_run
-from streams.transport_run import Run
+from streams.transport.batch import batch_topic, each_run
+from streams.transport.run import Run
 from tests.cluster.kafka import KafkaCluster
 from tests.requirements import own_kafka
 from tests.streams.support import committed, make_app, make_topic, running, send, unique, until, values

@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.app import FaustOptions, create_app
 from streams.topics import TopicSpec, ensure_topics
-from streams.transport import Run
-from streams.transport_options import BatchOptions
+from streams.transport.options import BatchOptions
+from streams.transport.run import Run
 
 DEADLINE = 20.0
 QUICK = BatchOptions(drain_timeout=0.5)

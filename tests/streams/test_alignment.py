@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jianguan.clock import VirtualClock, to_millis
 from streams.alignment import FAR_MS, FEW, NEAR_MS, PATIENCE, TOGETHER, Alignment, allowed
-from streams.transport_run import Place, PlainRecord, Run
+from streams.transport.run import Place, PlainRecord, Run
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 START = to_millis(NOW) - 30 * 24 * 3_600_000

@@ -1,7 +1,7 @@
-"""Fails when Faust, mode or aiokafka change what streams/transport.py builds on.
+"""Fails when Faust, mode or aiokafka change what streams/transport/ builds on.
 
 If it fails: read the changes of each method named, check the overrides against them, run
-tests/streams/test_transport_*.py, and only then write the new digests down here.
+tests/streams/transport/, and only then write the new digests down here.
 """
 
 from __future__ import annotations

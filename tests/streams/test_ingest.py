@@ -24,7 +24,7 @@ from rules.facts import Found
 from streams.ingest import BULK_ROWS, MAX_EVENT, MAX_KEPT, Ingest, Ingested
 from streams.poison import PoisonGuard
 from streams.seen import SeenEvents
-from streams.transport_run import PlainRecord, Run
+from streams.transport.run import PlainRecord, Run
 from tests.domain.support import DAY, NOW, encoded, reference
 from tests.streams.fakes import ids
 

@@ -20,8 +20,8 @@ from jianguan.metrics import Metrics
 from streams import record as module
 from streams.frames import RECORDS
 from streams.record import BATCHES_HELD, Recorder
-from streams.transport import batch_topic
-from streams.transport_options import BatchOptions
+from streams.transport.batch import batch_topic
+from streams.transport.options import BatchOptions
 from tests.streams.fakes import FakeStore, ids
 from tests.streams.support import committed, make_app, make_topic, running, send, unique, until
 from tests.streams.test_record import step

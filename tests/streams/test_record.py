@@ -23,7 +23,7 @@ from jianguan.metrics import Metrics
 from streams import record as module
 from streams.frames import RECORDS
 from streams.record import MAX_REFUSED, MAX_REFUSED_RUNNING, Recorder
-from streams.transport_run import PlainRecord, Run
+from streams.transport.run import PlainRecord, Run
 from tests.streams.fakes import FakeStore, ids, until
 
 

@@ -16,7 +16,7 @@ from streams import topology
 from streams.lease import Lease
 from streams.stages import Stages
 from streams.topology import HANDED, Pipeline
-from streams.transport_run import Run
+from streams.transport.run import Run
 from tests.streams.fakes import until
 
 

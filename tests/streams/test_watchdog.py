@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from jianguan.clock import VirtualClock
 from jianguan.errors import ConfigurationError
 from streams import watchdog as module
-from streams.transport import batch_topic, each_run
-from streams.transport_run import Place
+from streams.transport.batch import batch_topic, each_run
+from streams.transport.run import Place
 from streams.watchdog import Progress, Standstill, Stuck, Watchdog, sample
 from tests.streams.support import make_app, make_topic, running, send, unique, until
 

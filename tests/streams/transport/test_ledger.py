@@ -10,9 +10,9 @@ from faust.types.tuples import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.transport import BatchConsumer
-from streams.transport_ledger import RunLedger
-from streams.transport_run import PlainRecord
+from streams.transport.consumer import BatchConsumer
+from streams.transport.ledger import RunLedger
+from streams.transport.run import PlainRecord
 
 
 class Reference:

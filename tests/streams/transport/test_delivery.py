@@ -15,8 +15,9 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from jianguan.errors import ConfigurationError
 from streams.app import FaustOptions, create_app
-from streams.transport import Run, batch_topic, each_run, each_unacknowledged, transport_of
-from streams.transport_options import BatchOptions
+from streams.transport.batch import batch_topic, each_run, each_unacknowledged, transport_of
+from streams.transport.options import BatchOptions
+from streams.transport.run import Run
 from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_topic, running, send, unique, until, values
 
 pytestmark = pytest.mark.broker

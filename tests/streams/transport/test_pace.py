@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.transport_pace import IDLE, LONGEST, MANY, Pace, rest_of
+from streams.transport.pace import IDLE, LONGEST, MANY, Pace, rest_of
 
 
 class Clocks:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from streams.transport import Run, acknowledged_positions, batch_topic, each_run
-from streams.transport_options import BatchOptions
+from streams.transport.batch import acknowledged_positions, batch_topic, each_run
+from streams.transport.options import BatchOptions
+from streams.transport.run import Run
 from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_topic, running, send, unique, until, values
 
 pytestmark = pytest.mark.broker
@@ -177,7 +178,7 @@ async def test_a_table_beside_a_batch_topic_is_restored_from_its_changelog(broke
     batched, plain, app_id = await make_topic(broker), await make_topic(broker), unique("app")
 
     def worker(name: str) -> tuple[Any, Any, list[Run]]:
-        # Lingering, so that the changelog's last batch has several records: see streams/transport_ends.py.
+        # Lingering, so that the changelog's last batch has several records: see streams/transport/ends.py.
         app = make_app(broker, tmp_path / name, app_id, linger=0.2)
         counts = app.Table("counts", default=int, partitions=1)
         runs: list[Run] = []

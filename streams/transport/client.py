@@ -17,10 +17,10 @@ from faust.transport.drivers import aiokafka as driver
 from streams.assignor import TogetherAssignor
 from streams.lease import Lease
 from streams.namesake import Namesake
-from streams.transport_ends import end_offsets
-from streams.transport_names import take_any_name
-from streams.transport_options import BatchOptions
-from streams.transport_wait import give_time
+from streams.transport.ends import end_offsets
+from streams.transport.names import take_any_name
+from streams.transport.options import BatchOptions
+from streams.transport.wait import give_time
 
 # Faust has no types of its own that mypy could follow here.
 Partition: TypeAlias = Any
@@ -102,7 +102,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
                 await self._consumer._client.close()
 
     async def _highwaters(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """The real ends of changelogs, up to which tables are restored. See transport_ends."""
+        """The real ends of changelogs, up to which tables are restored. See ends."""
         conf, transport = self.app.conf, self.transport
         ends = await end_offsets(
             partitions,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.transport_wait import PATIENCE_MS, give_time, wait_ms
+from streams.transport.wait import PATIENCE_MS, give_time, wait_ms
 
 
 @pytest.mark.parametrize(

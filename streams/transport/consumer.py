@@ -1,10 +1,10 @@
-"""A Faust transport that hands an agent whole runs of records instead of single messages.
+"""Faust's consumer, made to hand an agent whole runs of records instead of single messages.
 
 Faust spends about 70 microseconds on a message before an agent sees it. For topics that opt in with
 `batch_topic`, each fetched run of a partition travels through Faust as one message whose value is a `Run`.
 All other topics (changelogs, replies, the assignor's) keep Faust's own path unchanged.
 
-Used by broker URLs `jianguan-batch://host:port`. It must not know what is in a record.
+It must not know what is in a record.
 
 What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 - `Consumer.getmany` makes runs for batch topics, and hands them on itself: Faust would begin two tasks for each, and
@@ -16,10 +16,10 @@ What it changes in Faust, all of it held by tests/streams/test_faust_pin.py:
 - without tables, the partitions of one number of all topics go to one worker (see assignor);
 - tables are restored up to the real end of their changelog;
 - whoever sends can ask whether the partitions are still this worker's (see lease);
-- a record whose header has a name that is not UTF-8 stops nobody (see transport_names);
+- a record whose header has a name that is not UTF-8 stops nobody (see names);
 - a stop or a rebalance waits a bounded time for runs in progress, and a commit for its broker;
 - the fetch limits, of which Faust hard-codes the waiting time at 1.5 s, can be set, and a fetch of what is there has
-  more time (see transport_wait).
+  more time (see wait).
 """
 
 from __future__ import annotations
@@ -27,27 +27,20 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
-from jianguan.errors import ConfigurationError
-from streams.lease import Lease
-from streams.namesake import Namesake
-from streams.transport_client import BatchConsumerThread
-from streams.transport_ledger import RunLedger
-from streams.transport_options import BatchOptions
-from streams.transport_pace import Pace
-from streams.transport_run import Place, Record, Run, cut, size_in_bytes
+from streams.transport import client
+from streams.transport.client import BatchConsumerThread
+from streams.transport.ledger import RunLedger
+from streams.transport.pace import Pace
+from streams.transport.run import Place, Record, Run, cut, size_in_bytes
 
 # Faust has no types of its own that mypy could follow here.
-App: TypeAlias = Any
-Topic: TypeAlias = Any
-Stream: TypeAlias = Any
 Message: TypeAlias = Any
 Partition: TypeAlias = Any
 
@@ -55,21 +48,6 @@ Partition: TypeAlias = Any
 IDLE_WAIT = 0.05
 # The longest wait for records of other partitions while one has too much in flight (seconds).
 THROTTLED_WAIT = 0.02
-
-
-class RunSchema(faust.Schema):  # type: ignore[misc]  # Faust is untyped here
-    """Gives the agent the Run object itself: no codec touches key or value on the way in; out they are raw."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
-        )
-
-    def loads_key(self, app: App, message: Message, **_: Any) -> None:
-        return None
-
-    def loads_value(self, app: App, message: Message, **_: Any) -> Any:
-        return message.value
 
 
 class RunMessage(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped here
@@ -116,10 +94,16 @@ class RunMessage(ConsumerMessage):  # type: ignore[misc]  # Faust is untyped her
             self.consumer.run_finished()
 
 
+class Transport(client.Transport, Protocol):
+    """What the consumer asks its transport for."""
+
+    batch_topics: set[str]
+
+
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     """Faust's consumer, for which a message of a batch topic is a run."""
 
-    def __init__(self, transport: BatchTransport, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, transport: Transport, *args: Any, **kwargs: Any) -> None:
         self._options = transport.options
         self._batch_topics = transport.batch_topics
         self._lease = transport.lease
@@ -320,83 +304,5 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         await self.commit_and_end_transactions()
 
 
-class BatchTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here
-    """Registered under the entry point `faust.transports` as `jianguan-batch`."""
-
-    Consumer = BatchConsumer
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.options = BatchOptions()
-        self.batch_topics: set[str] = set()
-        conf = self.app.conf
-        self.lease = Lease(conf.broker_session_timeout)
-        self.namesake = Namesake(conf.consumer_group_instance_id or "", conf.broker_session_timeout)
-
-
-def transport_of(app: App) -> BatchTransport:
-    """The batch transport of `app`. Raises ConfigurationError if its broker URL names another one."""
-    transport = app.transport
-    if not isinstance(transport, BatchTransport):
-        raise ConfigurationError(
-            f"the app {app.conf.id} uses the transport {type(transport).__name__}: "
-            "its broker URL must begin with jianguan-batch://"
-        )
-    return transport
-
-
-def batch_topic(app: App, name: str, *, partitions: int | None = None) -> Topic:
-    """Declare that agents of topic `name` receive runs, and return the topic for `@app.agent(...)`.
-
-    Give the topic one agent with concurrency 1: order within a partition is kept for one reader only.
-    """
-    transport_of(app).batch_topics.add(name)
-    return app.topic(name, partitions=partitions, schema=RunSchema())
-
-
-async def each_run(stream: Stream) -> AsyncIterator[Run]:
-    """The runs of a batch topic, each acknowledged when the body of the loop is through with it.
-
-    `async for run in each_run(stream)` inside an agent. If the body raises or is cancelled, that run and all
-    after it stay uncommitted and come again; with `async for run in stream` Faust would acknowledge it.
-    """
-    async for event in stream.noack().events():
-        yield event.value
-        event.ack()
-
-
-async def each_unacknowledged(stream: Stream) -> AsyncIterator[tuple[Run, Callable[[], Any]]]:
-    """The runs of a batch topic, each with what acknowledges it: for an agent that works several at a time."""
-    async for event in stream.noack().events():
-        yield event.value, event.ack
-
-
-def acknowledged_positions(app: App) -> dict[tuple[str, int], int]:
-    """By topic and partition of the batch topics, the position that the next commit will reach: where nothing has been
-    acknowledged since the partition was assigned, what was committed before. A partition without any is not there."""
-    consumer: Any = app.consumer
-    found = {
-        (tp.topic, tp.partition): int(offset)
-        for tp, offset in getattr(consumer, "_committed_offset", {}).items()
-        if offset and tp.topic in consumer._batch_topics
-    }
-    ledgers: Iterable[tuple[Any, RunLedger]] = getattr(consumer, "_ledgers", {}).items()
-    found.update({(tp.topic, tp.partition): ledger.position for tp, ledger in ledgers if ledger.position is not None})
-    return found
-
-
 def _offset_of(record: Record) -> int:
     return record.offset
-
-
-__all__ = [
-    "BatchConsumer",
-    "BatchTransport",
-    "Run",
-    "RunSchema",
-    "acknowledged_positions",
-    "batch_topic",
-    "each_run",
-    "each_unacknowledged",
-    "transport_of",
-]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.transport_run import PlainRecord, Run, cut, size_in_bytes
+from streams.transport.run import PlainRecord, Run, cut, size_in_bytes
 
 
 def records_of(sizes: list[int]) -> list[PlainRecord]:

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from jianguan.errors import UnavailableError
-from streams.transport_ends import end_offsets
+from streams.transport.ends import end_offsets
 from tests.streams.support import make_topic
 
 

@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from streams.headers import NO_ENVELOPE, read_envelope
-from streams.transport_names import KeptRecords, PatientRecords, take_any_name
+from streams.transport.names import KeptRecords, PatientRecords, take_any_name
 
 PLACE: Final = TopicPartition("complaints", 0)
 GOOD: Final = ((), (("jg-receipt", b"r-1"),))
