@@ -248,7 +248,7 @@ async def test_rows_wait_while_somebody_points_at_the_list_and_come_when_asked_f
     server: Server, open_page: Open
 ) -> None:
     open_case(server, f"held{next(_numbers)}")
-    for path, rows in (("/alerts", ".alert-row"), ("/cases", ".case-row")):
+    for path, rows in (("/alerts", ".alert-row"), ("/cases", ".cases .case-row")):
         page = await open_page(server.url + path)
         await live(page)
         first, held = page.locator(rows).first, page.locator(".held")
@@ -277,7 +277,7 @@ async def test_what_is_selected_stays_selected_while_a_list_is_brought_up_to_dat
     await row.locator(".headline").evaluate("each => getSelection().selectAllChildren(each)")
     other = f"selected{next(_numbers)}"
     open_case(server, other)
-    await expect(page.locator(".case-row").first).to_contain_text(other)
+    await expect(page.locator(".cases .case-row").first).to_contain_text(other)
     assert await page.evaluate("getSelection().toString()") == await row.locator(".headline").inner_text()
 
 
