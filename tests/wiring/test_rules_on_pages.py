@@ -21,4 +21,5 @@ def test_pages_know_which_field_a_rule_measures_so_that_money_is_told_as_money(
     identifier: str, measured: tuple[str, str]
 ) -> None:
     rule = RuleSet.load([RuleSet.library_path()], reference()).by_id(identifier)
+    assert rule is not None
     assert measured in rule_info(rule).measured
