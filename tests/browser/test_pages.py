@@ -303,6 +303,7 @@ async def test_who_acts_on_a_task_hears_it_and_goes_on_from_there(server: Server
     task = page.locator(".task").first
     await task.locator("summary").focus()
     await page.keyboard.press("Enter")
+    await expect(task.get_by_label("经办人")).to_be_focused()
     await page.keyboard.type("李建国")
     await page.keyboard.press("Enter")
     await expect(task.locator(".task-head")).to_contain_text("已受理")
