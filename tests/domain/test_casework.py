@@ -201,6 +201,23 @@ def test_what_is_not_allowed_is_refused_and_stays_so_when_told_again(
     assert not again.records.tasks
 
 
+def test_an_action_that_was_allowed_at_its_own_time_is_refused_when_the_task_has_moved_on_without_it() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START + 1), START)
+    made.apply(command(LEAD, "close", START + 10), START)
+    refused = made.apply(command(LEAD, "report", START + 9), START + 11)
+    assert whats(refused) == ["refused"]
+    assert "report-not-allowed-when-closed" in refused.records.trace[0].detail
+
+
+def test_an_action_without_a_note_keeps_the_note_before_it() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START + 1, note="on our way"), START + 1)
+    for number, action in enumerate(("report", "close"), 2):
+        (task,) = made.apply(command(LEAD, action, START + number), START + number).records.tasks
+        assert task.note == "on our way"
+
+
 def test_a_command_for_no_task_is_refused() -> None:
     assert "unknown-task" in desk().apply(command("ta-x", "accept", START), START).records.trace[0].detail
 
@@ -277,6 +294,18 @@ def test_a_task_that_was_closed_in_time_is_not_overdue_though_that_is_read_late(
     assert not made.elapse(START + 2 * TERM).records
 
 
+def test_what_was_done_in_time_does_not_take_the_mark_from_a_task_that_is_still_open() -> None:
+    made = opened_with(alert(1))
+    made.elapse(START + TERM)
+    accept = command(LEAD, "accept", START + TERM - 2)
+    for each in (accept, command(LEAD, "report", START + TERM - 1)):
+        outcome = made.apply(each, START + TERM + 5)
+        assert [(task.overdue, task.closed_at) for task in outcome.records.tasks] == [(True, None)]
+    assert made.overdue == 1
+    # An action that came in time says nothing about the deadline when it is told again.
+    assert whats(made.apply(accept, START + TERM + 9)) == ["task-accepted"]
+
+
 @pytest.mark.parametrize(("at", "in_time"), [(TERM - 1, True), (TERM, False)])
 def test_the_step_of_a_closing_says_whether_it_was_in_time(at: int, in_time: bool) -> None:
     made = opened_with(alert(1))
@@ -319,7 +348,9 @@ def test_a_case_lists_its_last_alerts_and_knows_all() -> None:
     again = made.add_alert(alert(0), START)
     (case,) = again.records.cases
     assert (len(case.alerts), case.alert_count) == (ALERTS_LISTED, ALERTS_LISTED + 5)
-    assert "opened" not in whats(again)
+    assert case.alerts == tuple(alert(number).id for number in range(5, ALERTS_LISTED + 5))
+    # Whether it opened the case or joined it is no longer known, so neither is told again.
+    assert whats(again) == ["assigned"]
 
 
 def test_a_case_that_was_stored_without_its_tasks_gets_them_when_the_alert_is_told_again() -> None:
@@ -359,6 +390,28 @@ def test_a_case_that_was_stored_as_closed_is_not_closed_again_by_a_closing_that_
     again = made.apply(command(LEAD, "close", START + 2), START + 4)
     assert [task.state for task in again.records.tasks] == ["closed"]
     assert (again.records.cases, whats(again)) == ([], ["task-closed"])
+
+
+def test_a_task_whose_closing_was_not_stored_counts_as_overdue_only_as_long_as_its_case_is_remembered() -> None:
+    live = opened_with(alert(1))
+    (task,) = live.elapse(START + TERM).records.tasks
+    case = live.add_alert(alert(1), START).records.cases[0]._replace(state="closed", closed_at=START + TERM + 1)
+    made = desk()
+    made.restore([], [(case, [task], [alert(1).id])])
+    made.elapse(START + TERM + 1 + REMEMBER_CLOSED_MS)
+    assert made.overdue == 1
+    made.elapse(START + TERM + 2 + REMEMBER_CLOSED_MS)
+    assert made.overdue == 0
+
+
+def test_the_clock_waits_for_no_closed_task_of_the_store() -> None:
+    live = opened_with(alert(1, joint=["fire"]))
+    live.apply(command(LEAD, "accept", START + 1), START + 1)
+    (closed,) = live.apply(command(LEAD, "close", START + 2), START + 2).records.tasks
+    case = live.add_alert(alert(1), START + 3).records.cases[0]
+    made = desk()
+    made.restore([], [(case, [closed], [])])
+    assert made.next_due() is None
 
 
 def test_a_case_that_was_stored_without_its_closing_is_closed_when_that_of_its_last_task_is_told_again() -> None:

@@ -107,6 +107,40 @@ def test_a_pause_lengthens_by_the_days_it_holds_at_the_end_of() -> None:
     assert due_at(definition, started, DAYS, pauses=[pause, pause]) == datetime(2026, 6, 3, tzinfo=SHANGHAI)
 
 
+def test_a_pause_begins_and_ends_on_the_day_that_it_is_in_shanghai() -> None:
+    definition = clock("penalty-decision")
+    started = datetime(2026, 3, 2, 9, tzinfo=SHANGHAI)
+    # In UTC from the 8th to the 10th too, but at home from the 9th to the 10th.
+    pause = (datetime(2026, 3, 8, 16, tzinfo=UTC), datetime(2026, 3, 10, 15, 59, tzinfo=UTC))
+    assert due_at(definition, started, DAYS, pauses=[pause]) == datetime(2026, 6, 2, tzinfo=SHANGHAI)
+    longer = (pause[0], datetime(2026, 3, 10, 16, tzinfo=UTC))
+    assert due_at(definition, started, DAYS, pauses=[longer]) == datetime(2026, 6, 3, tzinfo=SHANGHAI)
+
+
+def test_a_last_day_that_moves_over_a_weekend_moves_over_a_pause_that_begins_behind_it() -> None:
+    definition = clock("penalty-decision")
+    started = date(2026, 3, 2)  # the ninetieth day is Sunday, 31 May
+    assert due_day(definition, started, DAYS, [(date(2026, 6, 1), date(2026, 6, 4))]) == date(2026, 6, 4)
+    # Up to and with Friday: the next working day is the Monday after.
+    assert due_day(definition, started, DAYS, [(date(2026, 6, 1), date(2026, 6, 6))]) == date(2026, 6, 8)
+
+
+def test_a_pause_within_another_ends_nothing() -> None:
+    definition = clock("complaint-acceptance")
+    started = date(2026, 6, 1)  # a Monday; Dragon Boat Day is the 19th
+    long, short = (date(2026, 6, 2), date(2026, 6, 9)), (date(2026, 6, 3), date(2026, 6, 4))
+    without = due_day(definition, started, DAYS)
+    assert without == date(2026, 6, 10)
+    assert due_day(definition, started, DAYS, [long]) == DAYS.add(without, 5)
+    assert due_day(definition, started, DAYS, [long, short]) == DAYS.add(without, 5)
+
+
+def test_a_pause_that_holds_the_last_working_day_lengthens_by_that_day_too() -> None:
+    definition = clock("complaint-acceptance")
+    started = date(2026, 6, 1)
+    assert due_day(definition, started, DAYS, [(date(2026, 6, 10), date(2026, 6, 12))]) == date(2026, 6, 12)
+
+
 def test_an_extension_is_counted_on_from_the_limit() -> None:
     definition = clock("report-verification")
     assert definition.extensions[0].amount == 15

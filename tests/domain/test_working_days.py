@@ -38,6 +38,12 @@ def test_national_day_2026_is_a_week_without_work() -> None:
     assert DAYS.on_or_after(date(2026, 10, 3)) == date(2026, 10, 8)
 
 
+def test_the_last_day_of_a_leap_year_is_worked_like_any_other() -> None:
+    assert DAYS.is_working_day(date(2024, 12, 31))
+    assert DAYS.add(date(2024, 12, 30), 1) == date(2024, 12, 31)
+    assert DAYS.between(date(2024, 12, 30), date(2025, 1, 2)) == 2  # New Year's Day is none
+
+
 @given(days, st.integers(-90, 90))
 def test_adding_agrees_with_walking_day_by_day(start: date, n: int) -> None:
     day, left = start, abs(n)
@@ -111,6 +117,11 @@ def test_a_gap_between_years_is_not_jumped_over(tmp_path: Path) -> None:
         own.add(date(2026, 12, 31), 1)
     with pytest.raises(ConfigurationError, match="2027"):
         own.add(date(2028, 1, 3), -1)
+    for start, end in ((date(2026, 12, 31), date(2028, 1, 3)), (date(2028, 1, 3), date(2026, 12, 31))):
+        with pytest.raises(ConfigurationError, match="2027"):
+            own.between(start, end)
+    with pytest.raises(ConfigurationError, match="of 2031 are"):
+        own.add(date(2031, 5, 5), 3)
 
 
 @pytest.mark.parametrize("row", ["2027-1-1,holiday,2027,x", "2027-01-01,off,2027,x", "2027-01-01,holiday,2026,x"])
