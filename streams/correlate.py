@@ -114,6 +114,7 @@ class Correlate:
         self._follow = follow
         self._known = set(known)
         self._owed = list(owed)
+        self._daily = _Daily()
         self.doubtful: tuple[Alert, ...] = ()  # settled before the clock may decide, and perhaps stored
 
     def work(self, runs: Iterable[FactRun]) -> Correlated:
@@ -175,10 +176,9 @@ class Correlate:
         spent, result = list(self.engine.costs()), Correlated()
         now = to_millis(self._clock.now())
         for each in [*spent, *conditions]:
-            if each.is_over:
+            if each.is_over and (step := self._daily.first("rule-over-budget", each.rule, now)):
                 micros = round(each.seconds * 1_000_000 / each.facts)
                 detail = json.dumps({"rule": each.rule, "micros": micros, "budget": each.budget}, separators=(",", ":"))
-                step = make_id("st", "rule-over-budget", f"{each.rule}/{now // 86_400_000}")
                 result.records.trace.append(
                     Step(step, each.rule, now, _STAGE, "rule-over-budget", "system", "", "", (), detail)
                 )
@@ -194,10 +194,9 @@ class Correlate:
             _pass_on(self._follow(alert), self._partitions, result)
         for rule, key in self.engine.full():
             result.limited[rule] += 1
-            identity = f"{rule}/{key}/{now // 86_400_000}"
-            detail = json.dumps({"rule": rule, "key": key}, ensure_ascii=False, separators=(",", ":"))
-            step = make_id("st", "pattern-full", identity)
-            result.records.trace.append(Step(step, rule, now, _STAGE, "pattern-full", "system", "", "", (), detail))
+            if step := self._daily.first("pattern-full", f"{rule}/{key}", now):
+                detail = json.dumps({"rule": rule, "key": key}, ensure_ascii=False, separators=(",", ":"))
+                result.records.trace.append(Step(step, rule, now, _STAGE, "pattern-full", "system", "", "", (), detail))
         return result
 
 
@@ -238,6 +237,24 @@ def _pass_on(facts: Iterable[Fact], partitions: int, result: Correlated) -> None
     for fact in facts:
         result.facts.setdefault(partition_of(fact.rule + fact.key, partitions), []).append(fact)
         result.records.facts.append(fact)
+
+
+class _Daily:
+    """What is told of a rule once a day: the store keeps every telling that has a time of its own."""
+
+    def __init__(self) -> None:
+        self._day = 0
+        self._told: set[str] = set()
+
+    def first(self, what: str, identity: str, now: int) -> str | None:
+        """The id of a step that is the first one of its day; None when that has been told."""
+        if (day := now // 86_400_000) != self._day:
+            self._day, self._told = day, set()
+        step = make_id("st", what, f"{identity}/{day}")
+        if step in self._told:
+            return None
+        self._told.add(step)
+        return step
 
 
 class _Notes:

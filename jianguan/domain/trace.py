@@ -19,7 +19,7 @@ class Step(NamedTuple):
 
     id: str  # deterministic: the same step told twice is one step
     subject: str
-    at: int  # processing time, ms
+    at: int  # processing time, ms; of a step that is told again the earliest one counts
     stage: int  # STAGES
     what: str  # accepted | duplicate | late | quarantined | raised | opened | joined | assigned | …
     actor: str  # "system", a department, an operator

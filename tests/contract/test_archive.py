@@ -73,6 +73,25 @@ def test_an_event_leads_forward_to_what_followed_and_not_to_its_neighbours(archi
     assert [each.what for each in history.steps] == ["accepted", "raised", "opened", "assigned", "assigned", "pending"]
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_step_that_is_told_again_keeps_the_time_of_its_first_telling(
+    store: BlockStore, archive: SqlArchive, told: Records, merged: bool
+) -> None:
+    before = archive.history(told.events[0].id)
+    assert before is not None
+    counted = archive.overview(NOW)
+    for minutes in (3, 1):
+        again = [each._replace(at=each.at + minutes * 60_000) for each in told.trace]
+        store.write(Records(trace=again), f"again-{minutes}")
+        if merged:
+            store.command("OPTIMIZE TABLE trace FINAL")
+    after = archive.history(told.events[0].id)
+    assert after is not None
+    assert after.steps == before.steps
+    assert archive.overview(NOW).events_by_outcome == counted.events_by_outcome
+    assert archive.submission("up-1") == counted.events_by_outcome
+
+
 def test_a_conflict_is_in_the_history_of_the_event_that_it_concerns(
     store: BlockStore, archive: SqlArchive, told: Records
 ) -> None:

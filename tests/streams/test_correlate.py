@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -123,7 +123,10 @@ def test_what_the_clock_settles_is_raised_with_its_step_and_what_is_owed_is_rais
     assert [step.what for step in result.records.trace] == ["raised", "raised", "pattern-full"]
     assert result.limited == {"r": 1}
     assert result.alerts[0] == result.records.alerts
-    assert [alert.id for alert in stage.elapse(NOW + 4).records.alerts] == [f"al-{(NOW + 4) % 100}"]
+    again = stage.elapse(NOW + 4)
+    assert [alert.id for alert in again.records.alerts] == [f"al-{(NOW + 4) % 100}"]
+    assert again.limited == {"r": 1}
+    assert [step.what for step in again.records.trace] == ["raised"], "of a full pattern one telling a day is enough"
 
 
 def test_a_rule_over_its_budget_is_told_once_a_day(clock: VirtualClock) -> None:
@@ -133,8 +136,11 @@ def test_a_rule_over_its_budget_is_told_once_a_day(clock: VirtualClock) -> None:
     (step,) = first.records.trace
     assert (step.subject, step.what) == ("slow", "rule-over-budget")
     assert json.loads(step.detail) == {"rule": "slow", "micros": 5_000, "budget": 2_000}
-    assert stage.costs()[1].records.trace == [step]
+    assert stage.costs()[1].records.trace == []
     sampled = [Cost("condition", 1.0, 200, 2_000), Cost("cheap", 0.1, 200, 2_000)]
     spent, result = stage.costs(sampled)
     assert "condition" not in [each.rule for each in spent]
-    assert [each.subject for each in result.records.trace] == ["slow", "condition"]
+    assert [each.subject for each in result.records.trace] == ["condition"]
+    clock.advance(timedelta(days=1))
+    (tomorrow,) = stage.costs()[1].records.trace
+    assert (tomorrow.subject, tomorrow.id == step.id) == ("slow", False)
