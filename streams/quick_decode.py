@@ -22,8 +22,9 @@ from jianguan.domain.admission import Model
 from jianguan.domain.contract import KIND_OF_TOPIC, MODELS
 
 # What the contract refuses or reads in a way of its own: escapes of control characters and of halves of surrogate
-# pairs. A raw DEL and an envelope are looked for by themselves; a raw control character is not JSON.
-_UNUSUAL: Final = re.compile(rb"\\[bf]|\\u(?:00[01]|007[fF]|[dD][89a-fA-F])")
+# pairs. A raw DEL and an envelope are looked for by themselves; a raw control character is not JSON. And escapes of
+# digits, `.` and `:`, which a time is written with: `_FINER` would not see it.
+_UNUSUAL: Final = re.compile(rb"\\[bf]|\\u(?:00(?:[01]|2[eE]|3[0-9aA]|7[fF])|[dD][89a-fA-F])")
 # A time finer than a microsecond: the structure would round it, and the contract cuts it off.
 _FINER: Final = re.compile(rb":[0-5][0-9]\.[0-9]{7}")
 _REMEMBERED: Final = 20_000

@@ -129,6 +129,32 @@ def test_a_time_finer_than_a_microsecond_is_the_same_by_both_ways(fraction: str)
     assert quick is None or same(quick, decode(value, "complaints"))
 
 
+def escaped(text: str, places: frozenset[int]) -> str:
+    """JSON of `text` with the characters at `places` written as escapes."""
+    return '"' + "".join(f"\\u{ord(each):04x}" if at in places else each for at, each in enumerate(text)) + '"'
+
+
+@given(
+    st.from_regex(r"\A2026-03-02[T t_]09:30:59(\.[0-9]{1,9})?(Z|z|[+-](08:00|14:00|23:59|0800|24:00))\Z"),
+    st.frozensets(st.integers(0, 35), max_size=3),
+)
+@settings(max_examples=500, deadline=None)
+def test_a_time_is_the_same_by_both_ways_also_when_it_is_written_with_escapes(
+    time: str, places: frozenset[int]
+) -> None:
+    event = plainly_valid("complaint") | {"occurred_at": "TIME"}
+    value = json.dumps(event).replace('"TIME"', escaped(time, places)).encode()
+    quick = QUICK.decode(value, "complaints")
+    assert quick is None or same(quick, decode(value, "complaints"))
+
+
+@pytest.mark.parametrize("place", range(len("2026-03-02T09:30:59.1234567")))
+def test_a_time_finer_than_a_microsecond_is_left_to_the_contract_whatever_of_it_is_escaped(place: int) -> None:
+    event = plainly_valid("complaint") | {"occurred_at": "TIME"}
+    time = escaped("2026-03-02T09:30:59.1234567Z", frozenset([place]))
+    assert QUICK.decode(json.dumps(event).replace('"TIME"', time).encode(), "complaints") is None
+
+
 @pytest.mark.parametrize("topic", sorted(KIND_OF_TOPIC))
 def test_plainly_valid_events_take_the_quick_way(topic: str) -> None:
     event = plainly_valid(KIND_OF_TOPIC[topic])
