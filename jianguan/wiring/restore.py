@@ -186,12 +186,13 @@ class Restorer:
         self, partitions: Sequence[int], before: int | None, wanted: Callable[[], bool]
     ) -> dict[int, Engine]:
         """The windows of all keys of some partitions, of what was received `before` (ms), if that is given, and of what
-        even the store may lack. Not to the end when they are not `wanted` any more."""
+        even the store may lack. Not to the end when they are not `wanted` any more, which is asked in a thread: it may
+        wait for the event loop."""
         archive = await self._archive_now()
         engines = {partition: self.empty() for partition in partitions}
         running = self._rulebook.ruleset.running
         folded = await asyncio.to_thread(self._fold, engines, running, archive, before=before, wanted=wanted)
-        if self._latest_facts is not None and wanted():
+        if self._latest_facts is not None and await asyncio.to_thread(wanted):
             async for partition, run in self._latest_facts(partitions):
                 engines[partition].fold_run(run)
         for partition in engines:

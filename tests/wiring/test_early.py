@@ -455,3 +455,22 @@ async def test_what_was_sent_lately_to_a_partition_counts_though_another_had_fac
     assert not waiting.done()
     await started.complete()
     assert await asyncio.wait_for(waiting, 10)
+
+
+async def test_whether_all_windows_are_still_wanted_is_never_asked_in_the_event_loop(start: Start) -> None:
+    """Who is asked may wait until others have their windows, which come to them in the event loop."""
+    asked: list[threading.Thread] = []
+
+    async def nothing_more(_: Collection[int]) -> AsyncIterator[tuple[int, FactRun]]:
+        for run in list[tuple[int, FactRun]]():
+            yield run
+
+    def wanted() -> bool:
+        asked.append(threading.current_thread())
+        return True
+
+    started = start(Store([stored(1)]), latest=nothing_more)
+    started.store.gate.set()
+    await started.restorer.whole([0], None, wanted)
+    assert len(asked) >= 2
+    assert threading.current_thread() not in asked
