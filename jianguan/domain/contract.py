@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, TypeAdapter
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -107,7 +107,7 @@ class _Event(_Model):
     ) = None
     position: Position | None = None
     amount_fen: Fen | None = None
-    tags: Annotated[tuple[Slug, ...], Field(max_length=32)] = ()
+    tags: Annotated[tuple[Slug, ...], Field(max_length=32), FailFast()] = ()  # a record may have 100,000 wrong ones
     text: Annotated[Text, Field(max_length=MAX_TEXT, json_schema_extra=PERSONAL)] | None = Field(
         default=None, description="Free text; personal.", json_schema_extra=PERSONAL
     )
