@@ -12,6 +12,7 @@ from jianguan.errors import InputError
 from rules.engine import Engine
 from rules.keys import carry
 from rules.rule import Rule
+from rules.windows import Sweep
 from tests.rules.support import DAY, HOUR, NOW, Running, fact, ids, rule
 from tests.rules.test_facts import loaded
 
@@ -113,6 +114,17 @@ def test_beyond_the_limit_the_oldest_facts_go_and_the_decision_says_so() -> None
     too_old = an_engine.add(fact(99, MIDNIGHT), NOW)
     assert too_old.limited
     assert an_engine.stats()["a-rule"].facts == 10
+
+
+def test_a_fact_that_takes_the_place_of_the_oldest_one_can_raise_an_alert() -> None:
+    """The one that goes was outside of the window, and the one that comes is the first inside."""
+    small = rule(limits={"facts_per_key": 10}, trigger={"count": {"at_least": 10}}, window={"size": "1h"})
+    an_engine = engine(small)
+    within = [MIDNIGHT + 30 * 60_000, *(MIDNIGHT + HOUR + number for number in range(8))]
+    assert not alerts(an_engine, MIDNIGHT, *within)
+    decision = an_engine.add(fact(99, within[0]), NOW)
+    assert decision.limited
+    assert [alert.time for alert in decision.alerts] == [within[-1]]
 
 
 def test_a_duplicate_changes_nothing_and_raises_its_alert_again() -> None:
@@ -252,6 +264,55 @@ def test_a_key_is_not_forgotten_while_the_episode_of_its_alert_goes_on(judged: b
     assert raised(1_000, 29 * 24 * HOUR) == 0
     raised(2_000, 62 * 24 * HOUR, key="uscc:busy")
     assert sum(an_engine.forget() for _ in range(6)) == 1
+
+
+def test_a_key_is_not_forgotten_while_any_of_its_facts_is_kept_or_the_last_of_its_episodes_goes_on() -> None:
+    some = rule(window={"size": "1h", "lateness": "10h"}, trigger={"count": {"at_least": 2}}, episode="1h")
+    an_engine = engine(some)
+    # Of one key the last episode is over, and its last fact as old as facts are kept; of another its first fact alone.
+    alerts(an_engine, MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 5 * HOUR, MIDNIGHT + 5 * HOUR + 1, key="uscc:two")
+    alerts(an_engine, MIDNIGHT, MIDNIGHT + 5 * HOUR, first=10, key="uscc:long")
+    alerts(an_engine, MIDNIGHT + 5 * HOUR + some.retention, first=20, key="uscc:new")
+    assert sum(an_engine.forget() for _ in range(6)) == 0
+    alerts(an_engine, MIDNIGHT + 5 * HOUR + some.retention + 2, first=30, key="uscc:new")
+    assert sum(an_engine.forget() for _ in range(6)) == 2
+
+
+def test_a_key_is_not_forgotten_while_the_newest_of_its_episodes_goes_on() -> None:
+    long = rule(window={"size": "1h"}, trigger={"count": {"at_least": 2}}, episode="30d")
+    an_engine = engine(long)
+    start = long.episodes.start(MIDNIGHT) + 30 * DAY
+    before = [start - 2, start - 1]
+    assert len(alerts(an_engine, *before, start + HOUR, start + HOUR + 1, key="uscc:quiet")) == 2
+    alerts(an_engine, start + 29 * DAY, first=10, key="uscc:busy")
+    assert sum(an_engine.forget() for _ in range(6)) == 0
+    assert not alerts(an_engine, start + 29 * DAY, start + 29 * DAY + 1, first=20, key="uscc:quiet")
+
+
+def test_taking_keys_over_counts_their_facts_once() -> None:
+    counting, other = engine(rule()), engine(rule())
+    alerts(counting, MIDNIGHT, MIDNIGHT + 1)
+    alerts(counting, MIDNIGHT, first=5, key="uscc:Y")
+    alerts(other, MIDNIGHT, MIDNIGHT + 1, MIDNIGHT + 2)
+    counting.take_keys(other)
+    stats = counting.stats()["a-rule"]
+    assert (stats.keys, stats.facts, stats.newest) == (2, 4, MIDNIGHT + 2)
+
+
+def test_one_more_fact_costs_as_little_in_a_window_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = 0
+
+    def enter(self: Sweep, low: int, high: int) -> None:
+        nonlocal counted
+        counted += high - low
+        entered(self, low, high)
+
+    entered = Sweep._enter
+    monkeypatch.setattr(Sweep, "_enter", enter)
+    an_engine = engine(rule(trigger={"distinct": {"of": "reporter", "at_least": 9}}))
+    for number in range(1_000):
+        an_engine.add(fact(number, MIDNIGHT + number, member="m"), NOW)
+    assert counted < 5_000
 
 
 def test_a_key_that_was_just_used_is_not_forgotten_however_old_its_facts() -> None:
