@@ -85,8 +85,9 @@ class RuleWindows:
                 return LIMITED
             size = len(times)
         if size < rule.least or (
-            # The usual case, decided without further ado: the newest fact, and too few in its window.
-            time == newest and rule.periods is None and size - bisect_right(times, time - rule.size) < rule.least
+            # The usual case, decided without further ado: the newest fact, and too few in its window, which is never
+            # longer than `size`, nor is a period up to a fact in it.
+            time == newest and size - bisect_right(times, time - rule.size) < rule.least
         ):
             return LIMITED if limited else 0
         return LIMITED | LOOK if limited else LOOK
