@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from jianguan.domain.alert import MAX_EVENTS, Alert
+from jianguan.domain.fact import runs_of
 from jianguan.domain.ids import alert_id, event_id
 from jianguan.errors import InputError
 from rules.engine import Engine
@@ -283,7 +284,7 @@ def test_a_key_is_not_forgotten_while_the_newest_of_its_episodes_goes_on() -> No
     an_engine = engine(long)
     start = long.episodes.start(MIDNIGHT) + 30 * DAY
     before = [start - 2, start - 1]
-    assert len(alerts(an_engine, *before, start + HOUR, start + HOUR + 1, key="uscc:quiet")) == 2
+    assert len(alerts(an_engine, *before, start + 1, start + 2, key="uscc:quiet")) == 2
     alerts(an_engine, start + 29 * DAY, first=10, key="uscc:busy")
     assert sum(an_engine.forget() for _ in range(6)) == 0
     assert not alerts(an_engine, start + 29 * DAY, start + 29 * DAY + 1, first=20, key="uscc:quiet")
@@ -297,6 +298,14 @@ def test_taking_keys_over_counts_their_facts_once() -> None:
     counting.take_keys(other)
     stats = counting.stats()["a-rule"]
     assert (stats.keys, stats.facts, stats.newest) == (2, 4, MIDNIGHT + 2)
+
+
+def test_the_facts_of_a_run_are_all_counted_as_taken() -> None:
+    an_engine = Engine(Running((rule(),)), timer=lambda: 0.0)
+    (run,) = runs_of([fact(number, MIDNIGHT + number) for number in range(7)])
+    an_engine.add_run(run, NOW)
+    an_engine.add_run(run, NOW)
+    assert [cost.facts for cost in an_engine.costs()] == [14]
 
 
 def test_one_more_fact_costs_as_little_in_a_window_of_many(monkeypatch: pytest.MonkeyPatch) -> None:

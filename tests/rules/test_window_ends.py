@@ -87,7 +87,7 @@ def test_a_cooldown_is_kept_though_it_is_longer_than_windows_and_the_clock_moves
     found = []
     for number, day in enumerate((0, 5, 15, 29)):
         rules.take(at(number, day * DAY))
-        found += rules.elapse(MIDNIGHT + (day + 4) * DAY)
+        found += rules.engine.elapse(MIDNIGHT + (day + 4) * DAY)
     assert times(found) == [0, 29 * DAY]
 
 
@@ -195,16 +195,16 @@ def test_history_is_settled_when_the_lateness_after_its_receipt_is_over_and_what
     rules.take(at(2, 2 * MINUTE, amount_fen=9, historical=True, received_at=MIDNIGHT + HOUR))
     rules.take(at(3, 4 * MINUTE, amount_fen=9))
     # More of the same import may be received until then, and after that nothing is waited for.
-    assert times(rules.elapse(MIDNIGHT + HOUR + 10 * MINUTE)) == [0]
-    assert times(rules.elapse(MIDNIGHT + HOUR + 10 * MINUTE + 1)) == [2 * MINUTE, 4 * MINUTE]
+    assert times(rules.engine.elapse(MIDNIGHT + HOUR + 10 * MINUTE)) == [0]
+    assert times(rules.engine.elapse(MIDNIGHT + HOUR + 10 * MINUTE + 1)) == [2 * MINUTE, 4 * MINUTE]
 
 
 def test_the_oldest_of_history_and_its_newest_receipt_say_what_waits_and_for_how_long() -> None:
     rules = running({"window": {"size": "1h", "lateness": "10m"}, "trigger": MEAN, "episode": "1m"})
     for number, (time, received) in enumerate(((4 * MINUTE, 2 * HOUR), (2 * MINUTE, HOUR), (6 * MINUTE, HOUR))):
         rules.take(at(number, time, amount_fen=9, historical=True, received_at=MIDNIGHT + received))
-    assert times(rules.elapse(MIDNIGHT + 2 * HOUR + 10 * MINUTE)) == []
-    assert times(rules.elapse(MIDNIGHT + 2 * HOUR + 10 * MINUTE + 1)) == [2 * MINUTE, 4 * MINUTE, 6 * MINUTE]
+    assert times(rules.engine.elapse(MIDNIGHT + 2 * HOUR + 10 * MINUTE)) == []
+    assert times(rules.engine.elapse(MIDNIGHT + 2 * HOUR + 10 * MINUTE + 1)) == [2 * MINUTE, 4 * MINUTE, 6 * MINUTE]
 
 
 def test_a_silence_that_is_over_counts_when_history_of_its_time_comes() -> None:
