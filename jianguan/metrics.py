@@ -35,6 +35,12 @@ class Metrics:
         self.stuck = Counter(
             "jianguan_stuck_partitions", "Partitions found standing still under lag.", ["topic"], registry=registry
         )
+        self.poisoned = Gauge(
+            "jianguan_poisoned_topics",
+            "1 for a topic that this worker reads no further, because nearly every record on it is invalid.",
+            ["topic"],
+            registry=registry,
+        )
         self.facts = Counter("jianguan_facts", "Facts by rule.", ["rule"], registry=registry)
         self.late_facts = Counter(
             "jianguan_late_facts", "Facts too late for their window, by rule.", ["rule"], registry=registry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
@@ -141,13 +141,19 @@ class Pipeline:
         return {**self._stages.outbox.ends, HANDED: self._stages.recorder.handed}
 
     def held(self) -> Collection[Place]:
-        """The source partitions that have something here for which it is not their turn, and those whose facts wait for
-        windows."""
+        """The partitions that do not stand still though they do not move: those of sources that have something here for
+        which it is not their turn, those whose facts wait for windows, and of a poisoned topic; all while the store is
+        away."""
+        if self._stages.recorder.failure:
+            return self._places(TopicName)
         held = set() if self._together is None else set(self._together.held)
         for partition, state in self._stages.correlate:
             if state.early is not None and state.early.waiting:
                 held.add(Place(self._name(TopicName.FACTS), partition))
-        return held
+        return held | self._places([topic for topic in SOURCES if topic.value in self.poisoned])
+
+    def _places(self, topics: Iterable[TopicName]) -> set[Place]:
+        return {Place(self._name(topic), number) for topic in topics for number in range(self._stages.partitions)}
 
     def failures(self) -> list[str]:
         """What keeps this worker from working, in sentences; empty when nothing does."""
@@ -247,6 +253,7 @@ class Pipeline:
             f"nearly every record on the topic {topic} is invalid, so it is not read any further; look at "
             "`jianguan quarantine list`, mend the sender, and restart"
         )
+        self._stages.metrics.poisoned.labels(topic).set(1)
         log.error(self.poisoned[topic])
         await asyncio.Event().wait()  # until the app stops: the position stays where it is
 

@@ -8,15 +8,17 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from jianguan.domain.delivery import Notice
 from jianguan.domain.trace import Records
 from jianguan.errors import UnavailableError
+from jianguan.metrics import Metrics
 from streams import topology
 from streams.lease import Lease
 from streams.stages import Stages
 from streams.topology import HANDED, Pipeline
-from streams.transport.run import Run
+from streams.transport.run import Place, Run
 from tests.streams.fakes import until
 
 
@@ -136,6 +138,28 @@ async def test_a_task_that_has_ended_is_told_apart_from_a_store_that_is_away_and
     assert made.ended() == ["recorder has ended: RuntimeError('nobody expected this')"]
     assert made.failures()[2:] == made.ended()
     await made.stop()
+
+
+def test_a_poisoned_topic_does_not_stand_still_nor_does_anything_while_the_store_is_away() -> None:
+    recorder = SimpleNamespace(failure="")
+    made = Pipeline(
+        stages(clock=SimpleNamespace(monotonic=Time()), recorder=recorder, correlate=[], prefix="p.", partitions=2)
+    )
+    assert made.held() == set()
+    made.poisoned["violations"] = "nearly every record is invalid"
+    assert made.held() == {Place("p.violations", 0), Place("p.violations", 1)}
+    recorder.failure = "away"
+    assert set(made.held()) >= {Place("p.records", 1), Place("p.facts", 0), Place("p.violations", 1)}
+
+
+async def test_a_topic_that_is_read_no_further_is_told_by_a_metric() -> None:
+    metrics = Metrics(CollectorRegistry())
+    made = Pipeline(stages(clock=SimpleNamespace(monotonic=Time()), metrics=metrics))
+    halted = asyncio.create_task(made._halt("violations"))
+    await until(lambda: made.poisoned)
+    assert metrics.registry.get_sample_value("jianguan_poisoned_topics", {"topic": "violations"}) == 1
+    halted.cancel()
+    await asyncio.gather(halted, return_exceptions=True)
 
 
 async def test_facts_of_a_rule_that_another_worker_loaded_first_wait_for_it_here() -> None:
