@@ -84,7 +84,7 @@ def test_a_moment_at_which_the_trigger_no_longer_holds_cools_nothing() -> None:
 
 def test_a_cooldown_is_kept_though_it_is_longer_than_windows_and_the_clock_moves_on_between() -> None:
     rules = running({"window": {"size": "1h", "lateness": "10m"}, "trigger": ONE, "cooldown": "14d", "episode": "1h"})
-    found = []
+    found: list[Alert] = []
     for number, day in enumerate((0, 5, 15, 29)):
         rules.take(at(number, day * DAY))
         found += rules.engine.elapse(MIDNIGHT + (day + 4) * DAY)
