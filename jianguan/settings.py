@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -20,6 +21,7 @@ _NOTHING: Final = timedelta()
 _DURATIONS: Final = "; write seconds, such as 0.15, or a duration, such as P90D or 00:10:00"
 
 Paths = Annotated[tuple[Path, ...], NoDecode]  # decoded by `_paths`: in the environment it is no JSON
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode]  # by `_networks`
 
 
 class Settings(BaseSettings):
@@ -32,6 +34,11 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8600, description="Their port; 0 takes a free one.")
     api_token: SecretStr | None = Field(
         default=None, description="Bearer token that every request must carry; required when host is not loopback."
+    )
+    trusted_proxies: Networks = Field(
+        default=(),
+        description="Addresses or networks of the proxies before the pages, with `,` between them. Who connects from "
+        "there is the last one in `X-Forwarded-For` that is none of them; without proxies it counts for nothing.",
     )
     broker: str | None = Field(default=None, description="Kafka bootstrap servers; none starts the embedded broker.")
     store: str | None = Field(
@@ -107,6 +114,17 @@ class Settings(BaseSettings):
     def _paths(cls, value: object) -> object:
         """A list, or paths with `:` between them as in PATH."""
         return [part for part in value.split(":") if part] if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        """Networks with `,` between them. Not all addresses there are: everybody could then say to be anybody."""
+        if not isinstance(value, str):
+            return value
+        found = [ip_network(part.strip()) for part in value.split(",") if part.strip()]
+        if any(network.prefixlen == 0 for network in found):
+            raise ValueError("whoever connects would be trusted; name the proxies")
+        return found
 
     @field_validator("session", "rules_reload", "max_age", "store_linger", "fetch_wait", mode="before")
     @classmethod

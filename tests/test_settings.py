@@ -18,6 +18,25 @@ def test_paths_are_written_as_in_path(monkeypatch: pytest.MonkeyPatch, name: str
     assert getattr(load_settings(), name) == tuple(map(Path, paths))
 
 
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [("", []), ("10.0.0.1", ["10.0.0.1/32"]), (" 10.0.0.0/8, fd00::/8 ,", ["10.0.0.0/8", "fd00::/8"])],
+)
+def test_proxies_are_addresses_or_networks_with_commas_between(
+    monkeypatch: pytest.MonkeyPatch, text: str, networks: list[str]
+) -> None:
+    assert load_settings().trusted_proxies == ()
+    monkeypatch.setenv("JIANGUAN_TRUSTED_PROXIES", text)
+    assert [str(each) for each in load_settings().trusted_proxies] == networks
+
+
+@pytest.mark.parametrize("text", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.1:80", "0.0.0.0/0", "10.0.0.1,::/0"])
+def test_what_is_no_address_of_a_proxy_or_all_addresses_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("JIANGUAN_TRUSTED_PROXIES", text)
+    with pytest.raises(ConfigurationError, match="setting JIANGUAN_TRUSTED_PROXIES: "):
+        load_settings()
+
+
 def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JIANGUAN_PORT", "1")
     assert load_settings(port=2).port == 2

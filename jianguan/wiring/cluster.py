@@ -290,7 +290,7 @@ class DashboardsProcess:
         self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
         self._live = LiveFeed(clock)
-        self._web = WebServer(settings.host, settings.port)
+        self._web = WebServer(settings.host, settings.port, settings.trusted_proxies)
         self._producer: _PlainProducer | None = None
         self._tools: StoredRuleTools | None = None
         self._outbox = Outbox(settings.topic_prefix, self._partitions)

@@ -69,7 +69,7 @@ class EmbeddedApplication:
         self._demo = demo
         self._registry = CollectorRegistry()
         self._metrics = Metrics(self._registry)
-        self._web = WebServer(settings.host, settings.port)
+        self._web = WebServer(settings.host, settings.port, settings.trusted_proxies)
         self._store = EmbeddedStore(settings.data / "store")
         self._archive = SqlArchive(self._store, clock)
         self._journal = Journal(settings.data / "journal")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
 import uvicorn
@@ -83,11 +84,16 @@ class _Protocol(HttpToolsProtocol):
 
 
 class WebServer:
-    """One HTTP server. `bind` first: a taken port is noticed before anything else is started."""
+    """One HTTP server. `bind` first: a taken port is noticed before anything else is started.
 
-    def __init__(self, host: str, port: int) -> None:
+    Who a client is, its connection says, and for one from `trusted` proxies these do. Nobody else may: a limit for each
+    client would not hold who names himself anew each time.
+    """
+
+    def __init__(self, host: str, port: int, trusted: Sequence[IPv4Network | IPv6Network] = ()) -> None:
         self._host = host
         self._port = port
+        self._trusted = [str(network) for network in trusted]
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -129,6 +135,8 @@ class WebServer:
             server_header=False,
             timeout_graceful_shutdown=1,
             limit_concurrency=2_000,
+            proxy_headers=bool(self._trusted),  # by itself uvicorn trusts whoever is on this machine
+            forwarded_allow_ips=self._trusted,
         )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve([self._socket]), name="web")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -58,6 +59,43 @@ async def talk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Talk]:
     yield Talk(reader, writer)
     writer.close()
     await server.stop()
+
+
+async def _who(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with the address of the client."""
+    body = str(scope["client"][0]).encode() + b"."
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    ("trusted", "header", "client"),
+    [
+        ([], "203.0.113.7", "127.0.0.1"),
+        (["10.0.0.0/8"], "203.0.113.7", "127.0.0.1"),
+        (["127.0.0.1/32"], "203.0.113.7", "203.0.113.7"),
+        (["127.0.0.1/32"], "198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        (["127.0.0.1/32"], "10.1.1.1, 203.0.113.7, 10.0.0.9", "10.0.0.9"),
+        (["127.0.0.1/32", "10.0.0.0/8"], "198.51.100.1, 203.0.113.7, 10.0.0.9", "203.0.113.7"),
+        (["127.0.0.1/32"], "198.51.100.1\r\nX-Forwarded-For: 203.0.113.7", "203.0.113.7"),
+        (["127.0.0.1/32"], "", "127.0.0.1"),
+    ],
+)
+async def test_a_client_is_who_the_last_trusted_proxy_says_and_nobody_else_is_believed(
+    monkeypatch: pytest.MonkeyPatch, trusted: list[str], header: str, client: str
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # of uvicorn's own command line, and no setting of ours
+    server = WebServer("127.0.0.1", 0, [ip_network(each) for each in trusted])
+    server.bind()
+    await server.start(_who)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+        writer.write(GET.replace(b"\r\n\r\n", f"\r\nX-Forwarded-For: {header}\r\nConnection: close\r\n\r\n".encode()))
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    finally:
+        await server.stop()
+    assert f"\n{client}." in answer.decode()
 
 
 async def _flood(talk: Talk, start: bytes) -> None:
