@@ -184,6 +184,17 @@ def test_an_old_event_is_recorded_as_late_and_gives_no_fact() -> None:
     assert len(result.records.facts) == 1
 
 
+def test_an_event_that_was_late_is_a_duplicate_as_history_and_a_new_one_under_another_source() -> None:
+    stage = ingest(max_age_ms=DAY)
+    old: dict[str, Any] = {"occurred_at": "2026-11-20T00:00:00Z"}
+    first = record(encoded(1, **old), 0, "r-1")
+    again = record(encoded(1, **old, historical=True), 1, "r-2")
+    other = record(encoded(1, **old, historical=True, source="other-history"), 2, "r-3")
+    result = stage.work(run(first, again, other))
+    assert outcomes(result) == ["late", "duplicate", "accepted"]
+    assert len(result.records.facts) == 1
+
+
 def test_an_event_may_be_as_old_as_the_greatest_age_and_no_older() -> None:
     last = to_millis(datetime(2026, 11, 23, 6, tzinfo=UTC)) + DAY
     stage = ingest(max_age_ms=DAY, now=last + 1)
