@@ -123,6 +123,16 @@ def test_an_alert_without_the_group_s_field_is_no_fact_and_one_of_another_rule_n
     assert heard.facts(alert._replace(rule="another")) == []
 
 
+def test_a_rule_on_alerts_looks_at_those_whose_episode_begins_while_it_is_in_force() -> None:
+    (alert,) = raised(Library(RuleSet([one("first", "food-safety")]), reference()), events(("food-safety", 0)))
+    days = {"from": "2027-01-15", "until": "2027-01-16"}
+    listener = loaded(**{**SCORE, "rules": {"first": 60}}, in_force=days)
+    heard = AlertMatcher(RuleSet([listener]), reference())
+    for at, counts in ((-1, 0), (0, 1), (DAY - 1, 1), (DAY, 0)):
+        # However late in its episode it was raised.
+        assert len(heard.facts(alert._replace(episode=MIDNIGHT + at, time=MIDNIGHT + 9 * DAY))) == counts
+
+
 def test_a_condition_on_alerts_knows_their_fields() -> None:
     strict = loaded(**{**SCORE, "condition": 'severity == "critical" && rule != "food" && event_count > 0'})
     rules = RuleSet([one("price", "price"), strict])
