@@ -142,8 +142,9 @@ def _in_window(base: Explanation, rule: Rule, fact: Fact, replay: _Replay, verdi
         elif rule.judging is not None and rule.judging.settled:
             verdict = "settling"
         elif rule.judging is not None:
-            # Told a second time, a fact raises again what it had raised.
-            verdict = "already" if replay.engine.add(fact, fact.received_at).alerts else "below"
+            # Told a second time, a fact raises again what it had raised, first at the first moment at which that holds.
+            again = replay.engine.add(fact, fact.received_at).alerts
+            verdict = "already" if any(alert.time == fact.time for alert in again) else "below"
         else:
             verdict = "already" if look is not None and look.holds else "below"
     raised = tuple(alert.id for alert in decision.alerts)

@@ -264,6 +264,19 @@ def test_a_rule_that_decides_at_once_over_whole_facts_fires_and_has_fired() -> N
     assert [explained(rule, events[:end]).verdict for end in (2, 3, 4)] == ["below", "fired", "already"]
 
 
+@pytest.mark.parametrize("judged", [False, True])
+def test_an_event_whose_own_window_is_below_is_called_so_though_a_later_one_had_the_alert(judged: bool) -> None:
+    """Whether a rule is judged over a few bytes a fact or over whole facts says nothing about its answer."""
+    count = {"count": {"at_least": 3}}
+    rule = of_kind({"trigger": {"all": [count]} if judged else count, "window": {"size": "2h", "lateness": "1h"},
+                    "episode": "30d"})  # fmt: skip
+    assert (rule.judging is not None) is judged
+    events = given_events(60, 61, 62, 0)
+    assert explained(rule, events[:3]).verdict == "fired"
+    late = explained(rule, [*events[:3], events[3]._replace(received_at=NOW + 63)])
+    assert (late.verdict, len(late.alerts)) == ("below", 1)
+
+
 def test_a_rule_on_alerts_looks_at_no_event() -> None:
     rule = of_kind(
         {"on": ["alert"], "rules": {"other": 5}, "condition": 'lead == "x"', "trigger": {"score": {"at_least": 9}}}
