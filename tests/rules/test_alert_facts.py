@@ -16,7 +16,7 @@ from jianguan.domain.ids import alert_id
 from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
 from rules.facts import Matcher
-from rules.keys import KeyState
+from rules.keys import KeyState, kept
 from rules.rule import Rule
 from rules.ruleset import RuleErrors, RuleSet
 from rules.running import Running as Library
@@ -131,6 +131,17 @@ def test_a_rule_on_alerts_looks_at_those_whose_episode_begins_while_it_is_in_for
     for at, counts in ((-1, 0), (0, 1), (DAY - 1, 1), (DAY, 0)):
         # However late in its episode it was raised.
         assert len(heard.facts(alert._replace(episode=MIDNIGHT + at, time=MIDNIGHT + 9 * DAY))) == counts
+
+
+def test_an_alert_counts_from_the_start_of_its_episode_and_silences_from_its_own_time() -> None:
+    (alert,) = raised(Library(RuleSet([one("first", "food-safety")]), reference()), events(("food-safety", 0)))
+    alert = alert._replace(episode=MIDNIGHT, time=MIDNIGHT + HOUR, episode_end=MIDNIGHT + DAY)
+    quiet = one("quiet", "price", inhibited_by=["first"], window={"size": "1h", "lateness": "1h"})
+    rules = RuleSet([loaded(**{**SCORE, "rules": {"first": 60}}), quiet])
+    counted, silence = AlertMatcher(rules, reference()).facts(alert)
+    assert (counted.rule, counted.time) == ("score", MIDNIGHT)
+    assert (silence.rule, silence.time) == ("quiet", MIDNIGHT + HOUR)
+    assert kept(silence, 0).values == (MIDNIGHT + DAY,)
 
 
 def test_a_condition_on_alerts_knows_their_fields() -> None:

@@ -14,6 +14,7 @@ from rules import backtest as backtesting
 from rules.backtest import Backtest
 from rules.engine import Engine
 from rules.facts import Matcher
+from rules.reference import deadlines
 from rules.rule import Grid, Rule
 from rules.ruleset import RuleSet
 from rules.running import Running
@@ -49,6 +50,13 @@ def test_alerts_are_those_of_the_time_asked_for_with_the_windows_before_it() -> 
     assert [each.time for each in report.added] == [NOW]
 
 
+def test_the_time_asked_for_begins_with_its_first_moment_and_ends_before_its_last() -> None:
+    rule = checked_rule(trigger={"count": {"at_least": 1}}, episode="1h")
+    report = tried(rule, made([(-1, "x:1", "p"), (0, "x:2", "p"), (DAY - 1, "x:3", "p"), (DAY, "x:4", "p")]), days=1)
+    assert [each.key for each in report.added] == ["x:2", "x:3"]
+    assert (report.alerts, report.facts) == (2, 2)
+
+
 def test_the_difference_to_another_version_is_told() -> None:
     rows = [(hour * DAY + minute, "x:1", "p") for hour in range(3) for minute in range(3 + hour)]
     narrow = checked_rule(version=2, trigger={"count": {"at_least": 4}})
@@ -72,6 +80,23 @@ def test_the_work_of_each_department_is_counted_in_tasks_a_week() -> None:
         "market-regulation": (4, 0.5),
         "commerce": (4, 0.5),
     }
+
+
+@pytest.mark.parametrize(("clock", "lasts"), [("complaint-acceptance", None), (None, 30 * DAY)])
+def test_a_case_is_taken_to_be_closed_at_its_deadline_or_after_thirty_days(
+    clock: str | None, lasts: int | None
+) -> None:
+    """An alert at that very instant opens the next one."""
+    first = 1_772_668_800_000 - NOW  # 2026-03-05T00:00Z
+    due = deadlines(reference())(clock, NOW + first)[0] if clock else NOW + first + (lasts or 0)
+    assert due is not None
+    assert clock is None or 7 * DAY < due - NOW - first < 30 * DAY
+    rule = checked_rule(trigger={"count": {"at_least": 1}}, window={"size": "1m"}, clock=clock)
+    for after, tasks in ((-1, 1), (0, 2)):
+        trial = Backtest(rule, None, reference(), NOW + first, NOW + first + 60 * DAY)
+        trial.add(made([(first, "x:1", "p"), (due - NOW + after, "x:1", "p")]))
+        (load,) = trial.report().loads
+        assert load.tasks == tasks
 
 
 def test_a_rule_in_the_shadow_is_tried_as_if_it_were_active() -> None:
