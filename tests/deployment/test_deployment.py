@@ -68,6 +68,12 @@ def test_compose_reads_the_cluster_as_it_is_meant(check: str) -> None:
     assert services["worker"]["depends_on"].keys() == {"kafka", "clickhouse"}
 
 
+def test_no_container_may_fill_the_disk_with_its_log() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    without = {name for name, each in services.items() if "max-size" not in each.get("logging", {}).get("options", {})}
+    assert without == set()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "complaint"),
