@@ -174,3 +174,23 @@ def test_an_old_worker_refuses_a_store_that_a_new_version_made_unusable_for_it(m
     old = cluster.worker().spawn()
     assert old.wait(60) == 3
     assert f"migration {NUMBER:04d}_attention, with which this older version cannot work" in old.tail()
+
+
+def test_a_cluster_goes_on_with_more_partitions_under_another_prefix(make: Make) -> None:
+    """As docs/operator.md tells it under *More partitions*: what windows had is there under the new numbers."""
+    narrow = make("narrow", partitions=2)
+    wide = make("wide", partitions=5, JIANGUAN_STORE=narrow.url, JIANGUAN_DATA=str(narrow.data))
+    wide.url = narrow.url
+    now = SystemClock().now().isoformat()
+    events = [complaint(number, now, number % 6) for number in range(24)]
+    worker = narrow.worker().start().restored()
+    narrow.produce("complaints", events[:18])  # three of each of six enterprises; four make an alert
+    narrow.quiet()
+    assert worker.stop() == 0
+    assert raised(narrow) == 0
+
+    wide.worker().start().restored()
+    wide.produce("complaints", events[12:])  # the last ones of before are sent again
+    wide.quiet()
+    assert wide.outcomes() == {"accepted": 24, "duplicate": 6}
+    assert raised(wide) == 6
