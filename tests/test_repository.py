@@ -143,7 +143,7 @@ def test_the_cluster_sets_only_settings_that_exist(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_of_the_cluster_are_accepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in COMPOSE["services"][name]["environment"].items():
-        monkeypatch.setenv(key, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+        monkeypatch.setenv(key, re.sub(r"\$\{\w+:-(\w*)\}", r"\1", value))
     settings = Settings()
     assert not settings.embedded
     assert settings.host == "0.0.0.0"
