@@ -15,9 +15,10 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from dashboards import Check, Health, LiveFeed
+from jianguan import __version__
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import FactRun
@@ -87,6 +88,7 @@ class Worker:
         self._clock = clock
         self._metrics_port = metrics_port
         self._metrics = Metrics(CollectorRegistry())
+        ProcessCollector(registry=self._metrics.registry)
         self._store = server_store(settings)
         self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
@@ -101,6 +103,7 @@ class Worker:
     async def start(self) -> None:
         """Connect, create or check the topics, join the group."""
         settings, clock = self._settings, self._clock
+        log.info("a worker of jianguan %s starts: group %s, broker %s", __version__, settings.group, self._broker)
         tables = await asyncio.to_thread(load_tables, settings, clock)
         await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
         record = StoredRuleRecord(self._store, self._archive)
@@ -286,6 +289,7 @@ class DashboardsProcess:
         self._settings = settings
         self._clock = clock
         self._metrics = Metrics(CollectorRegistry())
+        ProcessCollector(registry=self._metrics.registry)
         self._store = server_store(settings)
         self._archive = SqlArchive(self._store, clock)
         self._partitions = settings.partitions or CLUSTER_PARTITIONS
@@ -307,6 +311,7 @@ class DashboardsProcess:
         """Connect and serve."""
         settings, clock = self._settings, self._clock
         self._web.bind()
+        log.info("the pages of jianguan %s start: broker %s", __version__, self._broker)
         tables = await asyncio.to_thread(load_tables, settings, clock)
         await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
         record = StoredRuleRecord(self._store, self._archive)
