@@ -42,7 +42,7 @@ class Groups:
         return [
             (
                 wording.capital(words.or_else(f"of.{field}", field)),
-                (thing.enterprise_name or value) if field == "enterprise" else self._value(field, value, words),
+                (thing.enterprise_name or value) if field == "enterprise" else self.value(field, value, words),
             )
             for field, value in self.values(thing)
         ]
@@ -50,7 +50,7 @@ class Groups:
     def brief(self, thing: Alert | Case, words: Words) -> str:
         """What a row says where it names no enterprise. The region has a place of its own."""
         values = [
-            self._value(field, value, words)
+            self.value(field, value, words)
             for field, value in self.values(thing)
             if field != "enterprise" and _stem(field) != "region"
         ]
@@ -61,7 +61,8 @@ class Groups:
         fields = {_stem(field) for field, _ in self.values(thing)}
         return bool(fields) and not fields & {"region", "enterprise", "address", ""}
 
-    def _value(self, field: str, value: str, words: Words) -> str:
+    def value(self, field: str, value: str, words: Words) -> str:
+        """One value, in the reader's language. An enterprise as it is: its name is known to the alert or case alone."""
         match _stem(field):
             case "region":
                 return self._namer.region(value, words.language)

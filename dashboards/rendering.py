@@ -95,17 +95,23 @@ class Renderer:
         namer = self._namer
         rules_info = cache(self._deps.rules_info)
         groups = Groups(rules_info, namer)
-        titles = cache(
-            lambda: {rule.id: rule.title_en if language == "en" else rule.title_zh for rule in rules_info().rules}
-        )
+        rules = cache(lambda: {rule.id: rule for rule in rules_info().rules})
+
+        def title(thing: Any) -> str:
+            text: str = thing.title_en if language == "en" else thing.title_zh
+            return text
+
+        def rule_title(identifier: str) -> str:
+            """The title of a rule that runs; of another one its id."""
+            return title(rules()[identifier]) if identifier in rules() else identifier
 
         def rule_name(identifier: str) -> str:
             """The title of a rule that runs, with its id; of another one the id alone."""
-            return f"{titles()[identifier]} · {identifier}" if identifier in titles() else identifier
+            return f"{rule_title(identifier)} · {identifier}" if identifier in rules() else identifier
 
         def measured(alert: Alert) -> dict[str, str]:
             """The field of each measure; of a version that runs no more as the one that does has it."""
-            return next((dict(rule.measured) for rule in rules_info().rules if rule.id == alert.rule), {})
+            return dict(rules()[alert.rule].measured) if alert.rule in rules() else {}
 
         values: dict[str, Any] = dict(
             t=words,
@@ -128,11 +134,12 @@ class Renderer:
             local_text=lambda text: wording.in_language(text, language),
             group=lambda thing: groups.told(thing, words),
             subject=lambda thing: groups.brief(thing, words),
+            group_value=lambda field, value: groups.value(field, value, words),
             elsewhere=groups.elsewhere,
-            title=lambda thing: thing.title_en if language == "en" else thing.title_zh,
+            title=title,
             step_words=lambda step: wording.step_words(step, words),
             measured=measured,
-            rule_title=lambda identifier: titles().get(identifier, identifier),
+            rule_title=rule_title,
             step_details=lambda step: wording.step_details(step, words, namer, rule_name),
             query=request.query_params,
             host=request.headers.get("host", "localhost"),
