@@ -166,11 +166,12 @@ async def _create(admin: Any, specs: Sequence[TopicSpec]) -> None:
 
 async def _partitions(admin: Any, names: Sequence[str]) -> dict[str, int]:
     """Number of partitions by topic, asked again until the broker knows them all."""
-    while names:
+    if not names:
+        return {}
+    while True:
         known = set(await admin.list_topics())
         if known.issuperset(names):  # asking for an unknown topic would create it
             described = {entry["topic"]: entry for entry in await admin.describe_topics(list(names))}
             if all(name in described and described[name]["partitions"] for name in names):
                 return {name: len(described[name]["partitions"]) for name in names}
         await asyncio.sleep(_RETRY_INTERVAL)
-    return {}

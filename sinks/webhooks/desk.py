@@ -36,6 +36,10 @@ IDLE: Final = 0.5  # seconds; also how late a changed schedule is noticed when n
 POLL: Final = 0.05  # seconds; while it is not known whether what is here is still this worker's
 
 
+def _always() -> bool:
+    return True
+
+
 class Sender(Protocol):
     """One attempt."""
 
@@ -63,7 +67,7 @@ class DeliveryDesk:
         self._open: dict[str, Delivery] = {}
         self._finished: dict[str, Delivery] = {}  # the last ones, oldest first
         self._untold: dict[str, Delivery] = {}  # what became of these is being handed over
-        self._owns: Callable[[], bool] = _always
+        self._owns = _always
         self._wake = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
 
@@ -145,14 +149,14 @@ class DeliveryDesk:
         await self._emit(records)
         self._wake.set()
 
-    async def run(self, owns: Callable[[], bool] | None = None) -> None:
+    async def run(self, owns: Callable[[], bool] = _always) -> None:
         """Send what is due until cancelled; then attempts under way are given up and count as not made.
 
         While `owns` says that the deliveries may be another worker's, nothing is begun and nothing is told: what that
         one recorded would seem undone. Before it says otherwise, `keep_only` has given up those that went. A request
         that was on its way when this process was stopped still arrives: its id makes that harmless.
         """
-        self._owns = owns or _always
+        self._owns = owns
         try:
             while True:
                 self._wake.clear()
@@ -340,10 +344,6 @@ class DeliveryDesk:
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the outcome of a delivery could not be recorded: %s", error)
-
-
-def _always() -> bool:
-    return True
 
 
 def _step(subject: str, what: str, now: int, identity: str, links: tuple[str, ...], detail: str) -> Step:

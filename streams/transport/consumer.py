@@ -35,7 +35,6 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import ConsumerMessage
 
 from streams.transport import client
-from streams.transport.client import BatchConsumerThread
 from streams.transport.ledger import RunLedger
 from streams.transport.pace import Pace
 from streams.transport.run import Place, Record, Run, cut, size_in_bytes
@@ -114,8 +113,8 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self._fetched = 0  # records, at the last fetch
         super().__init__(transport, *args, **kwargs)
 
-    def _new_consumer_thread(self) -> BatchConsumerThread:
-        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> client.BatchConsumerThread:
+        return client.BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- records in ----------------------------------------------------------------------------------------
 
