@@ -290,9 +290,8 @@ async def test_segments_are_rolled_by_size_while_others_append(tmp_path: Path) -
     assert firsts == sorted(set(firsts))
 
 
-async def test_an_entry_that_comes_while_a_segment_fills_begins_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def held_sync(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """From now on a sync to disk sets the first event when it begins, and ends once the second one is set."""
     begun, go, sync = threading.Event(), threading.Event(), os.fdatasync
 
     def slowly(descriptor: int) -> None:
@@ -301,6 +300,13 @@ async def test_an_entry_that_comes_while_a_segment_fills_begins_the_next(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fdatasync", slowly)
+    return begun, go
+
+
+async def test_an_entry_that_comes_while_a_segment_fills_begins_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = held_sync(monkeypatch)
     journal = opened(tmp_path, segment_bytes=1)
     first = asyncio.ensure_future(journal.append([record(0)]))
     await asyncio.to_thread(begun.wait, 5)
@@ -478,14 +484,7 @@ async def test_a_record_that_cannot_be_written_takes_no_sequence(tmp_path: Path)
 async def test_more_than_may_wait_is_refused_and_takes_no_sequence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go, sync = threading.Event(), threading.Event(), os.fdatasync
-
-    def slowly(descriptor: int) -> None:
-        begun.set()
-        go.wait(5)
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fdatasync", slowly)
+    begun, go = held_sync(monkeypatch)
     monkeypatch.setattr("jianguan.embedded.journal.MAX_WAITING", 2)
     journal = opened(tmp_path)
     written = asyncio.ensure_future(journal.append([record(0)]))

@@ -23,9 +23,8 @@ from tests.streams.support import DEADLINE, QUICK, committed, make_app, make_top
 pytestmark = pytest.mark.broker
 
 
-async def test_a_record_arrives_with_all_that_it_was_sent_with(broker: str, tmp_path: Path) -> None:
-    topic = await make_topic(broker)
-    app = make_app(broker, tmp_path, unique("app"))
+def collected(app: Any, topic: str) -> list[Run]:
+    """What an agent of `app` gets of a topic with one partition, as it comes."""
     arrived: list[Run] = []
 
     @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
@@ -33,6 +32,13 @@ async def test_a_record_arrives_with_all_that_it_was_sent_with(broker: str, tmp_
         async for run in each_run(stream):
             arrived.append(run)
 
+    return arrived
+
+
+async def test_a_record_arrives_with_all_that_it_was_sent_with(broker: str, tmp_path: Path) -> None:
+    topic = await make_topic(broker)
+    app = make_app(broker, tmp_path, unique("app"))
+    arrived = collected(app, topic)
     producer = AIOKafkaProducer(bootstrap_servers=broker)
     await producer.start()
     headers = [("ce-id", b"7"), ("ce-type", "投诉".encode())]
@@ -64,13 +70,7 @@ async def test_a_record_whose_header_has_a_name_that_is_not_text_arrives_and_wha
         monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
     topic = await make_topic(broker)
     app = make_app(broker, tmp_path, unique("app"))
-    arrived: list[Run] = []
-
-    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
-    async def agent(stream: object) -> None:
-        async for run in each_run(stream):
-            arrived.append(run)
-
+    arrived = collected(app, topic)
     producer = AIOKafkaProducer(bootstrap_servers=broker)
     await producer.start()
     for value, name in ((b"1", "text"), (b"2", NoText("no text")), (b"3", "text")):
@@ -144,13 +144,7 @@ async def test_a_backlog_arrives_though_reading_it_takes_the_broker_longer_than_
 ) -> None:
     topic, full = await make_topic(broker), [b"%d" % number * 500 for number in range(4_000)]
     app = make_app(broker, tmp_path, unique("app"), BatchOptions(fetch_max_wait_ms=1))
-    arrived: list[Run] = []
-
-    @app.agent(batch_topic(app, topic, partitions=1))  # type: ignore[untyped-decorator]
-    async def agent(stream: object) -> None:
-        async for run in each_run(stream):
-            arrived.append(run)
-
+    arrived = collected(app, topic)
     # Each record a batch of its own, as a stage sends them: it is the batches that take the embedded broker time.
     producer = AIOKafkaProducer(bootstrap_servers=broker, max_batch_size=1)
     await producer.start()
