@@ -209,8 +209,8 @@ class Archive(Protocol):
         """(event id, content hash, receipt of the acceptance) of the most recently received events, oldest first."""
 
     def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
-        """What the windows of a rule can still need, in blocks, mostly key by key and in each by (time, event), which
-        is the quickest way to fold them."""
+        """What the windows of a rule can still need, each once, in blocks, mostly key by key and in each by (time,
+        event), which is the quickest way to fold them."""
 
     def first_received(self) -> int | None:
         """When the oldest stored event was received, ms; None without any."""

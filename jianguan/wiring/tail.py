@@ -180,9 +180,14 @@ class CurrentArchive(SqlArchive):
                 yield event, hashes[event], receipt
 
     def facts_to_fold(self, wanted: FactsWanted) -> Iterator[FactRun]:
-        """Those of the store, then those of the tail; some are told twice."""
-        yield from super().facts_to_fold(wanted)
-        yield from runs_of(filter(wanted.may_take, self._tail.facts.get(wanted.rule, ())))
+        """Those of the store, then those that only the tail has."""
+        awaited = {fact.id: fact for fact in self._tail.facts.get(wanted.rule, ()) if wanted.may_take(fact)}
+        for run in super().facts_to_fold(wanted):
+            if awaited:
+                for identifier in run.ids():
+                    awaited.pop(identifier, None)
+            yield run
+        yield from runs_of(sorted(awaited.values(), key=lambda fact: (fact.key, fact.time, fact.event)))
 
     def known_alerts(self, ids: Sequence[str]) -> set[str]:
         """Those of `ids` that are stored, or will be."""

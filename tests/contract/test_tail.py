@@ -120,6 +120,19 @@ def test_store_and_tail_together_say_what_the_store_says_when_all_has_arrived(st
     assert sorted(each.state for each in found["pending"].values()) == ["disabled", "pending"]
 
 
+def test_a_fact_that_is_stored_too_is_told_once_and_those_of_a_key_come_together_in_their_order(
+    store: BlockStore,
+) -> None:
+    facts = [fact(event(number, enterprise=f"uscc:{number % 2}")) for number in range(6)]
+    store.write(Records(facts=facts[:3]), "some")
+    tail = tail_of([Records(facts=[each]) for each in reversed(facts[1:])], Random(1))
+    told = CurrentArchive(store, CLOCK, tail).facts_to_fold(FactsWanted("rule-a", 1, 60 * MINUTE))
+    found = [(each.key, each.id) for run in told for each in run.rows()]
+    expected = sorted([(each.key, each.time, each.event, each.id) for each in facts[3:]])
+    assert sorted(found[:3]) == sorted([(each.key, each.id) for each in facts[:3]])
+    assert found[3:] == [(key, identifier) for key, _, _, identifier in expected]
+
+
 def test_without_a_tail_it_is_the_store(store: BlockStore) -> None:
     everything = Records()
     for part in history():
