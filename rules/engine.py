@@ -137,7 +137,8 @@ class Engine:
         """Take facts in, in any order, as `add` would, and emit nothing.
 
         A restart folds what the store has and then replays what was not committed. Lateness is not judged here, as
-        the order of arrival is not known: facts beyond the retention are left out, all others are added.
+        the order of arrival is not known: facts beyond the retention are left out, all others are added. What was late
+        is left out by whoever knows when each was received (see lateness).
 
         `open_since` (ms) is for a rule whose facts were chosen by it (see FactsWanted): the clock decides again only
         what it may not have decided before, and of which all facts are there.

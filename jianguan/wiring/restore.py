@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from itertools import compress, groupby, islice
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
@@ -22,6 +23,7 @@ from jianguan.wiring.tasks import to_its_end
 from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
 from rules.facts import Matcher
+from rules.lateness import in_time, late_after
 from rules.pushdown import fields_of_rule, filter_of_rule
 from rules.reference import deadlines
 from rules.rule import Rule
@@ -73,6 +75,7 @@ class OfKeys(NamedTuple):
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
+_AT_ONCE: Final = 10_000  # facts
 
 
 class Restorer:
@@ -219,7 +222,11 @@ class Restorer:
             last = archive.last_received()
             asked = [rule for rule in rules if keys.get((rule.id, rule.version))]
             wanted = [_wanted(rule, before, last, keys[rule.id, rule.version]) for rule in asked]
-            facts = [run for each in wanted for run in archive.facts_to_fold(each)]
+            facts = [
+                run
+                for rule, each in zip(asked, wanted, strict=True)
+                for run in in_time(archive.facts_to_fold(each), late_after(rule))
+            ]
             facts += self._silencing(asked, archive, keys)
             open_since = {each.rule: each.open_since for each in wanted if each.open_since is not None}
             return OfKeys(facts, open_since, self._raised(asked, archive, set().union(*keys.values())))
@@ -260,7 +267,7 @@ class Restorer:
         last = archive.last_received()
         for rule in rules:
             of_rule = _wanted(rule, before, last)
-            for facts in archive.facts_to_fold(of_rule):
+            for facts in in_time(archive.facts_to_fold(of_rule), late_after(rule)):
                 if not wanted():
                     return found
                 for partition, part in self._fold_run(engines, facts, of_rule.open_since):
@@ -376,11 +383,14 @@ class Restorer:
         scratch = Engine(self._rulebook.ruleset)
         now = to_millis(self._clock.now())
         implied: dict[str, Alert] = {}
-        known: set[str] = set()
-        for fact in self._archive.facts_of_keys_since(since):
-            if fact.received_at >= since:
-                known.add(fact.id)
-            implied.update((alert.id, alert) for alert in scratch.add(fact, now).alerts)
+        known: set[str] = set()  # not those that were late: they are late again
+        after = {(rule.id, rule.version): late_after(rule) for rule in scratch.running}
+        for rule, facts in groupby(self._archive.facts_of_keys_since(since), lambda fact: (fact.rule, fact.version)):
+            for run in in_time(_in_runs(facts), after.get(rule)):
+                if max(run.received) >= since:
+                    known.update(compress(run.ids(), [received >= since for received in run.received]))
+                for _, decision in scratch.add_run(run, now):
+                    implied.update((alert.id, alert) for alert in decision.alerts)
         there = self._archive.known_alerts(list(implied))
         missing = [alert for identifier, alert in implied.items() if identifier not in there]
         self._known = known
@@ -403,6 +413,12 @@ def _wanted(rule: Rule, before: int | None, last: int | None, keys: Collection[s
     if last is not None and rule.judging is not None and rule.judging.settled:
         open_since, back = last - rule.lateness - _BEFORE_MS, rule.judging.back
     return FactsWanted(rule.id, rule.version, rule.retention, rule.looks_at, before, keys, open_since, back)
+
+
+def _in_runs(facts: Iterator[Fact]) -> Iterator[FactRun]:
+    """Facts of one rule, so many at once."""
+    while part := list(islice(facts, _AT_ONCE)):
+        yield from runs_of(part)
 
 
 def _settles_after(rule: Rule) -> int:

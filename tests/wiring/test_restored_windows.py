@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.event import Event
-from jianguan.domain.fact import Fact
+from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.trace import Records
 from jianguan.errors import UnavailableError
 from jianguan.wiring.restore import Restorer
@@ -310,6 +310,121 @@ async def test_what_the_clock_had_settled_and_told_before_a_takeover_is_not_told
     assert (len(live.alerts), state.elapse(START + HOUR).records.alerts) == (2, [])
 
 
+COUNTS = loaded(
+    condition="true", window={"size": "2h", "lateness": "1h"}, episode="2h", trigger={"count": {"at_least": 3}}
+)
+COUNTS_AT_ONCE = loaded(
+    condition="true", window={"size": "2h", "lateness": "1h"}, episode="2h",
+    trigger={"all": [{"count": {"at_least": 3}}]},
+)  # fmt: skip
+NOON = START + 12 * HOUR
+counts = pytest.mark.parametrize("rule", [COUNTS, COUNTS_AT_ONCE], ids=["counts", "at once"])
+
+
+def minutes(number: int, ago: int, received: int) -> Event:
+    """Complaint number `number`, so many minutes before noon and received so many after it."""
+    return complaint(number, NOON - START - ago * MINUTE, received=NOON - START + received * MINUTE)
+
+
+def with_a_late_one(rule: Rule, *ago: int) -> Live:
+    """The newest at noon, then one that is late for it, then others, so many minutes before noon."""
+    live = Live(rule)
+    live.take(
+        minutes(1, 0, 0), minutes(2, 181, 1), *[minutes(3 + place, each, 2 + place) for place, each in enumerate(ago)]
+    )
+    assert live.alerts == []
+    return live
+
+
+async def everywhere(shop: Shop, live: Live, now: int) -> tuple[Live, Live]:
+    """What goes on after a restart with all windows, and with those of the one key alone."""
+    return await shop.restarted(live, now), await shop.of_keys(live, now, ENTERPRISE)
+
+
+@counts
+async def test_a_fact_that_was_late_counts_as_little_after_a_restart_as_before(shop: Shop, rule: Rule) -> None:
+    live = with_a_late_one(rule, 150)
+    for after in await everywhere(shop, live, NOON + HOUR):
+        after.take(minutes(9, 140, 90))
+        assert after.alerts == [], "the late one would be the third"
+        after.take(minutes(10, 130, 91))
+        assert len(after.alerts) == 1
+
+
+@counts
+async def test_an_alert_that_is_due_after_a_restart_is_raised_though_a_late_fact_lies_in_its_window(
+    shop: Shop, rule: Rule
+) -> None:
+    live = with_a_late_one(rule, 150, 145)
+    for after in await everywhere(shop, live, NOON + HOUR):
+        after.take(minutes(9, 140, 90))
+        (alert,) = after.alerts
+        assert alert.event_count == 3
+
+
+@counts
+async def test_what_a_crash_may_have_kept_from_being_raised_is_not_found_by_means_of_late_facts(
+    shop: Shop, rule: Rule
+) -> None:
+    live = with_a_late_one(rule, 150, 145)
+    assert shop.over(live, NOON + HOUR).recover(NOON).missing == []
+    live.take(minutes(9, 140, 90))
+    (raised,), live.alerts = live.alerts, []
+    (found,) = shop.over(live, NOON + 2 * HOUR).recover(NOON).missing
+    assert (found.id, found.event_count) == (raised.id, 3)
+
+
+@counts
+async def test_what_was_late_is_late_again_when_it_is_read_again_after_a_crash(shop: Shop, rule: Rule) -> None:
+    live = with_a_late_one(rule, 150)
+    restorer = shop.over(live, NOON + HOUR)
+    restorer.recover(NOON)
+    (engine,) = (await restorer.whole([0], None, lambda: True)).values()
+    state = restorer.over(engine, cast(Early, None))
+    worked = state.work(runs_of(live.facts))
+    assert worked.records.alerts == []
+    assert [(step.what, step.links) for step in worked.records.trace] == [("late-for-rule", (live.facts[1].id,))]
+
+
+@counts
+async def test_an_alert_that_was_raised_is_not_raised_again_when_a_restart_leaves_a_late_fact_out(
+    shop: Shop, rule: Rule
+) -> None:
+    live = with_a_late_one(rule, 150, 145)
+    live.take(minutes(9, 140, 90))
+    assert len(live.alerts) == 1
+    for after in await everywhere(shop, live, NOON + 2 * HOUR):
+        after.take(minutes(10, 139, 130))
+        assert after.alerts == []
+
+
+async def test_an_alert_that_others_overtook_counts_after_a_restart_for_a_rule_on_alerts(shop: Shop) -> None:
+    """Its fact came first, though it was received last: what the clock settles is raised long after its receipt."""
+    soon = loaded(
+        id="soon", condition='category == "price"', window={"size": "1h", "lateness": "10d"}, episode="1h",
+        trigger={"count": {"at_least": 1}},
+    )  # fmt: skip
+    settled = loaded(
+        id="settled", condition='category == "food-safety"', window={"size": "1h", "lateness": "5d"}, episode="1h",
+        trigger={"count": {"at_least": 1}}, cooldown="1h",
+    )  # fmt: skip
+    score = loaded(
+        id="score", on=["alert"], condition="true", rules={"soon": 30, "settled": 30}, episode="30d",
+        window={"size": "2d", "lateness": "0s"}, trigger={"score": {"at_least": 60}},
+    )  # fmt: skip
+    live = Live(soon, settled, score)
+    live.take(
+        complaint(1, 5 * DAY, category="food-safety"),
+        complaint(2, 60 * HOUR, received=6 * DAY, category="price"),
+    )
+    live.until(START + 11 * DAY)
+    assert [alert.rule for alert in live.alerts] == ["soon", "settled"]
+    for after in await everywhere(shop, live, START + 11 * DAY):
+        # Not in one window with the settled one.
+        after.take(complaint(3, 3 * DAY, received=12 * DAY, category="price"))
+        assert [alert.rule for alert in after.alerts] == ["soon", "score"]
+
+
 RULES = (
     loaded(id="counts", condition="true", window={"size": "2h", "lateness": "1h"}, trigger={"count": {"at_least": 3}}),
     loaded(
@@ -344,14 +459,15 @@ RULES = (
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Event], int]:
-    """Events in the order of their receipt, and how many come before the restart. History comes first, all at once and
-    the oldest first: else it might be late for windows that count, or need facts that are not kept any more, and a
-    restart brings those back."""
+    """Events in the order of their receipt, and how many come before the restart. Some are late. No two are received
+    at once but those of history, which comes first, and the oldest first: else it might be late for windows that count,
+    of which one receipt does not tell, or need facts that are not kept any more, and a restart brings those back."""
     behind = st.integers(0, 5 * 24 * 60)
     history = sorted(draw(st.lists(behind, max_size=20)), reverse=True)
-    moments = sorted(draw(st.lists(st.integers(1, 40 * 60), max_size=40)))
+    moments = sorted(draw(st.lists(st.integers(1, draw(st.sampled_from([6, 40])) * 60), max_size=40, unique=True)))
+    ages = st.integers(0, draw(st.sampled_from([80, 8 * 60])))
     plan = [(0, minutes, True) for minutes in history]
-    plan += [(moment, draw(st.integers(0, 80)), False) for moment in moments]
+    plan += [(moment, draw(ages), False) for moment in moments]
     events = [
         complaint(
             number, 5 * DAY + (received - ago) * MINUTE, received=5 * DAY + received * MINUTE, historical=historical,
