@@ -60,3 +60,5 @@ def configure_logging(level: str, form: str, stream: Any = None) -> None:
     quiet = logging.DEBUG if level.upper() == "DEBUG" else logging.ERROR
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(quiet)
+    # At DEBUG it writes down every request, and so the password of a login by PLAIN.
+    logging.getLogger("aiokafka.conn").setLevel(max(quiet, logging.INFO))

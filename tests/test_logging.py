@@ -53,6 +53,15 @@ def test_what_fausts_services_tell_of_their_lives_is_no_news(service: type, said
     assert json.loads(said.getvalue())["event"] == "broken"
 
 
+def test_requests_to_the_brokers_are_never_written_down(said: io.StringIO) -> None:
+    """One of them is the login, which by PLAIN has the password."""
+    configure_logging("DEBUG", "json", said)
+    logging.getLogger("aiokafka.conn").debug("Request: %s", "SaslAuthenticateRequest(sasl_auth_bytes=b'secret')")
+    assert said.getvalue() == ""
+    logging.getLogger("aiokafka.client").debug("metadata")
+    assert json.loads(said.getvalue())["event"] == "metadata"
+
+
 def test_the_app_itself_is_no_news_either(said: io.StringIO) -> None:
     logging.getLogger(create_app.__module__).info("Starting...")
     assert said.getvalue() == ""
