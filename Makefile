@@ -28,7 +28,7 @@ dev: ## The same, and what is needed to test.
 up: install ## Start broker, store, stages and pages here, with a simulated feed. PORT, DATA, DEMO=no.
 	@exec $(BIN)/jianguan up $(UP)
 
-test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickhouse,go,kafka,promtool makes absence a failure.
+test: dev ## Run the tests. ARGS goes to pytest; JIANGUAN_REQUIRE=browser,clickhouse,go,kafka,openssl,promtool makes absence a failure.
 	$(BIN)/python -m pytest -n $(or $(JOBS),0) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 kafka: dev ## Fetch the Apache Kafka that tests run on (43 MB, once). Needs Java 17 and Maven.

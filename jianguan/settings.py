@@ -7,9 +7,9 @@ from datetime import timedelta
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jianguan.errors import ConfigurationError
@@ -18,6 +18,8 @@ _PREFIX: Final = "JIANGUAN_"
 # Variables of the clients, of compose, of the tests and the benchmarks.
 _NO_SETTINGS: Final = ("SERVER", "VERSION", "PUBLISH", "REQUIRE", "BENCH_CACHE")
 _NOTHING: Final = timedelta()
+_OF_BROKER_USER: Final = ("broker_user", "broker_password_file")
+_OF_BROKER_TLS: Final = ("broker_ca_file", "broker_certificate_file", "broker_key_file", "broker_key_password_file")
 _DURATIONS: Final = "; write seconds, such as 0.15, or a duration, such as P90D or 00:10:00"
 
 Paths = Annotated[tuple[Path, ...], NoDecode]  # decoded by `_paths`: in the environment it is no JSON
@@ -41,6 +43,26 @@ class Settings(BaseSettings):
         "there is the last one in `X-Forwarded-For` that is none of them; without proxies it counts for nothing.",
     )
     broker: str | None = Field(default=None, description="Kafka bootstrap servers; none starts the embedded broker.")
+    broker_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT",
+        description="What the listener of Kafka speaks: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL. SSL is TLS, SASL a "
+        "user's login.",
+    )
+    broker_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        default=None, description="How the user of Kafka logs in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+    )
+    broker_user: str | None = Field(default=None, description="User of Kafka.")
+    broker_password_file: Path | None = Field(default=None, description="File with the password of Kafka's user.")
+    broker_ca_file: Path | None = Field(
+        default=None, description="PEM file of the CAs that sign the brokers' certificates; none takes the system's."
+    )
+    broker_certificate_file: Path | None = Field(
+        default=None, description="PEM file of our certificate, for brokers that ask clients for one."
+    )
+    broker_key_file: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
+    broker_key_password_file: Path | None = Field(
+        default=None, description="File with the password of that key; none for a key without."
+    )
     store: str | None = Field(
         default=None, description="clickhouse://user@host:9000/database; none opens the embedded store."
     )
@@ -109,6 +131,20 @@ class Settings(BaseSettings):
         """An empty one is none: it would let everybody in. It is what `$(cat file)` gives when there is no file."""
         return (value.strip() or None) if isinstance(value, str) else value
 
+    @field_validator("broker_protocol", "broker_mechanism", mode="before")
+    @classmethod
+    def _names_of_kafka(cls, value: object, info: ValidationInfo) -> object:
+        """As Kafka writes them, or small. An empty one is none."""
+        if not isinstance(value, str):
+            return value
+        return value.strip().upper() or cls.model_fields[str(info.field_name)].default
+
+    @field_validator(*_OF_BROKER_USER, *_OF_BROKER_TLS, mode="before")
+    @classmethod
+    def _given(cls, value: object) -> object:
+        """An empty one is none, and not the folder in which the command is started."""
+        return (value.strip() or None) if isinstance(value, str) else value
+
     @field_validator("rules", "regions", "industries", "calendars", mode="before")
     @classmethod
     def _paths(cls, value: object) -> object:
@@ -169,4 +205,46 @@ def load_settings(**given: object) -> Settings:
         raise ConfigurationError(
             f"host {settings.host} can be reached from outside: set JIANGUAN_API_TOKEN, or stay on 127.0.0.1"
         )
+    if fault := _fault_of_broker(settings):
+        raise ConfigurationError(fault)
     return settings
+
+
+def _fault_of_broker(settings: Settings) -> str:
+    """The first way in which what is set about TLS and login to Kafka does not go together; empty when it does."""
+    protocol = settings.broker_protocol
+    user, tls = ("broker_mechanism", *_OF_BROKER_USER), _OF_BROKER_TLS
+    given = [name for name in (*user, *tls) if getattr(settings, name) is not None]
+    if settings.broker is None:
+        unused = ["broker_protocol"] * (protocol != "PLAINTEXT") + given
+        return (
+            f"{_variable(unused[0])} is for a Kafka that JIANGUAN_BROKER names; the embedded broker is reached on this"
+            f" machine alone, without TLS or users: set JIANGUAN_BROKER, or unset {_variable(unused[0])}"
+            if unused
+            else ""
+        )
+    for names, part, wanted in ((user, "a login", "SASL"), (tls, "TLS", "SSL")):
+        if wanted not in protocol and (unused := [name for name in names if name in given]):
+            other = "SASL_SSL" if wanted == "SASL" else protocol.replace("PLAINTEXT", "SSL")
+            return (
+                f"{_variable(unused[0])} is set, but JIANGUAN_BROKER_PROTOCOL is {protocol}, which is without {part}:"
+                f" set the protocol to {other}, or unset {_variable(unused[0])}"
+            )
+    if "SASL" in protocol and (missing := [name for name in user if name not in given]):
+        return f"JIANGUAN_BROKER_PROTOCOL {protocol} needs a login: set {' and '.join(map(_variable, missing))} too"
+    return _fault_of_certificate(settings)
+
+
+def _fault_of_certificate(settings: Settings) -> str:
+    if (settings.broker_certificate_file is None) != (settings.broker_key_file is None):
+        return (
+            "JIANGUAN_BROKER_CERTIFICATE_FILE and JIANGUAN_BROKER_KEY_FILE go together: set both, to one file if it has"
+            " the certificate and the key, or neither"
+        )
+    if settings.broker_key_password_file is not None and settings.broker_key_file is None:
+        return "JIANGUAN_BROKER_KEY_PASSWORD_FILE is set without a key: set JIANGUAN_BROKER_KEY_FILE too, or unset it"
+    return ""
+
+
+def _variable(name: str) -> str:
+    return f"{_PREFIX}{name.upper()}"

@@ -18,6 +18,7 @@ from faust.exceptions import FaustError
 from faust.tables.manager import TableManager
 
 from jianguan.errors import ConfigurationError, UnavailableError
+from streams.broker import Broker, broker_at, faust_credentials
 from streams.transport.batch import App, transport_of
 from streams.transport.options import BatchOptions
 
@@ -33,7 +34,7 @@ class FaustOptions:
     """
 
     app_id: str
-    broker: str
+    broker: Broker | str
     data_dir: Path
     name: str = ""  # of this worker in its group, the same after a restart; see streams/namesake.py
     session_timeout: float = 6.0
@@ -48,7 +49,6 @@ class FaustOptions:
     acks: int = -1
     default_partitions: int = 1
     replication_factor: int = 1
-    credentials: Any = None
     batch: BatchOptions = field(default_factory=BatchOptions)
 
     def __post_init__(self) -> None:
@@ -72,13 +72,14 @@ class PromptTableManager(TableManager):  # type: ignore[misc]  # Faust is untype
 
 def create_app(options: FaustOptions) -> App:
     """A Faust app on the batch transport, not started, without agents, topics or a web server."""
-    servers = [server.strip() for server in options.broker.split(",") if server.strip()]
+    broker = broker_at(options.broker)
+    servers = [server.strip() for server in broker.servers.split(",") if server.strip()]
     if not servers or any(":" not in server for server in servers):
-        raise ConfigurationError(f"the broker is not host:port, or several with commas: {options.broker!r}")
+        raise ConfigurationError(f"the broker is not host:port, or several with commas: {broker.servers!r}")
     app: App = faust.App(
         options.app_id,
         broker=[f"{SCHEME}://{server}" for server in servers],
-        broker_credentials=options.credentials,
+        broker_credentials=faust_credentials(broker),
         datadir=options.data_dir,
         store="memory://",
         # broker

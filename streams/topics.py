@@ -20,6 +20,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 
 from jianguan.errors import ConfigurationError, UnavailableError
+from streams.broker import Broker, client_options
+from streams.login import RefusedError, let_in
 
 LONGEST_NAME = 249
 LARGEST_MESSAGE = 4 * 1024 * 1024  # bytes; brokers take 1 MiB by default, and a record in quarantine is kept whole
@@ -82,12 +84,13 @@ def mismatches(wanted: Iterable[TopicSpec], found: Mapping[str, int]) -> list[st
     ]
 
 
-async def ensure_topics(broker: str, wanted: Sequence[TopicSpec], deadline: float = 20.0) -> list[str]:
+async def ensure_topics(broker: Broker | str, wanted: Sequence[TopicSpec], deadline: float = 20.0) -> list[str]:
     """Create the topics that are missing, check them all, and return the names of those created.
 
-    `broker` is host:port, or several with commas; `deadline` is in seconds.
+    A plain `broker` is host:port, or several with commas; `deadline` is in seconds.
     Raises ConfigurationError if a topic has another number of partitions, naming every such topic, and creates none
-    then; UnavailableError if the broker does not answer, or does not show the topics, within the deadline.
+    then, and if the broker does not let us in; UnavailableError if it does not answer, or does not show the topics,
+    within the deadline.
     """
     names = [spec.name for spec in wanted]
     async with _asked(broker, deadline) as admin:
@@ -107,8 +110,8 @@ class FoundTopic(NamedTuple):
     replicas: int  # of the partition that has fewest
 
 
-async def look_at_topics(broker: str, names: Iterable[str], deadline: float = 20.0) -> dict[str, FoundTopic]:
-    """The topics of `names` that are there. Changes nothing. UnavailableError as `ensure_topics`."""
+async def look_at_topics(broker: Broker | str, names: Iterable[str], deadline: float = 20.0) -> dict[str, FoundTopic]:
+    """The topics of `names` that are there. Changes nothing. Errors as of `ensure_topics`."""
     async with _asked(broker, deadline) as admin:
         there = set(await admin.list_topics()).intersection(names)  # asking for an unknown topic would create it
         described = await admin.describe_topics(sorted(there)) if there else []
@@ -121,12 +124,16 @@ async def look_at_topics(broker: str, names: Iterable[str], deadline: float = 20
 
 
 @asynccontextmanager
-async def _asked(broker: str, deadline: float) -> AsyncIterator[Any]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=int(deadline * 1000))
+async def _asked(broker: Broker | str, deadline: float) -> AsyncIterator[Any]:
+    admin = AIOKafkaAdminClient(**client_options(broker), request_timeout_ms=int(deadline * 1000))
     try:
         async with asyncio.timeout(deadline):
+            await let_in(broker)
             await admin.start()
             yield admin
+    except RefusedError as exc:
+        # Nobody waits for a user that is refused: it, or its password, is most likely mistyped.
+        raise ConfigurationError(str(exc)) from exc
     except (KafkaError, OSError, TimeoutError) as exc:
         raise UnavailableError(f"the broker {broker} does not give its topics: {exc!r}") from exc
     finally:

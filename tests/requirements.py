@@ -91,10 +91,11 @@ _KINDS: dict[str, Callable[[], str]] = {
     "clickhouse": clickhouse,
     "go": lambda: program("go", "Go 1.24 or newer"),
     "kafka": kafka,
+    "openssl": lambda: program("openssl", "openssl"),
     "promtool": lambda: program("promtool", "Debian's prometheus"),
 }
 
 
 def require(name: str) -> str:
-    """The path or address of `name` (browser, clickhouse, go, kafka, promtool), or the test ends here."""
+    """The path or address of `name` (browser, clickhouse, go, kafka, openssl, promtool), or the test ends here."""
     return _KINDS[name]()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jianguan.errors import ConfigurationError
-from jianguan.settings import load_settings, unknown_settings
+from jianguan.settings import Settings, load_settings, unknown_settings
 
 
 @pytest.mark.parametrize("name", ["rules", "regions", "industries", "calendars"])
@@ -123,3 +123,88 @@ def test_a_token_is_taken_without_the_line_end_of_its_file(monkeypatch: pytest.M
 def test_broker_and_store_go_together(given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="go together"):
         load_settings(**given)
+
+
+CLUSTER = {"broker": "k:9092", "store": "clickhouse://h/d"}
+LOGIN = {"broker_mechanism": "SCRAM-SHA-512", "broker_user": "u", "broker_password_file": "p"}
+CERTIFICATE = {"broker_certificate_file": "c", "broker_key_file": "k"}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given"),
+    [
+        ("PLAINTEXT", {}),
+        ("SSL", {}),
+        ("SSL", {"broker_ca_file": "ca"}),
+        ("SSL", CERTIFICATE),
+        ("SSL", {**CERTIFICATE, "broker_key_password_file": "p"}),
+        ("SASL_PLAINTEXT", LOGIN),
+        ("SASL_PLAINTEXT", {**LOGIN, "broker_mechanism": "PLAIN"}),
+        ("SASL_PLAINTEXT", {**LOGIN, "broker_mechanism": "scram-sha-256"}),
+        ("SASL_SSL", LOGIN),
+        ("sasl_ssl", {**LOGIN, **CERTIFICATE, "broker_ca_file": "ca"}),
+    ],
+)
+def test_a_connection_to_kafka_may_be_encrypted_and_have_a_login(protocol: str, given: dict[str, str]) -> None:
+    settings = load_settings(**CLUSTER, broker_protocol=protocol, **given)
+    assert settings.broker_protocol == protocol.upper()
+    assert settings.broker_mechanism == (given["broker_mechanism"].upper() if "broker_mechanism" in given else None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"broker_protocol": "TLS"}, "setting JIANGUAN_BROKER_PROTOCOL: .*'SASL_SSL'"),
+        ({"broker_protocol": "SASL_SSL", **LOGIN, "broker_mechanism": "GSSAPI"}, "setting JIANGUAN_BROKER_MECHANISM: "),
+        ({"broker_protocol": "SASL_SSL"}, "_MECHANISM and JIANGUAN_BROKER_USER and JIANGUAN_BROKER_PASSWORD_FILE too"),
+        ({"broker_protocol": "SASL_SSL", **LOGIN, "broker_user": None}, "needs a login: set JIANGUAN_BROKER_USER too"),
+        (
+            {"broker_protocol": "SASL_PLAINTEXT", **LOGIN, "broker_password_file": None},
+            "needs a login: set JIANGUAN_BROKER_PASSWORD_FILE too",
+        ),
+        (
+            {"broker_protocol": "SASL_PLAINTEXT", **LOGIN, "broker_mechanism": None},
+            "needs a login: set JIANGUAN_BROKER_MECHANISM too",
+        ),
+        (LOGIN, "JIANGUAN_BROKER_MECHANISM is set, but .* PLAINTEXT, which is without a login: .*SASL_SSL"),
+        ({"broker_user": "u"}, "JIANGUAN_BROKER_USER is set, .*or unset JIANGUAN_BROKER_USER"),
+        ({"broker_protocol": "SSL", "broker_user": "u"}, "JIANGUAN_BROKER_USER is set, but .* SSL, .*to SASL_SSL"),
+        ({"broker_ca_file": "ca"}, "JIANGUAN_BROKER_CA_FILE is set, .* PLAINTEXT, .* without TLS: .* to SSL,"),
+        (
+            {"broker_protocol": "SASL_PLAINTEXT", **LOGIN, "broker_ca_file": "ca"},
+            "JIANGUAN_BROKER_CA_FILE is set, but .* SASL_PLAINTEXT, which is without TLS: .* to SASL_SSL,",
+        ),
+        (CERTIFICATE, "JIANGUAN_BROKER_CERTIFICATE_FILE is set, but .* without TLS"),
+        ({"broker_protocol": "SSL", "broker_certificate_file": "c"}, "_CERTIFICATE_FILE and .*_KEY_FILE go together"),
+        ({"broker_protocol": "SSL", "broker_key_file": "k"}, "_CERTIFICATE_FILE and .*_KEY_FILE go together"),
+        ({"broker_protocol": "SSL", "broker_key_password_file": "p"}, "_BROKER_KEY_PASSWORD_FILE .*without a key"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_about_kafka_is_told_with_what_to_do(given: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load_settings(**CLUSTER, **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROTOCOL", "SSL"),
+        ("PROTOCOL", "SASL_SSL"),
+        ("MECHANISM", "PLAIN"),
+        ("USER", "u"),
+        ("PASSWORD_FILE", "p"),
+        ("CA_FILE", "ca"),
+        ("CERTIFICATE_FILE", "c"),
+        ("KEY_FILE", "k"),
+        ("KEY_PASSWORD_FILE", "p"),
+    ],
+)
+def test_the_embedded_broker_has_neither_tls_nor_users(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"JIANGUAN_BROKER_{name}", value)
+    with pytest.raises(
+        ConfigurationError, match=f"JIANGUAN_BROKER_{name} is for a Kafka .*or unset JIANGUAN_BROKER_{name}"
+    ):
+        load_settings()
+    monkeypatch.setenv(f"JIANGUAN_BROKER_{name}", " ")  # as compose and Kubernetes pass on what is not set
+    assert load_settings() == Settings()
+    assert load_settings(**CLUSTER).broker_protocol == "PLAINTEXT"

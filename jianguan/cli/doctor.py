@@ -296,12 +296,14 @@ def _broker(settings: Settings) -> Finding:
         from jianguan.embedded.broker import find_binary
 
         return Finding("broker", "ok", f"embedded: {find_binary().name} can be started")
+    from jianguan.wiring.broker import broker_of
     from jianguan.wiring.parts import CLUSTER_PARTITIONS
     from streams.topics import all_topics, check_widths, look_at_topics
 
+    broker = broker_of(settings)
     wanted = all_topics(settings.topic_prefix, settings.partitions or CLUSTER_PARTITIONS, settings.replication)
     try:
-        found = asyncio.run(look_at_topics(settings.broker, [spec.name for spec in wanted], ANSWER_WITHIN))
+        found = asyncio.run(look_at_topics(broker, [spec.name for spec in wanted], ANSWER_WITHIN))
     except UnavailableError as error:
         reason = str(error.__cause__) or type(error.__cause__).__name__
         return Finding("broker", "error", f"{settings.broker} does not answer: {reason}; is it running and reachable?")

@@ -26,6 +26,7 @@ from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, InputError, UnavailableError
 from jianguan.metrics import Metrics
 from jianguan.settings import Settings
+from jianguan.wiring.broker import broker_of
 from jianguan.wiring.outside import Outside
 from jianguan.wiring.parts import CLUSTER_PARTITIONS, Parts, build_parts, faust_options, receivers_of, tune_memory
 from jianguan.wiring.positions import GroupPositions
@@ -41,6 +42,7 @@ from jianguan.wiring.web import build_web, health_of
 from sinks.archive import SqlArchive
 from sinks.webhooks.desk import REDELIVER
 from streams.app import connected, create_app
+from streams.broker import Broker, client_options
 from streams.frames import FACTS, NOTICES, RECORDS
 from streams.gateway import StreamGateway
 from streams.outbox import Outbox
@@ -58,10 +60,10 @@ CRASH_POLL: Final = 1.0
 LATELY_MS: Final = 120_000
 
 
-def _require_cluster(settings: Settings) -> str:
+def _require_cluster(settings: Settings) -> Broker:
     if settings.broker is None:
         raise ConfigurationError("set JIANGUAN_BROKER and JIANGUAN_STORE, or run `jianguan up` on one machine")
-    return settings.broker
+    return broker_of(settings)
 
 
 async def _patiently(clock: Clock, what: str, attempt: Callable[[], Awaitable[Any]]) -> None:
@@ -228,10 +230,10 @@ class Worker:
 
 
 async def _values(
-    broker: str, topic: str, partitions: Sequence[int], since: int
+    broker: Broker, topic: str, partitions: Sequence[int], since: int
 ) -> AsyncIterator[tuple[int, bytes | None]]:
     """Partition and value of what was sent at `since` (ms) or later, up to the ends as they are now."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=broker, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
+    consumer = AIOKafkaConsumer(**client_options(broker), group_id=None, enable_auto_commit=False, fetch_max_wait_ms=20)
     try:
         await consumer.start()
         places = [TopicPartition(topic, partition) for partition in partitions]
@@ -257,8 +259,8 @@ async def _values(
 class _PlainProducer:
     """aiokafka's producer with the one method of Faust's that an Outbox calls, for a process without Faust."""
 
-    def __init__(self, broker: str) -> None:
-        self._kafka = AIOKafkaProducer(bootstrap_servers=broker, acks="all", max_request_size=4_194_304)
+    def __init__(self, broker: Broker | str) -> None:
+        self._kafka = AIOKafkaProducer(**client_options(broker), acks="all", max_request_size=4_194_304)
 
     @property
     def producer(self) -> _PlainProducer:
@@ -400,7 +402,7 @@ class DashboardsProcess:
         topic = TopicName.RECORDS.under(self._settings.topic_prefix)
         while True:
             consumer = AIOKafkaConsumer(
-                topic, bootstrap_servers=self._broker, group_id=None, auto_offset_reset="latest", fetch_max_wait_ms=50
+                topic, **client_options(self._broker), group_id=None, auto_offset_reset="latest", fetch_max_wait_ms=50
             )
             try:
                 await consumer.start()

@@ -16,6 +16,7 @@ from jianguan.settings import Settings
 from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.server_store import server_store
 from sinks.server_pool import Limits
+from streams.broker import Broker
 from streams.topics import SOURCES
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _LIMITS: Final = Limits(connections=1, answer_s=10.0, attempts=1)
 class Outside:
     """Asks with `run`, in a task of its own, until it is cancelled; `close` afterwards."""
 
-    def __init__(self, settings: Settings, broker: str, partitions: int) -> None:
+    def __init__(self, settings: Settings, broker: Broker | str, partitions: int) -> None:
         self._store = server_store(settings, _LIMITS)
         self._positions = GroupPositions(broker, settings.group, settings.topic_prefix, partitions)
         self.failures = {"broker": "", "store": ""}  # why it does not answer; empty when it does

@@ -28,6 +28,7 @@ from sinks.webhooks.retry import RetryPolicy
 from sinks.webhooks.schedule import DeliverySchedule
 from sinks.webhooks.sender import WebhookSender
 from streams.app import FaustOptions
+from streams.broker import Broker
 from streams.correlate import Correlate
 from streams.handle import Handle
 from streams.ingest import Ingest
@@ -145,13 +146,13 @@ def build_parts(
     )  # fmt: skip
 
 
-def faust_options(settings: Settings, embedded: bool) -> Callable[[str], FaustOptions]:
-    """Options of the Faust app, given the broker's address."""
+def faust_options(settings: Settings, embedded: bool) -> Callable[[Broker | str], FaustOptions]:
+    """Options of the Faust app, given the broker."""
     batch = BatchOptions(
         fetch_max_wait_ms=int(settings.fetch_wait / timedelta(milliseconds=1)), run_records=settings.run_records
     )
 
-    def options(broker: str) -> FaustOptions:
+    def options(broker: Broker | str) -> FaustOptions:
         folder = settings.data / "faust"
         if embedded:
             return FaustOptions(settings.group, broker, folder, batch=batch)

@@ -14,6 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from jianguan.errors import UnavailableError
+from streams.broker import Broker, client_options
+from streams.login import RefusedError, let_in
 from streams.topics import TopicName
 
 DEADLINE: Final = 20.0  # seconds
@@ -25,7 +27,7 @@ Positions = Mapping[tuple[str, int], int]
 class GroupPositions:
     """Asks; connects when it is asked first, and anew after a failure."""
 
-    def __init__(self, broker: str, group: str, prefix: str, partitions: int) -> None:
+    def __init__(self, broker: Broker | str, group: str, prefix: str, partitions: int) -> None:
         self._broker = broker
         self._group = group
         self._prefix = prefix
@@ -86,12 +88,23 @@ class GroupPositions:
             # aiokafka trips over its own answer when a partition's offset cannot be told.
             except (KafkaError, OSError, TimeoutError, AttributeError) as error:
                 await self.close()
-                raise UnavailableError(f"the brokers do not tell how far the workers have come: {error!r}") from error
+                reason = await self._refusal() or repr(error)
+                raise UnavailableError(f"the brokers do not tell how far the workers have come: {reason}") from error
+
+    async def _refusal(self) -> str:
+        """Why they do not let us in: aiokafka does not tell. Empty when it is something else."""
+        try:
+            await let_in(self._broker)
+        except RefusedError as error:
+            return str(error)
+        except (KafkaError, OSError, TimeoutError):
+            return ""
+        return ""
 
     async def _connect(self) -> None:
         if self._admin is not None and self._consumer is not None:
             return
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=self._broker, request_timeout_ms=int(DEADLINE * 500))
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, group_id=None, enable_auto_commit=False)
+        self._admin = AIOKafkaAdminClient(**client_options(self._broker), request_timeout_ms=int(DEADLINE * 500))
+        self._consumer = AIOKafkaConsumer(**client_options(self._broker), group_id=None, enable_auto_commit=False)
         await self._admin.start()
         await self._consumer.start()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jianguan.errors import ConfigurationError
 from jianguan.settings import Settings
+from jianguan.wiring.secret_files import password_in
 from sinks.server import ServerStore
 from sinks.server_pool import Limits
 
@@ -15,22 +15,7 @@ def server_store(settings: Settings, limits: Limits | None = None) -> ServerStor
 
 
 def _password(settings: Settings) -> str:
-    path = settings.store_password_file
-    if path is None:
+    if settings.store_password_file is None:
         return ""
-    try:
-        password = path.read_text("utf-8").strip()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigurationError(
-            f"the store's password cannot be read from {path} ({reason}): JIANGUAN_STORE_PASSWORD_FILE must name a file"
-            " that this user may read"
-        ) from None
-    except ValueError:
-        raise ConfigurationError(f"{path}, the file of the store's password, is not text in UTF-8") from None
-    if not password:
-        raise ConfigurationError(
-            f"{path}, the file of the store's password, is empty: put the password into it, or set no"
-            " JIANGUAN_STORE_PASSWORD_FILE for a user without one"
-        )
-    return password
+    setting = "JIANGUAN_STORE_PASSWORD_FILE"
+    return password_in(settings.store_password_file, setting, "store", f", or set no {setting} for a user without one")

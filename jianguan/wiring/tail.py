@@ -29,6 +29,7 @@ from sinks.archive import SqlArchive
 from sinks.archive_restart import with_tasks
 from sinks.select import by_ids
 from sinks.store import BlockStore
+from streams.broker import Broker, client_options
 from streams.frames import RECORDS
 from streams.topics import TopicName
 
@@ -106,7 +107,7 @@ def _newer(known: dict[str, Any], row: Any) -> None:
         known[row.id] = row
 
 
-async def read_tail(broker: str, prefix: str, positions: GroupPositions) -> Tail:
+async def read_tail(broker: Broker | str, prefix: str, positions: GroupPositions) -> Tail:
     """Everything in the records topic that the store may not have. UnavailableError when the brokers do not answer."""
     committed = await positions.committed([TopicName.RECORDS])
     ends = await positions.ends([TopicName.RECORDS])
@@ -120,7 +121,7 @@ async def read_tail(broker: str, prefix: str, positions: GroupPositions) -> Tail
     if not waiting:
         return tail
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=broker,
+        **client_options(broker),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
