@@ -8,6 +8,9 @@
         kafka.nodes[1].pause()  # SIGSTOP
         kafka.nodes[1].resume()
 
+    with KafkaCluster(folder, listeners={"TEAM": "SASL_SSL"}, settings={…}) as kafka:
+        kafka.start().address("TEAM")  # beside the plain one
+
 Every node is broker and controller (KRaft), listens on loopback alone and dies with the process that started it.
 Topics are never created by themselves. Waiting is for what a node itself says in its log.
 
@@ -126,9 +129,19 @@ def install() -> Path:
 class KafkaNode:
     """One process: broker and controller. `start` may follow `kill` or `stop`; ports and data stay."""
 
-    def __init__(self, kafka: Distribution, folder: Path, number: int, port: int, controller: int, heap: int) -> None:
-        """`port` for clients, `controller` for the other nodes, `heap` in MiB."""
+    def __init__(
+        self,
+        kafka: Distribution,
+        folder: Path,
+        number: int,
+        port: int,
+        controller: int,
+        heap: int,
+        listeners: Mapping[str, int],
+    ) -> None:
+        """`port` for clients, `controller` for the other nodes, `heap` in MiB, `listeners` with the port of each."""
         self.number = number
+        self.listeners = listeners
         self.port = port
         self.controller = controller
         self.log = folder / "kafka.log"
@@ -150,12 +163,13 @@ class KafkaNode:
         assert self._process is not None, "start it first"
         return self._process.pid
 
-    def format(self, cluster: str, settings: Mapping[str, str]) -> None:
-        """Write the configuration and prepare the storage, with Kafka's own tool."""
+    def format(self, cluster: str, settings: Mapping[str, str], users: Sequence[str]) -> None:
+        """Write the configuration and prepare the storage, and users in it, with Kafka's own tool."""
         self.config.parent.mkdir(parents=True, exist_ok=True)
         self.config.write_text("".join([f"{name}={value}\n" for name, value in settings.items()]))
+        added = [part for user in users for part in ("--add-scram", user)]
         command = self._kafka.command(
-            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config), options=self._java(64)
+            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self.config), *added, options=self._java(64)
         )
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
@@ -261,18 +275,36 @@ class KafkaCluster:
     """Nodes that know each other. `start` formats them the first time."""
 
     def __init__(
-        self, folder: Path, nodes: int = 1, *, heap: int = 256, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        nodes: int = 1,
+        *,
+        heap: int = 256,
+        settings: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        users: Sequence[str] = (),
     ) -> None:
-        """`folder` takes data and logs; `settings` are a broker's, for every node.
+        """`folder` takes data and logs; `settings` are a broker's, for every node. `listeners` for clients beside the
+        plain one, with the protocol of each; `users` as Kafka's tool for storage takes them with --add-scram.
 
         Raises KafkaUnavailableError when Kafka is not here.
         """
         kafka = find()
-        ports = free_ports(2 * nodes)
         self._settings = dict(settings or {})
+        self._listeners = dict(listeners or {})
+        self._users = users
+        ports = iter(free_ports((2 + len(self._listeners)) * nodes))
         self.nodes = [
-            KafkaNode(kafka, folder / f"node-{place + 1}", place + 1, ports[2 * place], ports[2 * place + 1], heap)
-            for place in range(nodes)
+            KafkaNode(
+                kafka,
+                folder / f"node-{number}",
+                number,
+                next(ports),
+                next(ports),
+                heap,
+                {name: next(ports) for name in self._listeners},
+            )
+            for number in range(1, nodes + 1)
         ]
         self._formatted = False
 
@@ -280,6 +312,10 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         """The addresses for clients."""
         return ",".join([f"127.0.0.1:{node.port}" for node in self.nodes])
+
+    def address(self, listener: str) -> str:
+        """The addresses of one of the listeners that were asked for."""
+        return ",".join([f"127.0.0.1:{node.listeners[listener]}" for node in self.nodes])
 
     @property
     def replication(self) -> int:
@@ -291,7 +327,7 @@ class KafkaCluster:
         if not self._formatted:
             cluster = _cluster_id()
             for node in self.nodes:
-                node.format(cluster, self._config(node))
+                node.format(cluster, self._config(node), self._users)
             self._formatted = True
         stopped = [node for node in self.nodes if not node.running]
         for node in stopped:
@@ -316,14 +352,17 @@ class KafkaCluster:
     def _config(self, node: KafkaNode) -> dict[str, str]:
         voters = ",".join([f"{each.number}@127.0.0.1:{each.controller}" for each in self.nodes])
         replication = str(self.replication)
+        ports = {"PLAINTEXT": node.port, **node.listeners}
+        for_clients = ",".join([f"{name}://127.0.0.1:{port}" for name, port in ports.items()])
+        protocols = [f"{name}:{protocol}" for name, protocol in self._listeners.items()]
         return {
             "process.roles": "broker,controller",
             "node.id": str(node.number),
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": _TOPOLOGY,
-            "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
+            "listener.security.protocol.map": ",".join([_TOPOLOGY, *protocols]),
+            "listeners": f"{for_clients},CONTROLLER://127.0.0.1:{node.controller}",
+            "advertised.listeners": for_clients,
             "log.dirs": str(node.data),
             "auto.create.topics.enable": "false",
             "num.network.threads": "2",
