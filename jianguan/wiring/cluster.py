@@ -205,6 +205,9 @@ class Worker:
                     f"another worker has the name {self._settings.worker_name} in the group {self._settings.group} and "
                     "takes its partitions away: give each a JIANGUAN_WORKER_NAME of its own"
                 )
+            if self._positions.refusal:
+                # Its client would try again without end. A process that is started anew reads its password anew.
+                failures.append(self._positions.refusal)
             if self._app.crashed:
                 failures.append(f"the stages have crashed: {self._app.crash_reason!r}")
             failures += self._parts.pipeline.ended()

@@ -35,6 +35,7 @@ class GroupPositions:
         self._admin: Any = None
         self._consumer: Any = None
         self._lock = asyncio.Lock()
+        self.refusal = ""  # why the brokers did not let us in when they were asked last
 
     async def committed(self, topics: Iterable[TopicName]) -> Positions:
         """The next offsets to be processed; of a partition without one, that of its oldest record. UnavailableError."""
@@ -84,14 +85,16 @@ class GroupPositions:
                 async with asyncio.timeout(DEADLINE):
                     await self._connect()
                     found: Mapping[Any, Any] = await ask()
+                    self.refusal = ""
                     return found
             # aiokafka trips over its own answer when a partition's offset cannot be told.
             except (KafkaError, OSError, TimeoutError, AttributeError) as error:
                 await self.close()
-                reason = await self._refusal() or repr(error)
+                self.refusal = await self._refused()
+                reason = self.refusal or repr(error)
                 raise UnavailableError(f"the brokers do not tell how far the workers have come: {reason}") from error
 
-    async def _refusal(self) -> str:
+    async def _refused(self) -> str:
         """Why they do not let us in: aiokafka does not tell. Empty when it is something else."""
         try:
             await let_in(self._broker)

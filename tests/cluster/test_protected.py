@@ -233,6 +233,7 @@ async def test_who_is_refused_hears_the_setting_at_a_start_and_while_running(
     positions = GroupPositions(broker, "group", "", 1)
     with pytest.raises(UnavailableError, match=said):
         await positions.ends([TopicName.FACTS])
+    assert positions.refusal
     await positions.close()
 
 

@@ -24,6 +24,8 @@ class World:
         worker = self.worker = Worker.__new__(Worker)
         worker._takeover = cast(Any, SimpleNamespace(failures=self._look))
         worker._app = SimpleNamespace(crashed=False)
+        self.positions = SimpleNamespace(refusal="")
+        worker._positions = cast(Any, self.positions)
         worker._tasks = []
         worker.stuck = asyncio.Event()
         pipeline = SimpleNamespace(failures=lambda: self.failures + self.ended, ended=lambda: self.ended)
@@ -50,6 +52,15 @@ async def test_a_worker_ends_when_a_task_beside_its_stages_has_ended(world: Worl
     assert not world.worker.stuck.is_set()
     world.ended = ["tick has ended: RuntimeError()"]
     await until(world.worker.stuck.is_set)
+
+
+async def test_a_worker_that_the_brokers_refuse_ends_to_begin_with_the_password_that_counts_by_then(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await until(lambda: world.looks > 1)
+    world.positions.refusal = "the broker k:9092 refuses the user jianguan"
+    await until(world.worker.stuck.is_set)
+    assert caplog.messages == ["this worker ends, to be started again: the broker k:9092 refuses the user jianguan"]
 
 
 async def test_a_worker_goes_on_while_the_store_is_away_or_a_topic_is_poisoned(world: World) -> None:
