@@ -19,6 +19,8 @@ from jianguan.domain.ids import make_id, partition_of
 from jianguan.domain.trace import STAGES, Records, Step
 
 _STAGE: Final = STAGES["correlate"]
+_DAY_MS: Final = 86_400_000
+_CHINA_MS: Final = 28_800_000  # China Standard Time is eight hours ahead of UTC, all year
 
 
 Follow: TypeAlias = Callable[[Alert], Iterable[Fact]]
@@ -139,12 +141,13 @@ class Correlate:
                 _pass_on(self._follow(alert), self._partitions, result)
             if decision.late:
                 result.late[rule] += 1
-                result.records.trace.append(notes.step(fact, event, "late-for-rule", fact))
+                late = make_id("st", "late-for-rule", fact)
+                result.records.trace.append(notes.step(fact, event, "late-for-rule", late))
             if decision.limited:
                 result.limited[rule] += 1
-                # Once a day and window is enough to see it; the metric counts every time.
-                identity = f"{rule}/{facts.keys[place]}/{now // 86_400_000}"
-                result.records.trace.append(notes.step(fact, event, "window-full", identity))
+                # Of a full window one telling a day is enough, by the first event; the metric counts every time.
+                if step := self._daily.first("window-full", f"{rule}/{facts.keys[place]}", now):
+                    result.records.trace.append(notes.step(fact, event, "window-full", step))
 
     def _without_known(self, facts: FactRun) -> FactRun | None:
         """Those that the restored windows do not hold."""
@@ -240,7 +243,8 @@ def _pass_on(facts: Iterable[Fact], partitions: int, result: Correlated) -> None
 
 
 class _Daily:
-    """What is told of a rule once a day: the store keeps every telling that has a time of its own."""
+    """What is told of a rule or a window once a day, by the calendar in China: the store keeps every telling that has a
+    time of its own. The id is that of the day, so that what is told again after a restart reads as one step."""
 
     def __init__(self) -> None:
         self._day = 0
@@ -248,7 +252,7 @@ class _Daily:
 
     def first(self, what: str, identity: str, now: int) -> str | None:
         """The id of a step that is the first one of its day; None when that has been told."""
-        if (day := now // 86_400_000) != self._day:
+        if (day := (now + _CHINA_MS) // _DAY_MS) != self._day:
             self._day, self._told = day, set()
         step = make_id("st", what, f"{identity}/{day}")
         if step in self._told:
@@ -264,7 +268,6 @@ class _Notes:
         self._now = now
         self._detail = json.dumps({"rule": rule, "version": version}, separators=(",", ":"))
 
-    def step(self, fact: str, event: str, what: str, identity: str) -> Step:
-        """What became of a fact. `identity` tells the step from others of the same kind."""
-        step = make_id("st", what, identity)
-        return Step(step, event, self._now, _STAGE, what, "system", "", "", (fact,), self._detail)
+    def step(self, fact: str, event: str, what: str, identifier: str) -> Step:
+        """What became of a fact."""
+        return Step(identifier, event, self._now, _STAGE, what, "system", "", "", (fact,), self._detail)

@@ -88,16 +88,37 @@ def test_an_alert_without_a_case_stays_with_its_rule(clock: VirtualClock) -> Non
     assert list(result.alerts) == [partition_of("r", 8)]
 
 
-@pytest.mark.parametrize(("fault", "what"), [("late", "late-for-rule"), ("limited", "window-full")])
-def test_what_a_window_does_not_take_is_said_of_the_event(clock: VirtualClock, fault: str, what: str) -> None:
-    result = Correlate(FakeEngine(**{fault: True}), clock, partitions=1).work(runs_of([a_fact(1), a_fact(2)]))
+def test_each_fact_that_is_too_late_for_its_window_is_said_of_its_event(clock: VirtualClock) -> None:
+    result = Correlate(FakeEngine(late=True), clock, partitions=1).work(runs_of([a_fact(1), a_fact(2)]))
     assert [(step.subject, step.what) for step in result.records.trace] == [
-        (a_fact(1).event, what),
-        (a_fact(2).event, what),
+        (a_fact(1).event, "late-for-rule"),
+        (a_fact(2).event, "late-for-rule"),
     ]
-    assert getattr(result, fault) == {"r": 2}
-    # A full window is told once a day and window: the second step replaces the first.
-    assert len({step.id for step in result.records.trace}) == (1 if fault == "limited" else 2)
+    assert result.late == {"r": 2}
+    assert len({step.id for step in result.records.trace}) == 2
+
+
+def test_a_full_window_is_told_once_a_day_of_china_and_counted_each_time(clock: VirtualClock) -> None:
+    stage = Correlate(FakeEngine(limited=True), clock, partitions=1)
+    other = a_fact(4)._replace(key="another")
+    first = stage.work(runs_of([a_fact(1), a_fact(2), other]))
+    assert [(step.subject, step.what) for step in first.records.trace] == [
+        (a_fact(1).event, "window-full"),
+        (other.event, "window-full"),
+    ], "each window for itself"
+    assert first.limited == {"r": 3}
+    clock.advance(timedelta(hours=7, minutes=59))
+    assert stage.work(runs_of([a_fact(3)])).records.trace == [], "23:59 in Shanghai: still the same day"
+    clock.advance(timedelta(minutes=1))
+    (next_day,) = stage.work(runs_of([a_fact(5)])).records.trace
+    assert next_day.id not in {step.id for step in first.records.trace}
+
+
+def test_a_full_window_that_is_told_again_after_a_restart_is_the_same_step(clock: VirtualClock) -> None:
+    (before,) = Correlate(FakeEngine(limited=True), clock, partitions=1).work(runs_of([a_fact(1)])).records.trace
+    clock.advance(timedelta(hours=1))
+    again = Correlate(FakeEngine(limited=True), clock, partitions=1).work(runs_of([a_fact(1), a_fact(2)]))
+    assert [(step.id, step.subject) for step in again.records.trace] == [(before.id, before.subject)]
 
 
 def test_a_fact_that_the_restored_windows_hold_is_passed_over_once(clock: VirtualClock) -> None:
