@@ -102,10 +102,9 @@ def _pages(settings: Settings) -> dict[str, object] | None:
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - asked, not bound
     url = f"http://[{here}]:{settings.port}" if ":" in here else f"http://{here}:{settings.port}"
     try:
-        _parts_not_ready(url)
+        return {"url": url, "parts": _parts_not_ready(url)}
     except _NO_ANSWER:  # nobody, or another program: the look at the port tells
         return None
-    return {"url": url}
 
 
 def _running(server: dict[str, object] | None) -> Iterator[Finding]:
@@ -115,7 +114,8 @@ def _running(server: dict[str, object] | None) -> Iterator[Finding]:
         return
     where = f"running at {server['url']}" + (f" as process {server['pid']}" if "pid" in server else "")
     try:
-        parts = _parts_not_ready(str(server["url"]))
+        found = server.get("parts")  # whoever was found by asking has told already
+        parts = found if isinstance(found, dict) else _parts_not_ready(str(server["url"]))
     except _NO_ANSWER as error:
         yield Finding(
             "server", "error", f"{where}, but it does not say how it is ({type(error).__name__}); its log may say why"
@@ -161,7 +161,7 @@ def _folder(settings: Settings) -> Finding:
     from jianguan.wiring.folder import could_be_written
     from jianguan.wiring.tables import KEY_FILE
 
-    could_be_written(settings.data)
+    could_be_written(settings.data, option=settings.embedded)
     text = f"{settings.data} can be written"
     if not (settings.embedded or (settings.data / KEY_FILE).exists()):
         return Finding(

@@ -109,7 +109,7 @@ class EmbeddedApplication:
     async def _start(self) -> None:
         settings = self._settings
         self._web.bind()
-        await asyncio.to_thread(make_writable, settings.data)
+        await asyncio.to_thread(make_writable, settings.data, option=True)
         tables = await asyncio.to_thread(load_tables, settings, self._clock)
         await asyncio.to_thread(self._open_store)
         record = StoredRuleRecord(self._store, self._archive)

@@ -8,16 +8,17 @@ from pathlib import Path
 from jianguan.errors import ConfigurationError
 
 
-def make_writable(folder: Path) -> None:
-    """Make `folder` unless it is there, and try to write in it. ConfigurationError says why it cannot be. Blocking."""
+def make_writable(folder: Path, *, option: bool) -> None:
+    """Make `folder` unless it is there, and try to write in it. ConfigurationError says why it cannot be, and what to
+    choose another with: `option` is whether the process has --data. Blocking."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_in(folder)
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise _unwritable(folder, error, option) from None
 
 
-def could_be_written(folder: Path) -> None:
+def could_be_written(folder: Path, *, option: bool) -> None:
     """The same without making `folder`: tries the nearest folder above it that is there. Blocking."""
     nearest = folder
     while not nearest.exists():
@@ -29,7 +30,7 @@ def could_be_written(folder: Path) -> None:
             with tempfile.TemporaryDirectory(dir=nearest, prefix=f".{folder.name}-"):
                 pass
     except OSError as error:
-        raise _unwritable(folder, error) from None
+        raise _unwritable(folder, error, option) from None
 
 
 def _write_in(folder: Path) -> None:
@@ -37,8 +38,7 @@ def _write_in(folder: Path) -> None:
         pass
 
 
-def _unwritable(folder: Path, error: OSError) -> ConfigurationError:
+def _unwritable(folder: Path, error: OSError, option: bool) -> ConfigurationError:
     reason = (error.strerror or str(error)).lower()
-    return ConfigurationError(
-        f"the data folder {folder} cannot be written ({reason}): choose another with --data or JIANGUAN_DATA"
-    )
+    setting = "--data or JIANGUAN_DATA" if option else "JIANGUAN_DATA"
+    return ConfigurationError(f"the data folder {folder} cannot be written ({reason}): choose another with {setting}")

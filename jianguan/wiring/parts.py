@@ -15,6 +15,7 @@ import pyarrow as pa
 from jianguan.clock import Clock
 from jianguan.columns import Columns
 from jianguan.domain.trace import Records
+from jianguan.errors import ConfigurationError, SourceError
 from jianguan.metrics import Metrics
 from jianguan.ports import Archive, Store
 from jianguan.settings import Settings
@@ -173,8 +174,11 @@ def faust_options(settings: Settings, embedded: bool) -> Callable[[Broker | str]
 
 
 def receivers_of(settings: Settings) -> tuple[Receiver, ...]:
-    """The configured receivers; none without a file."""
-    return load_receivers(settings.receivers) if settings.receivers is not None else ()
+    """The configured receivers; none without a file. ConfigurationError for whatever is wrong with the file."""
+    try:
+        return load_receivers(settings.receivers) if settings.receivers is not None else ()
+    except SourceError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def tune_memory() -> None:

@@ -54,7 +54,11 @@ def load_reference(settings: Settings, clock: Clock) -> Reference:
 
 
 def rule_folders(settings: Settings) -> tuple[Path, ...]:
-    """Where the rules are: the operator's folders, or the shipped library."""
+    """Where the rules are: the operator's folders, or the shipped library. ConfigurationError for one that is not
+    there."""
+    for folder in settings.rules:
+        if not folder.exists():
+            raise ConfigurationError(f"JIANGUAN_RULES names {folder}, and there is no such folder of rules")
     return settings.rules or (RuleSet.library_path(),)
 
 
@@ -76,7 +80,7 @@ def hash_key(folder: Path) -> bytes:
     try:
         key = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        make_writable(folder)
+        make_writable(folder, option=False)  # `up`, which has one, made the folder before
         _make_key(path)
         key = path.read_bytes()
     except OSError as error:

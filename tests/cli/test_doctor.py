@@ -95,11 +95,14 @@ READY: dict[str, object] = {"ready": True, "checks": {"rules": {"ok": True, "det
 
 
 @contextmanager
-def running(settings: Settings, answer: object) -> Iterator[str]:
-    """A stand-in for the running system, which says `answer` of how it is; its address."""
+def running(settings: Settings, answer: object, asked: list[str] | None = None) -> Iterator[str]:
+    """A stand-in for the running system, which says `answer` of how it is; its address. `asked` gets each request's
+    path."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if asked is not None:
+                asked.append(self.path)
             body = json.dumps(answer).encode()
             self.send_response(200 if answer == READY and self.path == "/readyz" else 503)
             self.send_header("Content-Length", str(len(body)))
@@ -274,8 +277,10 @@ def cluster(settings: Settings) -> Settings:
 
 def test_the_pages_of_a_cluster_are_asked_how_they_are_and_have_their_port(cluster: Settings) -> None:
     assert findings(cluster)["server"].text == "none is running on this folder or port"
-    with running(cluster, READY) as url:
+    asked: list[str] = []
+    with running(cluster, READY, asked) as url:
         found = findings(cluster)
+    assert asked == ["/readyz"], "once is enough"
     assert found["server"] == Finding("server", "ok", f"running at {url}, and every part works")
     assert found["port"] == Finding("port", "ok", f"127.0.0.1:{cluster.port} is the running system's own")
 
@@ -285,6 +290,15 @@ def test_a_port_of_a_cluster_that_another_program_answers_on_is_an_error(cluster
         found = findings(cluster)
     assert found["server"].text == "none is running on this folder or port"
     assert found["port"].level == "error"
+
+
+def test_a_folder_of_a_cluster_that_cannot_be_written_is_set_where_its_processes_can_have_it_set(
+    cluster: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    nowhere = {"data": tmp_path / "file" / "data"}
+    finding = findings(cluster.model_copy(update=nowhere))["folder"]
+    assert finding.text.endswith("choose another with JIANGUAN_DATA"), "a worker has no --data"
 
 
 def test_a_process_of_a_cluster_that_would_make_a_key_of_its_own_is_warned(cluster: Settings) -> None:

@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from jianguan.cli.running import started
-from jianguan.errors import UnavailableError
+from jianguan.errors import ConfigurationError, UnavailableError
+from jianguan.settings import load_settings
+from jianguan.wiring.parts import receivers_of
 
 
 async def test_a_start_that_comes_to_its_end_has_started() -> None:
@@ -84,6 +86,36 @@ def test_a_start_in_a_folder_that_cannot_be_made_ends_with_3_and_one_sentence(tm
         f"error: the data folder {folder} cannot be written (not a directory)"
     )
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "said"),
+    [
+        ("worker", "JIANGUAN_RECEIVERS", "{path}: the file cannot be read: No such file or directory"),
+        ("worker", "JIANGUAN_RULES", "JIANGUAN_RULES names {path}, and there is no such folder of rules"),
+        ("dashboards", "JIANGUAN_RULES", "JIANGUAN_RULES names {path}, and there is no such folder of rules"),
+    ],
+)
+def test_a_process_of_a_cluster_ends_with_3_at_a_setting_that_names_nothing(
+    command: str, setting: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "nowhere"
+    # Neither is there: what is wrong with a setting is told before anything is waited for.
+    monkeypatch.setenv("JIANGUAN_BROKER", "kafka://127.0.0.1:1")
+    monkeypatch.setenv("JIANGUAN_STORE", "clickhouse://127.0.0.1:1/jianguan")
+    monkeypatch.setenv("JIANGUAN_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv(setting, str(path))
+    program = [sys.executable, "-c", "from jianguan.cli import main; main()", command]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 3, ended.stderr
+    assert ended.stderr.splitlines()[-1] == f"error: {said.format(path=path)}"
+
+
+def test_a_fault_in_the_list_of_receivers_is_a_wrong_setting_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "receivers.yaml"
+    path.write_text("receivers: 7\n")
+    with pytest.raises(ConfigurationError, match=r"receivers\.yaml:1:12: `receivers` is a list"):
+        receivers_of(load_settings(receivers=path))
 
 
 @pytest.mark.parametrize("command", ["up", "worker", "dashboards"])
