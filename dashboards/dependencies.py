@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry
 
@@ -63,9 +63,12 @@ class RuleInfo:
     fixed: bool = False  # the window is one of fixed periods; else it slides
     lateness_ms: int = 0
     episode_ms: int = 0  # at most one alert in this time for each group
+    every: bool = False  # an alert for each match of its pattern instead
     clauses: tuple[Clause, ...] = ()  # all must hold
     measured: tuple[tuple[str, str], ...] = ()  # (measure, field): what each measure of an alert's values is one of
-    written: str = ""  # instead of clauses: window and trigger, or pattern, as the rule's author wrote them
+    # Instead of clauses, as the rule's author wrote them and without defaults: window and trigger or pattern, escalate,
+    # cooldown, inhibited_by, rules.
+    written: Mapping[str, Any] | None = None
     group_by: tuple[str, ...] = ()
     lead: str | None = None  # department, when the rule opens cases
     other_leads: tuple[str, ...] = ()  # which departments lead instead, depending on the group

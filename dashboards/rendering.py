@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboards import wording
 from dashboards.actions import allowed
+from dashboards.asked import Asker, Told
 from dashboards.dependencies import Dependencies
 from dashboards.groups import Groups
 from dashboards.naming import Namer
@@ -109,6 +110,8 @@ class Renderer:
             """The title of a rule that runs, with its id; of another one the id alone."""
             return f"{rule_title(identifier)} · {identifier}" if identifier in rules() else identifier
 
+        asker = Asker(words, rule_title)
+
         def measured(alert: Alert) -> dict[str, str]:
             """The field of each measure; of a version that runs no more as the one that does has it."""
             return dict(rules()[alert.rule].measured) if alert.rule in rules() else {}
@@ -128,7 +131,7 @@ class Renderer:
             industry=lambda code: namer.industry(code, language),
             clock_title=lambda identifier: namer.clock(identifier, language),
             category=lambda slug: wording.category(slug, words),
-            trigger=lambda rule: wording.trigger(rule, words),
+            trigger=lambda rule: asker.told(rule.written) if rule.written else [Told(wording.trigger(rule, words))],
             length=lambda millis: wording.length(millis, words),
             runbook=lambda text: wording.runbook(text, language),
             local_text=lambda text: wording.in_language(text, language),

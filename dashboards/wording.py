@@ -86,9 +86,7 @@ def length(millis: int, words: Words) -> str:
 
 
 def trigger(rule: RuleInfo, words: Words) -> str:
-    """What has to be so within a rule's window, as a sentence, or as the rule's author wrote it."""
-    if rule.written:
-        return rule.written
+    """What has to be so within a rule's window, as a sentence."""
     clauses = [
         words(
             f"clause.{each.measure}",

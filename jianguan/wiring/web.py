@@ -126,7 +126,8 @@ def rule_info(rule: Rule) -> RuleInfo:
         episode_ms=rule.episodes.size,
         clauses=tuple(clauses),
         measured=tuple(_measured(rule)),
-        written=_written(rule) if rule.judging is not None else "",
+        written=_written(rule) if rule.judging is not None else None,
+        every=rule.file.pattern is not None and rule.file.pattern.every,
         group_by=rule.groups,
         lead=rule.lead,
         other_leads=tuple(dict.fromkeys(lead for lead in leads if lead != rule.lead)),
@@ -150,11 +151,10 @@ def _measured(rule: Rule) -> Iterator[tuple[str, str]]:
                 yield name, measure.of
 
 
-def _written(rule: Rule) -> str:
+def _written(rule: Rule) -> dict[str, Any]:
     """What a rule asks of whole facts, as its author wrote it."""
     parts = {"window", "trigger", "pattern", "escalate", "cooldown", "inhibited_by", "rules"}
-    shown = rule.file.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=parts)
-    return json.dumps(shown, ensure_ascii=False)
+    return rule.file.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=parts)
 
 
 def clock_titles(clocks: StatutoryClocks) -> dict[str, tuple[str, str]]:
