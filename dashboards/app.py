@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -77,7 +78,7 @@ def create_app(deps: Dependencies) -> Application:
     app.include_router(pages.router(shown))
     app.mount("/static", _Static(directory=HERE / "static"), name="static")
     _errors(app, renderer)
-    guarded = Guard(Door(app.behind, taking), deps)
+    guarded = Guard(Door(app.behind, taking), deps, partial(_refusal, renderer))
     app.before = Telemetry(guarded, deps.metrics, deps.clock, deps.live)
     app.state.live = deps.live
     return app
@@ -99,10 +100,19 @@ def _operating(app: FastAPI, deps: Dependencies) -> None:
         return Response(generate_latest(deps.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
+def _wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") and not request.scope["path"].startswith("/v1/")
+
+
+def _refusal(renderer: Renderer, scope: Scope, problem: ProblemError) -> Response:
+    """What is told before anything else runs: whoever asks may have no right to any other page or file."""
+    request = Request(scope)
+    return renderer.refusal(request, problem) if _wants_page(request) else response_of(problem)
+
+
 def _errors(app: FastAPI, renderer: Renderer) -> None:
     def answer(request: Request, problem: ProblemError) -> Response:
-        wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
-        return renderer.error(request, problem) if wants_page else response_of(problem)
+        return renderer.error(request, problem) if _wants_page(request) else response_of(problem)
 
     @app.exception_handler(ProblemError)
     async def problem(request: Request, error: ProblemError) -> Response:

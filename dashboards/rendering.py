@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from dashboards import wording
 from dashboards.actions import allowed
@@ -19,14 +22,16 @@ from dashboards.dependencies import Dependencies
 from dashboards.groups import Groups
 from dashboards.naming import Namer
 from dashboards.problems import ProblemError
+from dashboards.security import policy
 from dashboards.spelling import LONGEST
-from dashboards.texts import LANGUAGES, Words, choose
+from dashboards.texts import LANGUAGES, Language, Words, catalogue, choose
 from jianguan.clock import to_millis
 from jianguan.domain.alert import SEVERITIES, Alert
 
 HERE: Final = Path(__file__).parent
 COOKIE: Final = "jianguan_lang"
 _YEAR: Final = 365 * 24 * 3600
+_TAGS: Final[dict[Language, str]] = {"zh": "zh-CN", "en": "en"}
 
 
 def static_version() -> str:
@@ -44,6 +49,8 @@ class Renderer:
     def __init__(self, deps: Dependencies) -> None:
         self._deps = deps
         self._namer = Namer(deps)
+        self._style = (HERE / "static" / "base.css").read_text("utf-8")
+        self._style_source = f"'sha256-{b64encode(sha256(self._style.encode()).digest()).decode()}'"
         self._env = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -154,14 +161,45 @@ class Renderer:
         values["m"] = self._env.get_template("macros.html").make_module(values)
         html = self._env.get_template(template).render(values)
         response = HTMLResponse(html, status_code=status, headers={"Vary": "Cookie, Accept-Language"})
-        response.headers["Content-Language"] = "en" if language == "en" else "zh-CN"
+        response.headers["Content-Language"] = _TAGS[language]
         if request.query_params.get("lang") in LANGUAGES:
             response.set_cookie(COOKIE, language, max_age=_YEAR, samesite="lax", httponly=True, path="/")
         return response
 
     def error(self, request: Request, problem: ProblemError) -> HTMLResponse:
         """A problem as a page."""
-        known = problem.status if problem.status in (404, 409, 422, 500, 503) else None
-        response = self.page(request, "error.html", status=problem.status, problem=problem, known=known)
+        response = self.page(
+            request, "error.html", status=problem.status, problem=problem, known=_with_words(problem.status)
+        )
         response.headers.update(problem.headers)
         return response
+
+    def refusal(self, request: Request, problem: ProblemError) -> HTMLResponse:
+        """A refusal as a page that needs no other file and tells nothing of what is here."""
+        words = self.words(request)
+        readable = request.method in ("GET", "HEAD")
+        other = {**request.query_params, "lang": "zh" if words.language == "en" else "en"}
+        html = self._env.get_template("refused.html").render(
+            t=words,
+            lang=words.language,
+            problem=problem,
+            known=_with_words(problem.status),
+            style=Markup(self._style),  # noqa: S704 - our own file
+            again=urlencode(dict(request.query_params)) if readable else None,
+            other_lang=urlencode(other) if readable else "",
+        )
+        response = HTMLResponse(html, status_code=problem.status)
+        response.headers.update(
+            {
+                "Vary": "Accept, Cookie, Accept-Language",
+                "Content-Language": _TAGS[words.language],
+                "Content-Security-Policy": policy(self._style_source),
+                **problem.headers,
+            }
+        )
+        return response
+
+
+def _with_words(status: int) -> int | None:
+    """A status that readers are told of in words of its own."""
+    return status if f"error.{status}" in catalogue() else None

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import binascii
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,15 +20,22 @@ from dashboards.bodies import too_large, too_slow
 from dashboards.dependencies import Dependencies
 from dashboards.headers import headers_of
 from dashboards.intake import EVENTS
-from dashboards.problems import ProblemError, response_of
+from dashboards.problems import ProblemError
 
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+
+
+def policy(style: str = "'self'") -> str:
+    """What a browser may load and run. `style` is where styles may come from."""
+    return (
+        f"default-src 'none'; script-src 'self'; style-src {style}; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    )
+
+
+HEADERS: Final = {
+    "Content-Security-Policy": policy(),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
@@ -45,8 +52,10 @@ _ANSWERED: Final = tuple(
 class Guard:
     """Refuses what is not allowed before anything else runs."""
 
-    def __init__(self, app: ASGIApp, deps: Dependencies) -> None:
+    def __init__(self, app: ASGIApp, deps: Dependencies, answer: Callable[[Scope, ProblemError], ASGIApp]) -> None:
+        """`answer` is what a refusal is told with."""
         self._app = app
+        self._answer = answer
         self._token = deps.api_token
         self._hosts = (LOOPBACK | deps.allowed_hosts) if deps.loopback else None
         self._small = deps.limits.small_body_bytes
@@ -66,7 +75,7 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await response_of(refusal)(scope, receive, guarded)
+            await self._answer(scope, refusal)(scope, receive, guarded)
         elif scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] == EVENTS:
             await self._app(scope, receive, guarded)
         else:

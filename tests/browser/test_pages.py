@@ -104,6 +104,20 @@ async def test_an_alert_of_a_region_appears_where_the_first_digits_of_it_are_ask
     await expect(far.locator("[data-alert-list]")).not_to_contain_text(shop)
 
 
+@pytest.mark.parametrize("width", [380, 1366])
+async def test_a_refusal_has_the_look_of_the_site_without_any_of_its_files(
+    server: Server, open_page: Open, width: int
+) -> None:
+    elsewhere = server.url.replace("127.0.0.1", "another.localhost")
+    page = await open_page(f"{elsewhere}/alerts", forgive="421", width=width)
+    await expect(page.get_by_role("alert")).to_contain_text("本系统不使用这个网址")
+    colour = "getComputedStyle(document.querySelector('.side')).backgroundColor"
+    assert await page.evaluate(colour) == "rgb(15, 44, 74)"
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await page.get_by_role("link", name="English").press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("This system has another address")
+
+
 async def test_the_first_event_replaces_the_welcome(empty_server: Server, open_page: Open) -> None:
     page = await open_page(empty_server.url)
     await live(page)

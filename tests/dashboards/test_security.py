@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import re
 from typing import Any
 
 import pytest
 
 from dashboards import Limits
 from tests.dashboards.conftest import Build, Site
+from tests.dashboards.test_pages import check
 
 TOKEN = "a token für tests"
 
@@ -145,3 +148,52 @@ async def test_what_events_say_is_text_on_pages(site: Site) -> None:
         assert "&lt;script&gt;" in page.text
     found = await site.page("/search?q=%3Cscript%3Ealert(1)%3C/script%3E")
     assert evil not in found.text
+
+
+REFUSED: list[tuple[str, str, dict[str, str], int, str, str]] = [
+    ("GET", "/cases?state=open", {}, 401, "需要访问令牌", "A token is needed"),
+    ("GET", "/", {"Host": "evil.example"}, 421, "本系统不使用这个网址", "This system has another address"),
+    ("POST", "/tasks/ta-1/accept", {"Sec-Fetch-Site": "cross-site", "Authorization": basic("right")}, 403,
+     "不接受从其他网站提交的内容", "Pages of other sites may not act here"),
+    ("POST", "/tasks/ta-1/accept", {"Content-Length": "99999999", "Authorization": basic("right")}, 413,
+     "提交的内容太大", "That is too large"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "headers", "status", "chinese", "english"), REFUSED)
+async def test_a_refusal_is_a_page_for_browsers_and_a_problem_for_programs(
+    build: Build, method: str, path: str, headers: dict[str, str], status: int, chinese: str, english: str
+) -> None:
+    site = build(filled=True, api_token="right")
+    for language, said in (("zh", chinese), ("en", english)):
+        wishes = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": language, **headers}
+        page = await site.client.request(method, path, headers=wishes)
+        assert page.status_code == status
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["cache-control"] == "no-store"
+        assert ("www-authenticate" in page.headers) == (status == 401)
+        assert said in page.text
+        check(page.text)
+        # It has to look right although no other file of this server is to be had.
+        assert not re.search(r"<(?:link|script|img)\b", page.text)
+        style = re.search(r"<style>(.*)</style>", page.text, re.DOTALL)
+        assert style is not None
+        digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+        assert f"style-src 'sha256-{digest}';" in page.headers["content-security-policy"]
+    program = await site.client.request(method, path, headers=headers)
+    assert program.headers["content-type"] == "application/problem+json"
+    assert program.json()["status"] == status
+
+
+async def test_what_the_api_refuses_is_a_problem_whatever_is_accepted(build: Build) -> None:
+    answer = await build(api_token="right").client.get("/v1/alerts", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+
+
+async def test_the_page_of_a_refusal_repeats_nothing_that_could_be_markup(build: Build) -> None:
+    evil = "/%22%3E%3Cscript%3E?x=%22%3E%3Cscript%3E&lang=en"
+    page = await build(api_token="right").client.get(evil, headers={"Accept": "text/html"})
+    assert page.status_code == 401
+    assert "<script" not in page.text
+    assert "A token is needed" in page.text
+    assert "set-cookie" not in page.headers
