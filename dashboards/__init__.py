@@ -10,6 +10,7 @@ The composition root builds it from three names:
         rules_info=lambda: RulesInfo((RuleInfo(...),), loaded_at=ms, error=None),
         departments={"market-regulation": ("市场监管局", "Market regulation")},
         region_name=lambda code: ("上海市", "Shanghai"),      # (zh, en) or None
+        regions=lambda: RegionSearch(...),     # by what people type; may take a moment when first called
         industry_name=lambda code: None,
         clock_name=lambda id: ("投诉：决定是否受理", "Complaint: decide on acceptance"),  # of a statutory clock
         redeliver=async_fn,                    # delivery id -> True when it is known and queued again

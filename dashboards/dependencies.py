@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from dashboards.live import LiveFeed
 from jianguan.clock import Clock
+from jianguan.domain.region_search import RegionSearch
 from jianguan.domain.trace import Quarantined
 from jianguan.ports import Archive, Gateway, RawEvent, RuleTools
 
@@ -144,6 +145,7 @@ class Dependencies:
     rules_info: Callable[[], RulesInfo]
     departments: Mapping[str, Names]
     region_name: Naming
+    regions: Callable[[], RegionSearch]
     industry_name: Naming
     clock_name: Naming
     redeliver: Callable[[str], Awaitable[bool]]

@@ -15,6 +15,7 @@ from dashboards.app import create_app
 from dashboards.dependencies import Dependencies, Health, RulesInfo
 from dashboards.live import LiveFeed
 from jianguan.clock import SystemClock
+from jianguan.domain.region_search import RegionSearch
 from jianguan.ports import Archive, Gateway, RuleTools
 
 PATH: Final = Path(__file__).with_name("openapi.json")
@@ -38,6 +39,7 @@ def describe() -> dict[str, Any]:
         rules_info=lambda: RulesInfo(()),
         departments={},
         region_name=lambda code: None,
+        regions=lambda: cast(RegionSearch, object()),
         industry_name=lambda code: None,
         clock_name=lambda code: None,
         redeliver=redeliver,

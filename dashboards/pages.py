@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
-from unicodedata import normalize
 from urllib.parse import parse_qs, urlencode
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
 from dashboards import wording
 from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies, RuleInfo
 from dashboards.finding import Finder
+from dashboards.naming import Namer
 from dashboards.overview import OverviewSource
 from dashboards.paging import Following, page_of, place_from, place_text
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
+from dashboards.region_filter import RegionFilter
 from dashboards.rendering import Renderer
 from dashboards.spelling import LONGEST, asked_for, spellings
+from dashboards.texts import Language
 from jianguan.domain.alert import SEVERITIES, Alert
 from jianguan.domain.case import place_of
 from jianguan.domain.ids import kind_of
@@ -30,7 +31,6 @@ from jianguan.domain.trace import Quarantined
 from jianguan.ports import EventSummary, History, Resubmission
 
 T = TypeVar("T")
-_WHOLE: Final = re.compile(r"(?<=^\d{2})0000$|(?<=^\d{4})00$")
 _STATES: Final = {
     "cases": ("open", "closed"),
     "tasks": ("assigned", "accepted", "reported", "closed"),
@@ -43,13 +43,6 @@ def given(request: Request, name: str) -> str | None:
     """A filter from the address; an empty or absurd one is none."""
     value = request.query_params.get(name, "").strip()
     return value if value and len(value) <= 128 and value.isprintable() else None
-
-
-def region_code(text: str | None) -> str | None:
-    """How the codes begin that a reader means: `cn:310115` for 310115, since digits alone are those of China, and
-    `cn:4401` for 440100, which is a whole city."""
-    digits = normalize("NFKC", text or "")
-    return f"cn:{_WHOLE.sub('', digits)}" if digits.isascii() and digits.isdigit() else text
 
 
 def _one_of(request: Request, name: str, values: tuple[str, ...]) -> str | None:
@@ -137,6 +130,10 @@ class Pages:
         self.deps, self.reads, self.finder = deps, reads, finder
         self.actions, self.source, self.renderer = actions, source, renderer
         self.rows = deps.limits.page_rows
+        self.regions = RegionFilter(deps.regions, Namer(deps))
+
+    def language(self, request: Request) -> Language:
+        return self.renderer.words(request).language
 
     def show(self, request: Request, template: str, **context: Any) -> HTMLResponse:
         return self.renderer.page(request, template, **context)
@@ -168,13 +165,16 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/alerts")
     async def alerts(request: Request) -> Response:
+        place = await pages.regions.chosen(given(request, "region"), pages.language(request))
         filters = {
             "severity": _one_of(request, "severity", SEVERITIES),
             "rule": given(request, "rule"),
-            "region": region_code(given(request, "region")),
+            "region": place.code,
         }
         before, after = _before(request), _after(request)
-        found = await reads(archive.alerts, before=before, after=after, limit=limit + 1, **filters)
+        found = (
+            [] if place.nowhere else await reads(archive.alerts, before=before, after=after, limit=limit + 1, **filters)
+        )
         page, following = page_of(found, limit, lambda alert: alert.raised_at, lambda alert: alert.id)
         running = {rule.id: rule for rule in pages.deps.rules_info().rules}
         return pages.show(
@@ -182,11 +182,19 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
             "alerts.html",
             alerts=page,
             filters=filters,
+            place=place,
+            choices=[(_same_list(request, region=code), name) for code, name in place.choices],
             rules=sorted({*running, *(alert.rule for alert in page)}),
             running=running,
             before=before,
             older=_older(request, following),
         )
+
+    @routes.get("/regions", response_class=JSONResponse)
+    async def regions(request: Request) -> Response:
+        """For the field of a region, while one types."""
+        typed = asked_for(request.query_params.get("q", ""))[:LONGEST]
+        return JSONResponse(await pages.regions.offered(typed, pages.language(request)))
 
     @routes.get("/cases")
     async def cases(request: Request) -> Response:

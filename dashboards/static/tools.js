@@ -25,7 +25,37 @@ function narrow(box) {
   document.querySelector("[data-filter-empty]")?.toggleAttribute("hidden", items.some((item) => !item.hidden));
 }
 
+const PAUSE = 150;
+
+// Fills the list of a field for regions with what the server knows by what is typed so far.
+function offerRegions(field) {
+  let timer = 0;
+  let newest = 0;
+  const offer = async () => {
+    const typed = field.value.trim();
+    const mine = ++newest;
+    const options = [];
+    if (typed) {
+      try {
+        const answer = await fetch(`/regions?q=${encodeURIComponent(typed)}`);
+        for (const { value, label } of answer.ok ? await answer.json() : []) options.push(new Option(label, value));
+      } catch {
+        // The name is taken without help as well.
+      }
+    }
+    if (mine === newest) field.list.replaceChildren(...options);
+  };
+  const soon = (event) => {
+    if (event.isComposing) return;
+    clearTimeout(timer);
+    timer = setTimeout(offer, PAUSE);
+  };
+  field.addEventListener("input", soon);
+  field.addEventListener("compositionend", () => soon({}));
+}
+
 export function startTools() {
   startCopy();
+  for (const field of document.querySelectorAll("[data-regions]")) offerRegions(field);
   for (const box of document.querySelectorAll("[data-filter]")) box.addEventListener("input", () => narrow(box));
 }

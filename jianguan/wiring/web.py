@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from jianguan.domain.admission import check, decode
 from jianguan.domain.codes import Language
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.ids import make_id
-from jianguan.domain.statutory import StatutoryClocks
+from jianguan.domain.region_search import RegionSearch
+from jianguan.domain.statutory import SHANGHAI, StatutoryClocks
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
 from jianguan.ports import Archive, Gateway, RawEvent, RuleTools
@@ -77,6 +79,8 @@ def build_web(
             rules_info=lambda: rules_info(rulebook),
             departments=departments,
             region_name=_naming(tables.codes.regions.place),
+            # Only when somebody looks for one: it takes a moment to make.
+            regions=cache(lambda: RegionSearch(tables.codes.regions, clock.now().astimezone(SHANGHAI).date())),
             industry_name=_naming(tables.codes.industries.name),
             clock_name=clock_titles(tables.rules.clocks).get,
             redeliver=redeliver,

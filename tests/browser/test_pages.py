@@ -104,6 +104,24 @@ async def test_an_alert_of_a_region_appears_where_the_first_digits_of_it_are_ask
     await expect(far.locator("[data-alert-list]")).not_to_contain_text(shop)
 
 
+async def test_the_name_of_a_region_is_completed_and_filters_by_the_keyboard_alone(
+    server: Server, open_page: Open
+) -> None:
+    page = await open_page(f"{server.url}/alerts")
+    await live(page)
+    field = page.locator("input[name=region]")
+    await field.focus()
+    await page.keyboard.type("xuhui", delay=30)
+    option = page.locator("#region-names option")
+    await expect(option).to_have_attribute("value", "上海市徐汇区")
+    await field.fill(await option.get_attribute("value") or "")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/alerts?*region=*")
+    await expect(page.locator("input[name=region]")).to_have_value("上海市徐汇区")
+    await expect(page.locator("[data-alert-list]")).to_have_attribute("data-region-code", "cn:310104")
+    await expect(page.locator(".alert-row .where").first).to_have_text("上海市徐汇区")
+
+
 @pytest.mark.parametrize("width", [380, 1366])
 async def test_a_refusal_has_the_look_of_the_site_without_any_of_its_files(
     server: Server, open_page: Open, width: int

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import cache
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
 from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo
 from jianguan.clock import Clock, VirtualClock, from_millis
+from jianguan.domain.region_search import RegionSearch
 from jianguan.domain.trace import Quarantined
 from jianguan.ports import Archive, RawEvent
 from tests.dashboards.fakes import CLUSTER, DAY, GRAVE, World, reference
@@ -47,6 +49,12 @@ def shop(index: int) -> dict[str, Any]:
     """An enterprise of a local register: no check digit to keep right."""
     code, name, region = SHOPS[index % len(SHOPS)]
     return {"enterprise": {"scheme": "licence", "id": code, "name": name}, "region": region}
+
+
+@cache
+def region_search() -> RegionSearch:
+    """Over all regions; made once, as it takes a moment."""
+    return RegionSearch(reference().regions, date(2026, 11, 23))
 
 
 def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
@@ -96,6 +104,7 @@ def dependencies(world: World, feed: LiveFeed, **changes: Any) -> Dependencies:
         ),
         departments=DEPARTMENTS,
         region_name=named(regions, regions.place),
+        regions=region_search,
         industry_name=named(industries, industries.name),
         clock_name={"complaint-acceptance": ("投诉：决定是否受理", "Complaint: decide on acceptance")}.get,
         redeliver=redeliver,

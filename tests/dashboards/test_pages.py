@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from html import unescape
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 
@@ -657,6 +658,54 @@ async def test_alerts_are_filtered_by_the_digits_of_a_region_or_the_first_of_the
     assert shown == {each.id for each in filled.world.alerts_.values() if (each.region or "").startswith(code)} != set()
     assert f'data-region-code="{code}"' in page
     assert f'value="{code}"' in page
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "code", "shown"),
+    [
+        ("zh", "上海市徐汇区", "cn:310104", "上海市徐汇区"), ("zh", "徐汇", "cn:310104", "上海市徐汇区"),
+        ("en", "Pudongxin", "cn:310115", "浦东新区, Shanghai"), ("en", "shanghai", "cn:31", "Shanghai"),
+        ("zh", "广州市", "cn:4401", "广州市"), ("zh", "中国", "cn:", "中国"),
+    ],
+)  # fmt: skip
+async def test_alerts_are_filtered_by_the_name_of_a_region(
+    filled: Site, language: str, typed: str, code: str, shown: str
+) -> None:
+    page = (await filled.page(f"/alerts?region={quote(typed)}", language)).text
+    rows = set(re.findall(r'<li class="alert-row" data-id="([^"]+)"', page))
+    assert rows == {each.id for each in filled.world.alerts_.values() if (each.region or "").startswith(code)} != set()
+    assert f'data-region-code="{code}"' in page
+    assert re.search(rf'<input name="region" value="{shown}"', page)
+
+
+async def test_a_name_that_several_regions_have_is_to_be_chosen_from(filled: Site) -> None:
+    page = (await filled.page(f"/alerts?severity=high&region={quote('和平区')}")).text
+    assert "“和平区”可能指多个地区" in page
+    assert '<a class="plain" href="?severity=high&amp;region=cn%3A210102">沈阳市和平区</a>' in page
+    assert 'class="alert-row" data-id' not in page
+    assert "data-alert-list" not in page, "what comes in is in none of them"
+
+
+async def test_a_name_that_no_region_has_is_told_and_shows_nothing(filled: Site) -> None:
+    page = (await filled.page("/alerts?region=%3Cb%3Enowhere", "en")).text
+    assert "No region is called “&lt;b&gt;nowhere”." in page
+    assert 'class="alert-row" data-id' not in page
+
+
+@pytest.mark.parametrize(
+    ("language", "typed", "value", "label"),
+    [
+        ("zh", "浦东", "上海市浦东新区", "cn:310115"), ("en", "pudong", "浦东新区, Shanghai", "cn:310115 · pudong"),
+        ("zh", "310115", "上海市浦东新区", "cn:310115"), ("en", "Guangz", "Guangzhou", "cn:440100"),
+    ],
+)  # fmt: skip
+async def test_names_of_regions_are_offered_while_one_types(
+    filled: Site, language: str, typed: str, value: str, label: str
+) -> None:
+    offered = (await filled.client.get("/regions", params={"q": typed}, headers={"Accept-Language": language})).json()
+    assert offered[0] == {"value": value, "label": label}
+    assert all(typed.casefold() in f"{each['value']} {each['label']}".casefold() for each in offered)
+    assert (await filled.client.get("/regions", params={"q": " "})).json() == []
 
 
 async def test_what_is_pasted_into_a_search_box_is_not_cut_in_silence(site: Site) -> None:
