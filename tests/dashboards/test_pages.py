@@ -19,7 +19,7 @@ from jianguan.domain.fact import Fact
 from jianguan.domain.statutory import StatutoryClocks
 from jianguan.ports import History
 from tests.dashboards.conftest import Build, Site
-from tests.dashboards.fakes import GRAVE, RECALL
+from tests.dashboards.fakes import CLUSTER, GRAVE, RECALL
 from tests.dashboards.sample import event, shop
 from tests.dashboards.test_api import with_case
 
@@ -676,6 +676,42 @@ async def test_alerts_are_filtered_by_the_name_of_a_region(
     assert rows == {each.id for each in filled.world.alerts_.values() if (each.region or "").startswith(code)} != set()
     assert f'data-region-code="{code}"' in page
     assert re.search(rf'<input name="region" value="{shown}"', page)
+
+
+def _title(html: str) -> str:
+    return unescape(re.findall(r"<title>(.*?)</title>", html)[0])
+
+
+async def test_a_tab_is_called_by_what_its_page_is_about_the_most_particular_first(filled: Site) -> None:
+    world = filled.world
+    alert = next(each for each in world.alerts_.values() if each.rule == CLUSTER and each.enterprise_name)
+    case = next(each for each in world.cases_.values() if each.enterprise == alert.enterprise)
+    event = next(each.event for each in world.history(alert.id, 100).events)
+    name = alert.enterprise_name
+    titles = {
+        f"/alerts/{alert.id}": f"{name} · {alert.title_zh} · 预警 · 监管",
+        f"/cases/{case.id}": f"{name} · {case.title_zh} · 案件 · 监管",
+        f"/enterprises/{alert.enterprise}": f"{name} · 企业 · 监管",
+        f"/events/{event.id}": f"{event.number or event.source_id} · {event.enterprise_name} · 事件 · 监管",
+        "/alerts": "预警 · 监管",
+        f"/alerts?severity=high&region=310104&rule={CLUSTER}": "cn:310104 · 高 · 疑似食源性疾病聚集 · 预警 · 监管",
+        "/cases?department=market-regulation&overdue=true": "市场监督管理局 · 超期 · 案件 · 监管",
+        "/tasks?state=assigned": "待受理 · 部门任务 · 监管",
+        "/enterprises?q=%E8%80%81%E7%81%B6": "老灶 · 企业 · 监管",
+        "/deliveries?state=dead": "送达失败 · 通知送达 · 监管",
+        f"/rules/{CLUSTER}/versions": "疑似食源性疾病聚集 · 规则版本 · 监管",
+        f"/rules/{CLUSTER}/backtest": "疑似食源性疾病聚集 · 回溯试算 · 监管",
+        "/search?q=nothing-known": "nothing-known · 查询 · 监管",
+    }
+    found = {path: _title((await filled.page(path)).text) for path in titles}
+    assert found == titles
+
+
+async def test_the_tab_of_a_case_without_an_enterprise_is_called_by_its_group(filled: Site) -> None:
+    case = next(each for each in filled.world.cases_.values() if not each.enterprise)
+    title = _title((await filled.page(f"/cases/{case.id}", "en")).text)
+    assert not title.startswith(case.title_en)
+    assert title.endswith(f" · {case.title_en} · Cases · Jianguan")
 
 
 async def test_a_name_that_several_regions_have_is_to_be_chosen_from(filled: Site) -> None:
