@@ -123,6 +123,7 @@ class Limits:
     backtests_kept: int = 50
     backtest_days: int = 3_660
     page_rows: int = 50
+    part_rows: int = 100  # of each part of a page about one thing, unless all are asked for
     max_page_rows: int = 500
     command_seconds: float = 2.0  # how long an action waits for its outcome
     overview_seconds: float = 2.0  # between two reads of the overview from the store

@@ -123,6 +123,9 @@ class Renderer:
             """The field of each measure; of a version that runs no more as the one that does has it."""
             return dict(rules()[alert.rule].measured) if alert.rule in rules() else {}
 
+        whole = request.query_params.get("all") == "true"
+        most = self._deps.limits.part_rows
+
         values: dict[str, Any] = dict(
             t=words,
             lang=language,
@@ -151,6 +154,9 @@ class Renderer:
             measured=measured,
             rule_title=rule_title,
             step_details=lambda step: wording.step_details(step, words, namer, rule_name),
+            newest=lambda rows: rows if whole else rows[-most:],
+            left_out=lambda rows: None if whole or len(rows) <= most else most,
+            whole_page=urlencode({**request.query_params, "all": "true"}),
             query=request.query_params,
             host=request.headers.get("host", "localhost"),
             readable=request.method in ("GET", "HEAD"),

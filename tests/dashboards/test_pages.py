@@ -678,6 +678,27 @@ async def test_alerts_are_filtered_by_the_name_of_a_region(
     assert re.search(rf'<input name="region" value="{shown}"', page)
 
 
+async def test_a_page_about_one_thing_shows_the_newest_of_each_part_and_all_on_demand(build: Build) -> None:
+    site = build(limits=Limits(part_rows=4))
+    for number in range(9):
+        assert (await site.send(json.dumps(event(number, **shop(0))))).status_code == 202
+        site.clock.advance(timedelta(minutes=1))
+    world = site.world
+    alert = next(each for each in world.alerts_.values() if each.enterprise)
+    case = next(each for each in world.cases_.values() if each.enterprise == alert.enterprise)
+    for path in (f"/enterprises/{alert.enterprise}", f"/cases/{case.id}"):
+        brief, whole = (await site.page(path, "en")).text, (await site.page(f"{path}?all=true", "en")).text
+        check(brief)
+        events, all_events = (re.findall(r'<tr data-key="(ev-[^"]+)"', page) for page in (brief, whole))
+        assert len(all_events) > 4
+        assert events == all_events[:4], "the newest first"
+        assert f"The newest 4 of {len(all_events)}." in brief
+        assert '<a href="?all=true">Show all</a>' in brief
+        assert "Show all" not in whole
+    steps, all_steps = (re.findall(r'<li class="step [^>]*data-key="([^"]+)"', page) for page in (brief, whole))
+    assert steps == all_steps[-4:] != all_steps
+
+
 def _title(html: str) -> str:
     return unescape(re.findall(r"<title>(.*?)</title>", html)[0])
 
@@ -686,7 +707,9 @@ async def test_a_tab_is_called_by_what_its_page_is_about_the_most_particular_fir
     world = filled.world
     alert = next(each for each in world.alerts_.values() if each.rule == CLUSTER and each.enterprise_name)
     case = next(each for each in world.cases_.values() if each.enterprise == alert.enterprise)
-    event = next(each.event for each in world.history(alert.id, 100).events)
+    history = world.history(alert.id, 100)
+    assert history is not None
+    event = history.events[0].event
     name = alert.enterprise_name
     titles = {
         f"/alerts/{alert.id}": f"{name} · {alert.title_zh} · 预警 · 监管",
