@@ -8,6 +8,7 @@ import { fullTime, refreshTimes } from "./times.js";
 
 const SAY_EVERY = 3000;
 const REOPEN = 10000;
+const HIDDEN = 3000;
 
 const connection = document.getElementById("connection");
 const main = document.getElementById("main");
@@ -128,14 +129,24 @@ function changed(kind, thing) {
   if (watched.has(kind) && (!about || [thing.id, thing.case, thing.enterprise].includes(about))) refreshSoon();
 }
 
+let source = null;
+let leaving = 0;
+
+function close() {
+  source?.close();
+  source = null;
+}
+
 function open() {
-  const source = new EventSource("/v1/stream");
-  const on = (name, act) => source.addEventListener(name, (event) => act(JSON.parse(event.data)));
-  source.addEventListener("open", () => show("live"));
-  source.addEventListener("error", () => {
+  close();
+  const mine = source = new EventSource("/v1/stream");
+  const on = (name, act) => mine.addEventListener(name, (event) => act(JSON.parse(event.data)));
+  mine.addEventListener("open", () => show("live"));
+  mine.addEventListener("error", () => {
     show("broken");
-    if (source.readyState !== EventSource.CLOSED) return;
+    if (mine.readyState !== EventSource.CLOSED) return;
     setTimeout(() => {
+      if (source !== mine) return;
       open();
       refreshSoon();
     }, REOPEN);
@@ -148,13 +159,25 @@ function open() {
   on("case", (thing) => changed("case", thing));
   on("task", (thing) => changed("task", thing));
   on("refresh", () => refreshSoon());
-  // A page that is left would otherwise show a broken connection in the history cache.
-  addEventListener("pagehide", () => source.close(), { once: true });
+}
+
+// A browser keeps six connections to one server: streams of tabs that nobody sees would leave none for the seventh.
+function seen() {
+  clearTimeout(leaving);
+  if (document.visibilityState === "hidden") {
+    leaving = setTimeout(close, HIDDEN);
+  } else if (!source) {
+    open();
+    refreshSoon(0);
+  }
 }
 
 export function startLive() {
   show("connecting");
-  open();
+  if (document.visibilityState !== "hidden") open();
+  document.addEventListener("visibilitychange", seen);
+  // A page that is left would otherwise show a broken connection in the history cache.
+  addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
     // A page that comes out of the history shows its own list, but what was chosen on leaving it.

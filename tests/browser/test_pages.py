@@ -136,6 +136,33 @@ async def test_a_refusal_has_the_look_of_the_site_without_any_of_its_files(
     await expect(page.get_by_role("alert")).to_contain_text("This system has another address")
 
 
+async def test_tabs_that_nobody_sees_leave_connections_for_the_next_one_and_catch_up_when_seen(
+    server: Server, open_page: Open
+) -> None:
+    first = await open_page(f"{server.url}/alerts")
+    await live(first)
+    see = """state => {
+        Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    tabs = [first]
+    for _ in range(5):
+        tab = await first.context.new_page()
+        await tab.goto(f"{server.url}/alerts")
+        await live(tab)
+        tabs.append(tab)
+    for tab in tabs:
+        await tab.evaluate(see, "hidden")
+    seventh = await first.context.new_page()
+    await seventh.goto(f"{server.url}/cases")
+    await live(seventh)
+    shop = f"hidden{next(_numbers)}"
+    server.send(*(complaint(shop) for _ in range(3)))
+    await expect(first.locator("[data-alert-list]")).not_to_contain_text(shop)
+    await first.evaluate(see, "visible")
+    await expect(first.locator("[data-alert-list]")).to_contain_text(shop)
+
+
 async def test_the_first_event_replaces_the_welcome(empty_server: Server, open_page: Open) -> None:
     page = await open_page(empty_server.url)
     await live(page)
