@@ -120,16 +120,19 @@ def judging_of(file: RuleFile, extras: Extras, calendar: Sequence[int]) -> Judgi
     levels += [Level(each.severity, builder.condition(each.trigger)) for each in file.escalate]
     cooldown = milliseconds(file.cooldown) if file.cooldown else 0
     growing = all(grows(level.condition) for level in levels)
+    settled = not growing or bool(cooldown or file.inhibited_by)
+    gap = milliseconds(window.gap) if window.gap else 0
     return Judging(
-        settled=not growing or bool(cooldown or file.inhibited_by),
+        settled=settled,
         kind=window.kind,
         span=span,
-        gap=milliseconds(window.gap) if window.gap else 0,
+        gap=gap,
         metres=window.within_m,
         levels=tuple(levels),
         carried=builder.carried,
         extras=extras.conditions,
-        back=span.size * (1 + builder.periods) + cooldown,
+        # A session is decided when its gap has passed, and reaches back from its last fact.
+        back=span.size * (1 + builder.periods) + cooldown + (gap if settled else 0),
         cooldown=cooldown,
     )
 

@@ -77,7 +77,7 @@ class WindowJudge:
 
     def needed_from(self, state: KeyState) -> int:
         """Facts before this time can matter no more."""
-        return state.decided - self._judging.back - self._judging.delay
+        return state.decided - self._judging.back
 
     def decided_with(self, first: int) -> int:
         """Up to which moment windows may lack facts, when there are only those of `first` (ms) or later."""

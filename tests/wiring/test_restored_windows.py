@@ -212,6 +212,36 @@ async def test_a_window_of_which_a_restart_restores_only_a_part_decides_nothing(
     assert after.alerts == []
 
 
+@pytest.mark.parametrize(("gap", "before"), [("30m", (135, 115, 95, 80)), ("90m", (150, 140, 115, 100))])
+async def test_a_session_of_which_a_restart_restores_only_a_part_decides_nothing(
+    shop: Shop, gap: str, before: tuple[int, ...]
+) -> None:
+    """Its gap comes after its last fact: it is over later than a sliding window, and reaches as far back from there."""
+    rule = loaded(
+        condition="true", window={"kind": "session", "size": "1h", "gap": gap, "lateness": "1m"},
+        trigger={"not": {"count": {"at_least": 4}}, "count": {"at_least": 2}},
+    )  # fmt: skip
+    live = Live(rule)
+    live.take(*[complaint(ago, (300 - ago) * MINUTE) for ago in (*before, 0)])
+    after = await shop.restarted(live, START + 301 * MINUTE)
+    assert (live.alerts, after.alerts) == ([], [])
+
+
+async def test_a_session_that_waits_for_its_gap_is_decided_after_a_restart_though_a_newer_fact_is_there(
+    shop: Shop,
+) -> None:
+    rule = loaded(
+        condition="true", window={"kind": "session", "size": "1h", "gap": "10h", "lateness": "1m"}, episode="1m",
+        trigger={"not": {"count": {"at_least": 3}}, "count": {"at_least": 2}},
+    )  # fmt: skip
+    live = Live(rule)
+    live.take(complaint(1, 0), complaint(2, 30 * MINUTE), complaint(3, 10 * HOUR + 30 * MINUTE))
+    assert live.alerts == [], "the lateness is not over"
+    after = await shop.restarted(live, START + 10 * HOUR + 30 * MINUTE)
+    after.until(START + DAY)
+    assert after.times() == [round(0.5 / 24, 3)]
+
+
 async def test_imported_history_decides_nothing_over_a_part_of_it_either(shop: Shop) -> None:
     rule = loaded(
         condition="true", on=["consumer-rights"], window={"size": "30d", "lateness": "7d"},
@@ -438,6 +468,10 @@ RULES = (
     loaded(
         id="period", condition="true", window={"size": "2h", "lateness": "1h", "kind": "tumbling"},
         trigger={"not": {"count": {"at_least": 3}}},
+    ),
+    loaded(
+        id="session", condition="true", window={"size": "1h", "lateness": "30m", "kind": "session", "gap": "3h"},
+        trigger={"not": {"count": {"at_least": 3}}, "count": {"at_least": 2}}, episode="30m",
     ),
     loaded(
         id="cooling", condition="true", window={"size": "1h", "lateness": "1h"}, cooldown="5h",
