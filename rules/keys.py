@@ -85,9 +85,6 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(list[Any]).decode
 
 
-_NOTHING_FED: Final = (-(2**62), "")
-
-
 @dataclass(slots=True)
 class Attempt:
     """A match of a pattern that has begun."""
@@ -106,7 +103,6 @@ class Run:
     """The attempts that began in one episode, in that order."""
 
     attempts: list[Attempt] = field(default_factory=list)
-    fed: tuple[int, str] = _NOTHING_FED  # time and id of the newest fact that they were given
 
 
 @dataclass(slots=True)

@@ -41,9 +41,9 @@ class PatternJudge:
         """A fact at `time` was put in: if that moment was decided, so is everything open that it can be a part of."""
         if time > state.decided:
             return
-        first = self._grid.start(time - self._judging.span.size)
-        state.runs = {start: run for start, run in state.runs.items() if start < first}
-        state.decided = min(state.decided, first - 1)
+        # What began before that episode was over before `time`.
+        state.runs = {}
+        state.decided = self._grid.start(time - self._judging.span.size) - 1
 
     def advance(self, state: KeyState, until: int, now_ms: int) -> list[Alert]:
         """Decide every moment up to `until`."""
@@ -58,10 +58,8 @@ class PatternJudge:
                 run = state.runs[start]
                 for attempt, moment in self._expire(run, fact.time):
                     found.extend(self._alerts(state, attempt, moment, now_ms))
-                if (fact.time, fact.id) > run.fed:
-                    run.fed = (fact.time, fact.id)
-                    for attempt in self._feed(state, run, fact, start == episode):
-                        found.extend(self._alerts(state, attempt, fact.time, now_ms))
+                for attempt in self._feed(state, run, fact, start == episode):
+                    found.extend(self._alerts(state, attempt, fact.time, now_ms))
             state.runs = {start: run for start, run in state.runs.items() if run.attempts or start == episode}
         for start in sorted(state.runs):
             for attempt, moment in self._expire(state.runs[start], until + 1):
@@ -91,7 +89,7 @@ class PatternJudge:
         """Attempts whose deadline is not after `time`: those complete that only waited for nothing to come."""
         while run.attempts and run.attempts[0].deadline <= time:
             attempt = run.attempts.pop(0)
-            if self._waits(attempt):
+            if self._reached_the_end(attempt):
                 self._skip(run, attempt)
                 yield attempt, attempt.deadline
 
@@ -125,42 +123,40 @@ class PatternJudge:
 
     def _goes_on(self, attempt: Attempt, fact: Kept) -> bool:
         """Whether an attempt is alive after a fact, which it takes if it can."""
-        if self._waits(attempt):
+        if self._reached_the_end(attempt):  # nothing is missing but that nothing comes
             return not self._meets_any(self._plan.final, fact, attempt)
         stages = self._plan.stages
         here = stages[attempt.stage]
         lingers = here.least <= attempt.taken
         following = stages[attempt.stage + 1] if lingers else None
-        if following is not None and self._accepts(following, fact, attempt, fresh=True):
+        if following is not None and self._accepts(following, fact, attempt):
             attempt.stage, attempt.taken, attempt.closed = attempt.stage + 1, 0, False
             self._take(attempt, fact)
             return True
-        if not attempt.closed and self._accepts(here, fact, attempt, fresh=attempt.taken == 0):
+        if not attempt.closed and self._accepts(here, fact, attempt):
             self._take(attempt, fact)
             return True
         entered = following if following is not None else here if attempt.taken == 0 else None
         if entered is not None and (entered.next or self._meets_any(entered.forbidden, fact, attempt)):
             return False
-        if here.next and attempt.taken:
+        if here.next:
             if not lingers:
                 return False
             attempt.closed = True
         return True
 
-    def _accepts(self, stage: Stage, fact: Kept, attempt: Attempt, fresh: bool) -> bool:
-        return any(self._meets(test, fact, attempt.bound) for test in self._wanted(stage, attempt, fresh))
+    def _accepts(self, stage: Stage, fact: Kept, attempt: Attempt) -> bool:
+        return self._meets_any(self._wanted(stage, attempt), fact, attempt)
 
-    def _wanted(self, stage: Stage, attempt: Attempt, fresh: bool) -> tuple[Test, ...]:
+    def _wanted(self, stage: Stage, attempt: Attempt) -> tuple[Test, ...]:
         """Tests of a stage that may still take a fact."""
-        if not stage.together or fresh:
+        if not stage.together:
             return stage.tests
-        there = set(attempt.names[-attempt.taken :])
-        return tuple(test for test in stage.tests if test.name not in there)
+        return tuple(test for test in stage.tests if test.name not in attempt.names)
 
     def _take(self, attempt: Attempt, fact: Kept) -> None:
         stage = self._plan.stages[attempt.stage]
-        wanted = self._wanted(stage, attempt, fresh=attempt.taken == 0)
-        test = next(test for test in wanted if self._meets(test, fact, attempt.bound))
+        test = next(test for test in self._wanted(stage, attempt) if self._meets(test, fact, attempt.bound))
         attempt.facts.append(fact)
         attempt.names.append(test.name)
         attempt.taken += 1
@@ -181,13 +177,9 @@ class PatternJudge:
     def _is_complete(self, attempt: Attempt) -> bool:
         return not self._plan.final and self._reached_the_end(attempt)
 
-    def _waits(self, attempt: Attempt) -> bool:
-        """Whether nothing is missing but that nothing comes."""
-        return bool(self._plan.final) and self._reached_the_end(attempt)
-
     def _alerts(self, state: KeyState, attempt: Attempt, moment: int, now_ms: int) -> Iterator[Alert]:
         rule, facts = self._rule, attempt.facts
-        if len(facts) < rule.least or state.is_silent(moment):
+        if state.is_silent(moment):
             return
         episode, end = self._grid.start(moment), self._grid.start(moment) + self._grid.size
         identifier = alert_id(rule.id, state.key, episode)

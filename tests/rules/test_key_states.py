@@ -48,7 +48,7 @@ attempts = st.builds(
     taken=st.integers(0, 5),
     closed=st.booleans(),
 )
-runs = st.builds(Run, attempts=st.lists(attempts, max_size=2), fed=st.tuples(whole, texts))
+runs = st.builds(Run, attempts=st.lists(attempts, max_size=2))
 states = st.builds(
     KeyState,
     key=texts,
