@@ -140,8 +140,18 @@ def test_an_alert_counts_from_the_start_of_its_episode_and_silences_from_its_own
     rules = RuleSet([loaded(**{**SCORE, "rules": {"first": 60}}), quiet])
     counted, silence = AlertMatcher(rules, reference()).facts(alert)
     assert (counted.rule, counted.time) == ("score", MIDNIGHT)
+    assert not kept(counted, 1).historical
     assert (silence.rule, silence.time) == ("quiet", MIDNIGHT + HOUR)
     assert kept(silence, 0).values == (MIDNIGHT + DAY,)
+
+
+def test_a_rule_on_alerts_tells_apart_those_of_different_rules_whose_weight_is_the_same() -> None:
+    both = {"trigger": {"score": {"at_least": 60}, "distinct": {"of": "rule", "at_least": 2}}, "escalate": []}
+    rules = [one("food", "food-safety"), one("price", "price")]
+    rules.append(loaded(**{**SCORE, **both, "rules": {"food": 30, "price": 30}}))
+    for second, alerts in (("food-safety", 0), ("price", 1)):
+        found = raised(Library(RuleSet(rules), reference()), events(("food-safety", 0), (second, 1)))
+        assert sum(alert.rule == "score" for alert in found) == alerts
 
 
 def test_a_condition_on_alerts_knows_their_fields() -> None:
