@@ -238,6 +238,41 @@ def test_a_backtest_reaches_as_far_back_as_all_rules_behind_it_need() -> None:
     assert "enterprise" in trial.fields
 
 
+@pytest.mark.parametrize("sizes", [(9, 2), (2, 9)])
+def test_of_several_rules_behind_it_the_one_that_reaches_furthest_counts(sizes: tuple[int, int]) -> None:
+    heard = [
+        checked_rule(id=f"loud-{days}", **{**FREQUENT, "window": {"size": f"{days}d"}, "episode": f"{days}d"})
+        for days in sizes
+    ]
+    rule = checked_rule(
+        id="top", on=["alert"], rules={each.id: 5 for each in heard}, condition="true",
+        window={"size": "30d"}, trigger={"count": {"at_least": 1}},
+    )  # fmt: skip
+    far = next(each for each in heard if each.id == "loud-9")
+    start = Grid.of(18 * DAY).start(NOW)
+    trial = Backtest(rule, None, reference(), start, start + DAY, heard)
+    assert trial.from_ == start - (rule.retention + rule.episodes.size) - (far.retention + far.episodes.size)
+    assert trial.to == start + 9 * DAY
+
+
+def test_the_clock_goes_on_between_events_so_that_a_silence_that_comes_too_late_takes_nothing_back() -> None:
+    loud = checked_rule(id="loud", **{**FREQUENT, "window": {"size": "1d", "lateness": "60d"}})
+    quiet = checked_rule(
+        id="quiet", inhibited_by=["loud"], window={"size": "1d", "lateness": "1h"}, trigger={"count": {"at_least": 1}},
+    )  # fmt: skip
+    first, second = made([(0, "x:1", "p"), (-HOUR, "x:1", "p")])
+    for received, alerts in ((NOW, 0), (NOW + 5 * DAY, 1)):
+        trial = Backtest(quiet, None, reference(), NOW, NOW + 7 * DAY, [loud])
+        trial.add([first, second._replace(received_at=received)])
+        assert trial.report().alerts == alerts
+
+
+def test_a_rule_without_a_case_makes_no_tasks() -> None:
+    rule = checked_rule(case=None, lead="market-regulation")
+    report = tried(rule, made([(minute, "x:1", "p") for minute in range(3)]))
+    assert (report.alerts, report.loads) == (1, ())
+
+
 FEW = {
     "tumbling": {"window": {"kind": "tumbling", "size": "7d", "lateness": "1d"}},
     "session": {"window": {"kind": "session", "size": "7d", "gap": "1d", "lateness": "1d"}},
