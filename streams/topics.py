@@ -17,10 +17,17 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from jianguan.errors import ConfigurationError, UnavailableError
-from streams.broker import Broker, client_options
+from streams import rights
+from streams.broker import Broker, broker_at, client_options
 from streams.login import RefusedError, let_in
 
 LONGEST_NAME = 249
@@ -84,22 +91,28 @@ def mismatches(wanted: Iterable[TopicSpec], found: Mapping[str, int]) -> list[st
     ]
 
 
-async def ensure_topics(broker: Broker | str, wanted: Sequence[TopicSpec], deadline: float = 20.0) -> list[str]:
+async def ensure_topics(
+    broker: Broker | str, wanted: Sequence[TopicSpec], deadline: float = 20.0, group: str = ""
+) -> list[str]:
     """Create the topics that are missing, check them all, and return the names of those created.
 
-    A plain `broker` is host:port, or several with commas; `deadline` is in seconds.
+    A plain `broker` is host:port, or several with commas; `deadline` is in seconds. With a `group` it is checked that
+    the topics may be written and be read in it.
     Raises ConfigurationError if a topic has another number of partitions, naming every such topic, and creates none
-    then, and if the broker does not let us in; UnavailableError if it does not answer, or does not show the topics,
-    within the deadline.
+    then, if the broker does not let us in, and if a right is missing; UnavailableError if it does not answer, or does
+    not show the topics, within the deadline.
     """
     names = [spec.name for spec in wanted]
     async with _asked(broker, deadline) as admin:
+        await _check_rights(broker, admin, names, group)  # a topic that may not be seen looks like one that is missing
         existing = set(await admin.list_topics())
         missing = [spec for spec in wanted if spec.name not in existing]
         # Before any is made: those would have the wrong width too, and be in the way of the right one.
         check_widths(wanted, await _partitions(admin, [name for name in names if name in existing]))
-        await _create(admin, missing)
+        await _create(broker, admin, missing)
         check_widths(wanted, await _partitions(admin, names))
+        if missing:
+            await _check_rights(broker, admin, [spec.name for spec in missing], group)
     return [spec.name for spec in missing]
 
 
@@ -110,10 +123,18 @@ class FoundTopic(NamedTuple):
     replicas: int  # of the partition that has fewest
 
 
-async def look_at_topics(broker: Broker | str, names: Iterable[str], deadline: float = 20.0) -> dict[str, FoundTopic]:
-    """The topics of `names` that are there. Changes nothing. Errors as of `ensure_topics`."""
+async def look_at_topics(
+    broker: Broker | str, wanted: Sequence[TopicSpec], deadline: float = 20.0, group: str = ""
+) -> dict[str, FoundTopic]:
+    """Those of the topics that are there, of whatever width. Changes nothing. With a `group` it is also checked that
+    those which are not there may be made. Other errors as of `ensure_topics`."""
     async with _asked(broker, deadline) as admin:
-        there = set(await admin.list_topics()).intersection(names)  # asking for an unknown topic would create it
+        await _check_rights(broker, admin, [spec.name for spec in wanted], group)
+        there = set(await admin.list_topics())  # asking for an unknown topic would create it
+        known = broker_at(broker)
+        if group and (known.login or known.certificate):  # nobody else has rights of its own
+            await _create(broker, admin, [spec for spec in wanted if spec.name not in there], only_try=True)
+        there.intersection_update([spec.name for spec in wanted])
         described = await admin.describe_topics(sorted(there)) if there else []
     return {
         entry["topic"]: FoundTopic(
@@ -149,7 +170,12 @@ def check_widths(wanted: Sequence[TopicSpec], found: Mapping[str, int]) -> None:
         )
 
 
-async def _create(admin: Any, specs: Sequence[TopicSpec]) -> None:
+async def _check_rights(broker: Broker | str, admin: Any, names: Sequence[str], group: str) -> None:
+    if group and (told := rights.sentence(broker, await rights.denied(admin, names, group))):
+        raise ConfigurationError(told)
+
+
+async def _create(broker: Broker | str, admin: Any, specs: Sequence[TopicSpec], only_try: bool = False) -> None:
     if not specs:
         return
     try:
@@ -157,10 +183,14 @@ async def _create(admin: Any, specs: Sequence[TopicSpec]) -> None:
             [
                 NewTopic(spec.name, spec.partitions, spec.replication_factor, topic_configs=dict(spec.config))
                 for spec in specs
-            ]
+            ],
+            validate_only=only_try,
         )
     except TopicAlreadyExistsError:
         return  # another worker starts at the same time; the check that follows sees what it made
+    denied = {name for name, code, *_ in response.topic_errors if code == TopicAuthorizationFailedError.errno}
+    if denied:
+        raise ConfigurationError(rights.creation(broker, [spec.name for spec in specs if spec.name in denied]))
     for name, code, *_ in response.topic_errors:
         if code == InvalidReplicationFactorError.errno:
             raise ConfigurationError(

@@ -303,7 +303,7 @@ def _broker(settings: Settings) -> Finding:
     broker = broker_of(settings)
     wanted = all_topics(settings.topic_prefix, settings.partitions or CLUSTER_PARTITIONS, settings.replication)
     try:
-        found = asyncio.run(look_at_topics(broker, [spec.name for spec in wanted], ANSWER_WITHIN))
+        found = asyncio.run(look_at_topics(broker, wanted, ANSWER_WITHIN, settings.group))
     except UnavailableError as error:
         reason = str(error.__cause__) or type(error.__cause__).__name__
         return Finding("broker", "error", f"{settings.broker} does not answer: {reason}; is it running and reachable?")

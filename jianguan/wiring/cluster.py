@@ -113,7 +113,7 @@ class Worker:
         rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics, record, settings.rules_people)
         await asyncio.to_thread(rulebook.load)
         topics = all_topics(settings.topic_prefix, self._partitions, settings.replication)
-        await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics))
+        await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics, group=settings.group))
         parts = self._parts = build_parts(
             settings,
             clock,
@@ -324,7 +324,7 @@ class DashboardsProcess:
         rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics, record, settings.rules_people)
         await asyncio.to_thread(rulebook.load)
         topics = all_topics(settings.topic_prefix, self._partitions, settings.replication)
-        await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics))
+        await _patiently(clock, "the broker", lambda: ensure_topics(self._broker, topics, group=settings.group))
         self._producer = _PlainProducer(self._broker)
         await self._producer.start()
         self._outbox.attach(self._producer)

@@ -132,7 +132,7 @@ async def test_topics_are_made_and_an_event_goes_in_and_comes_out_in_every_way_t
     broker = protected.broker(listener, **changes)
     topic = unique("topic")
     assert await ensure_topics(broker, [TopicSpec(topic, 1)]) == [topic]
-    assert (await look_at_topics(broker, [topic]))[topic].partitions == 1
+    assert (await look_at_topics(broker, [TopicSpec(topic, 1)]))[topic].partitions == 1
     producer = AIOKafkaProducer(**client_options(broker))
     await producer.start()
     try:
