@@ -57,6 +57,7 @@ MAINTAIN_EVERY: Final = 300.0
 START_PATIENCE: Final = 120.0
 RETRY_PAUSE: Final = 1.0
 CRASH_POLL: Final = 1.0
+RIGHTS_EVERY: Final = 10.0
 LATELY_MS: Final = 120_000
 
 
@@ -98,6 +99,7 @@ class Worker:
         self._watermark = GroupWatermark(self._positions, clock)
         self._takeover = Takeover(self._store, clock, self._read_tail, self._watermark)
         self._tasks: list[asyncio.Task[Any]] = []
+        self._denied = ""  # which rights are missing
         self._app: App = None
         self._parts: Parts | None = None
         self.stuck = asyncio.Event()  # set when the process should end, to be started again by its supervisor
@@ -149,6 +151,7 @@ class Worker:
             asyncio.create_task(rulebook.watch(interval, changes.changed, changes.settled), name="rules"),
             asyncio.create_task(self._maintain(), name="maintenance"),
             asyncio.create_task(self._watermark.run(), name="watermark"),
+            asyncio.create_task(self._watch_rights(), name="rights"),
             asyncio.create_task(self._watch_app(), name="crashes"),
         ]
         tune_memory()
@@ -213,10 +216,27 @@ class Worker:
                 failures.append(f"the stages have crashed: {self._app.crash_reason!r}")
             failures += self._parts.pipeline.ended()
             failures += [f"{task.get_name()} has ended: {task.exception()!r}" for task in self._tasks if task.done()]
+            if self._app.crashed and not self._denied:
+                await self._ask_rights()  # the client crashes over some, sooner than they are asked for
+            if self._denied:
+                # Stages would try again without end. A process that is started anew hears it at its start.
+                failures.insert(0, self._denied)
             if failures:
                 break
         log.error("this worker ends, to be started again: %s", "; ".join(failures))
         self.stuck.set()
+
+    async def _watch_rights(self) -> None:
+        """The client does not tell a right that was taken away from a broker that is away."""
+        while True:
+            await self._ask_rights()
+            await asyncio.sleep(RIGHTS_EVERY)
+
+    async def _ask_rights(self) -> None:
+        try:
+            self._denied = await self._positions.denied()
+        except UnavailableError as error:
+            log.warning("%s", error)
 
     def _on_stuck(self, stuck: Sequence[Stuck]) -> None:
         assert self._parts is not None

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from jianguan.errors import JianguanError
+from jianguan.errors import JianguanError, UnavailableError
 from jianguan.settings import Settings
 from jianguan.wiring.positions import GroupPositions
 from jianguan.wiring.server_store import server_store
@@ -60,6 +60,8 @@ class Outside:
             await asyncio.sleep(ASK_EVERY)
 
     async def _ask_broker(self) -> None:
+        if denied := await self._positions.denied():
+            raise UnavailableError(denied)
         await self._positions.ends(SOURCES)  # which only the leaders of their partitions can tell
 
     async def _ask_store(self) -> None:

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from jianguan.errors import UnavailableError
+from streams import rights
 from streams.broker import Broker, client_options
 from streams.login import RefusedError, let_in
 from streams.topics import TopicName
@@ -59,6 +60,15 @@ class GroupPositions:
             return found
 
         return self._named(await self._asked(ask))
+
+    async def denied(self) -> str:
+        """Which rights are missing that the topics and the group need; empty when none is. UnavailableError."""
+        names = [topic.under(self._prefix) for topic in TopicName]
+
+        async def ask() -> rights.Denied:
+            return await rights.denied(self._admin, names, self._group)
+
+        return rights.sentence(self._broker, await self._asked(ask))
 
     def _named(self, found: Mapping[Any, int]) -> Positions:
         return {(place.topic.removeprefix(self._prefix), place.partition): offset for place, offset in found.items()}
