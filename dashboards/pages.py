@@ -56,10 +56,11 @@ def _before(request: Request) -> int | None:
 
 
 async def fields_of(request: Request) -> dict[str, str]:
-    """The last value of each field of a form."""
+    """The last value of each field of a form, its lines ended as people count them: a form is sent with CR LF."""
     try:
         body = (await request.body()).decode("utf-8")
-        return {name: values[-1] for name, values in parse_qs(body, errors="strict", max_num_fields=20).items()}
+        found = parse_qs(body, errors="strict", max_num_fields=20)
+        return {name: values[-1].replace("\r\n", "\n") for name, values in found.items()}
     except ValueError:
         raise ProblemError(422, "form", "the form cannot be read") from None
 

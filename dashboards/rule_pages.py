@@ -136,7 +136,7 @@ def _forms(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
     @routes.post("/rules/{rule}/backtest")
     async def start(request: Request, rule: str) -> Response:
         fields = await fields_of(request)
-        text = fields.get("text", "").replace("\r\n", "\n")
+        text = fields.get("text", "")
         history = await asked(pages.reads(tools.history, rule))
         same = history.running is not None and text.strip() == history.running.text.strip()
         try:

@@ -491,6 +491,14 @@ async def test_a_task_is_worked_on_without_scripts(site: Site) -> None:
     assert f'action="/tasks/{task}/report"' in page
 
 
+async def test_a_note_of_several_lines_is_taken_without_scripts_and_its_ends_of_lines_count_once(site: Site) -> None:
+    task, *_ = await with_case(site)
+    note = "第一行\r\n" + "二" * 1996
+    answer = await site.client.post(f"/tasks/{task}/accept", data={"actor": "李建国", "note": note})
+    assert answer.status_code == 303
+    assert site.world.tasks_[task].note == "第一行\n" + "二" * 1996
+
+
 @pytest.mark.parametrize(
     "body", ["", "actor=", "actor=%ff", "actor=a%00", f"actor={'a' * 65}", "&".join("abcdefgh" * 9)]
 )
