@@ -17,6 +17,7 @@ from dashboards.pages import Pages, fields_of, given
 from dashboards.problems import ProblemError
 from dashboards.wording import SHANGHAI
 from jianguan.clock import from_millis, to_millis
+from jianguan.domain.explanation import Explanation
 from jianguan.domain.hindsight import BacktestRequest
 from jianguan.domain.ids import kind_of
 from jianguan.ports import RuleHistory
@@ -73,6 +74,18 @@ async def _events_named(pages: Pages, name: str) -> list[str]:
     return [each.event.id for each in history.events] if history is not None else []
 
 
+async def _enterprise_name(pages: Pages, found: Explanation) -> str | None:
+    """What the enterprise is called whose window it is, as the event or those near it name it; None if none does."""
+    enterprise = dict(found.group).get("enterprise")
+    if enterprise is None:
+        return None
+    history = await pages.reads(pages.deps.archive.history, found.event, pages.deps.limits.history_rows)
+    events = [each.event for each in history.events] if history is not None else []
+    named = [event for event in events if event.enterprise == enterprise and event.enterprise_name]
+    nearest = next((event for event in named if event.id == found.event), named[-1] if named else None)
+    return nearest.enterprise_name if nearest is not None else None
+
+
 def router(pages: Pages, backtests: Backtests) -> APIRouter:
     """All pages about rules."""
     routes = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -104,6 +117,7 @@ def _reading(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
             "explain.html",
             status=404 if unknown in ("event", "rule") else 200,
             found=found,
+            enterprise_name=await _enterprise_name(pages, found) if found is not None else None,
             unknown=unknown,
             events=events,
             rule=rule or "",

@@ -16,7 +16,7 @@ from dashboards import Limits, WaitingRule
 from jianguan.errors import InputError
 from tests.dashboards.conftest import Build, Site
 from tests.dashboards.fakes import CLUSTER, DAY
-from tests.dashboards.rule_fakes import NOW, FakeTools
+from tests.dashboards.rule_fakes import NOW, FakeTools, explanation
 from tests.dashboards.test_pages import check
 
 EVENT = "ev-0123456789abcdef01234567"
@@ -73,6 +73,40 @@ async def test_an_explanation_begins_its_labels_with_a_capital(site: Site) -> No
     page = (await site.page(f"/explain?rule={CLUSTER}&event={EVENT}", "en")).text
     assert "<dt>Reporter</dt>" in page
     assert "<dt>reporter</dt>" not in page
+
+
+async def test_an_explanation_names_the_enterprise_beside_its_code_where_a_name_is_known(
+    filled: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = next(each.event for each in filled.world.events.values() if each.event.enterprise_name)
+    assert event.enterprise is not None
+    group = (("enterprise", event.enterprise),)
+    monkeypatch.setattr(tools(filled), "explain", lambda rule, event, _: replace(explanation(rule, event), group=group))
+    page = (await filled.page(f"/explain?rule={CLUSTER}&event={event.id}")).text
+    assert f'>{event.enterprise_name}</a> <span class="id">{event.enterprise}</span></dd>' in page
+    unknown = (await filled.page(f"/explain?rule={CLUSTER}&event={EVENT}")).text
+    assert f">{event.enterprise}</a></dd>" in unknown
+
+
+@pytest.mark.parametrize(("language", "said"), [("zh", "列在所产生的预警上"), ("en", "stand on the alerts")])
+async def test_an_explanation_of_what_fired_without_a_measure_leads_to_the_alert(
+    site: Site, monkeypatch: pytest.MonkeyPatch, language: str, said: str
+) -> None:
+    fired = replace(
+        explanation(CLUSTER, EVENT),
+        verdict="fired",
+        measures=(),
+        window_start=None,
+        window=(),
+        alerts=("al-0123456789abcdef01234567",),
+    )
+    monkeypatch.setattr(tools(site), "explain", lambda *_: fired)
+    page = (await site.page(f"/explain?rule={CLUSTER}&event={EVENT}", language)).text
+    check(page)
+    assert said in page
+    assert 'href="/alerts/al-0123456789abcdef01234567"' in page
+    assert "不是此规则的事实" not in page
+    assert "no fact of this rule" not in page
 
 
 async def test_an_explanation_takes_any_name_of_one_event(filled: Site) -> None:
