@@ -514,6 +514,29 @@ async def test_a_bad_form_is_refused_with_a_page(site: Site, body: str) -> None:
     assert site.world.tasks_[task].state == "assigned"
 
 
+@pytest.mark.parametrize(
+    ("language", "correct", "still_open", "all_closed"),
+    [
+        ("zh", "请再次反馈更正", "请由本案尚未办结的部门在反馈中说明", "将另建案件"),
+        ("en", "to correct one, report again", "whose task is still open can say so", "opens a new one"),
+    ],
+)
+async def test_a_task_says_how_a_mistake_is_corrected_before_and_after_it_is_closed(
+    site: Site, language: str, correct: str, still_open: str, all_closed: str
+) -> None:
+    tasks = await with_case(site)
+    case = f"/cases/{site.world.tasks_[tasks[0]].case}"
+    for number, task in enumerate(tasks):
+        await site.client.post(f"/tasks/{task}/accept", data={"actor": "李建国"})
+        assert correct in (await site.page(case, language)).text
+        await site.client.post(f"/tasks/{task}/close", data={"actor": "李建国"})
+        page = (await site.page(case, language)).text
+        last = number == len(tasks) - 1
+        assert (still_open in page, all_closed in page) == (not last, last)
+    due = {"zh": "期限", "en": "Due"}[language]
+    assert page.count(f'<span class="due"><span class="dim">{due}</span> <time') == len(tasks)
+
+
 async def test_a_form_that_comes_too_late_is_a_409_page(site: Site) -> None:
     task, *_ = await with_case(site)
     for _ in range(2):
