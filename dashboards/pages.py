@@ -428,6 +428,8 @@ def _forms(routes: APIRouter, pages: Pages) -> None:
             body = ActionBody(actor=fields.get("actor", ""), note=fields.get("note", ""))
         except ValidationError:
             raise ProblemError(422, "form", "actor or note is missing, too long or not printable") from None
+        if action == "report" and not body.note:
+            raise ProblemError(422, "form", "a report says something")
         await pages.actions.act(identifier, action, body)
         task, _ = await pages.finder.task(identifier)
         return RedirectResponse(f"/cases/{task.case}#{task.id}", status_code=303)

@@ -27,6 +27,7 @@ from dashboards.spelling import LONGEST
 from dashboards.texts import LANGUAGES, Language, Words, catalogue, choose
 from jianguan.clock import to_millis
 from jianguan.domain.alert import SEVERITIES, Alert
+from jianguan.domain.ids import kind_of
 
 HERE: Final = Path(__file__).parent
 COOKIE: Final = "jianguan_lang"
@@ -175,7 +176,12 @@ class Renderer:
     def error(self, request: Request, problem: ProblemError) -> HTMLResponse:
         """A problem as a page."""
         response = self.page(
-            request, "error.html", status=problem.status, problem=problem, known=_with_words(problem.status)
+            request,
+            "error.html",
+            status=problem.status,
+            problem=problem,
+            known=_with_words(problem.status),
+            task=_task_of(request) if problem.status in (409, 422) else None,
         )
         response.headers.update(problem.headers)
         return response
@@ -204,6 +210,14 @@ class Renderer:
             }
         )
         return response
+
+
+def _task_of(request: Request) -> str | None:
+    """The task that a form of the page of its case was about; None if it was about none."""
+    match request.url.path.split("/"):
+        case ["", "tasks", task, _] if kind_of(task) == "task":
+            return task
+    return None
 
 
 def _with_words(status: int) -> int | None:

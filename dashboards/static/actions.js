@@ -73,7 +73,11 @@ export function startActions() {
     const form = event.target;
     if (!form.dataset.post) return;
     event.preventDefault();
-    send(form);
+    // A browser takes blanks for something that was written; emptied, the field is complained about as any empty one.
+    for (const field of form.querySelectorAll("[required]")) {
+      if (!field.value.trim()) field.value = "";
+    }
+    if (form.reportValidity()) send(form);
   });
   document.addEventListener("toggle", (event) => {
     if (!event.target.matches?.("details.act[open]")) return;

@@ -265,6 +265,28 @@ async def test_a_task_is_accepted_reported_on_and_closed(server: Server, open_pa
     assert await page.evaluate("window.notReloaded")
 
 
+async def test_a_report_of_blanks_is_not_sent_and_asks_for_words(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, f'blank{next(_numbers)}')}")
+    await live(page)
+    task = page.locator(".task").first
+    await task.locator("summary").click()
+    await task.get_by_label("经办人").fill("李建国")
+    await task.get_by_role("button", name="确认受理").click()
+    await expect(task.locator(".task-head")).to_contain_text("已受理")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    await task.locator("summary", has_text="反馈").click()
+    words = task.locator("details[open] textarea")
+    await words.fill("  \n ")
+    await task.get_by_role("button", name="提交反馈").click()
+    await expect(words).to_be_focused()
+    await expect(words).to_have_value("")
+    assert sent == []
+    await words.fill("现场已检查")
+    await task.get_by_role("button", name="提交反馈").click()
+    await expect(task.locator(".task-head")).to_contain_text("已反馈")
+
+
 async def test_what_somebody_else_does_shows_and_does_not_take_away_a_form(server: Server, open_page: Open) -> None:
     case = open_case(server, "two-people")
     mine, theirs = await open_page(f"{server.url}/cases/{case}"), await open_page(f"{server.url}/cases/{case}")

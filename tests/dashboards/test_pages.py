@@ -544,6 +544,25 @@ async def test_a_form_that_comes_too_late_is_a_409_page(site: Site) -> None:
         site.clock.advance(timedelta(seconds=1))
     assert answer.status_code == 409
     assert "当前状态不允许此操作" in answer.text
+    present = re.search(r'href="([^"]+)">查看任务的最新状态', answer.text)
+    assert present is not None
+    led = await site.client.get(present[1])
+    assert led.headers["location"] == f"/cases/{site.world.tasks_[task].case}#{task}"
+
+
+@pytest.mark.parametrize("note", ["", " \r\n "])
+async def test_a_report_without_a_word_is_refused_with_a_page_that_leads_back_to_the_task(
+    site: Site, note: str
+) -> None:
+    task, *_ = await with_case(site)
+    await site.client.post(f"/tasks/{task}/accept", data={"actor": "李建国"})
+    form = {"actor": "李建国", "note": note}
+    answer = await site.client.post(f"/tasks/{task}/report", data=form, headers={"Accept": "text/html"})
+    assert answer.status_code == 422
+    check(answer.text)
+    assert "反馈须写明办理情况" in answer.text
+    assert f'href="/search?q={task}"' in answer.text
+    assert site.world.tasks_[task].state == "accepted"
 
 
 async def test_quarantine_and_deliveries_work_without_scripts(filled: Site) -> None:
