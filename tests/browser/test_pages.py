@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import count
 from pathlib import Path
@@ -36,6 +37,10 @@ def open_case(server: Server, shop: str) -> str:
     server.send(*(complaint(shop) for _ in range(3)))
     cases = server.get("/v1/cases?state=open")["items"]
     return str(next(case["id"] for case in cases if case["enterprise"] == f"licence:shop-{shop}"))
+
+
+def json_of(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
 
 
 async def live(page: Page) -> None:
@@ -285,6 +290,21 @@ async def test_a_report_of_blanks_is_not_sent_and_asks_for_words(server: Server,
     await words.fill("现场已检查")
     await task.get_by_role("button", name="提交反馈").click()
     await expect(task.locator(".task-head")).to_contain_text("已反馈")
+
+
+@pytest.mark.parametrize(("locale", "name"), [("zh-CN", "导出 JSON"), ("en-GB", "Export JSON")])
+async def test_a_case_is_exported_with_all_its_steps_by_the_keyboard_alone(
+    server: Server, open_page: Open, locale: str, name: str
+) -> None:
+    case = open_case(server, f"export{next(_numbers)}")
+    page = await open_page(f"{server.url}/cases/{case}", locale=locale, width=400)
+    async with page.expect_download() as started:
+        await page.get_by_role("link", name=name).press("Enter")
+    download = await started.value
+    assert download.suggested_filename == f"{case}.json"
+    exported = json_of(await download.path())
+    assert exported == server.get(f"/v1/history/{case}")
+    assert len(exported["steps"]) == await page.locator(".timeline .step").count()
 
 
 async def test_what_somebody_else_does_shows_and_does_not_take_away_a_form(server: Server, open_page: Open) -> None:
