@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     )
     fetch_wait: Annotated[timedelta, Field(ge=_NOTHING)] = Field(
         default=timedelta(milliseconds=10),
-        description="How long the broker may hold an empty fetch; 50 ms at least once nothing has come for two seconds.",
+        description="How long the broker may hold an empty fetch; 50 ms at least once nothing has come for two "
+        "seconds.",
     )
     run_records: Annotated[int, Field(ge=1)] = Field(default=2_000, description="Records that a stage takes at once.")
     broker_memory: Annotated[int, Field(gt=0)] = Field(
