@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Final
 
@@ -19,7 +18,7 @@ from jianguan.domain.fact import Fact
 from jianguan.domain.filters import Filter, Test, all_of, some_of
 from rules.cel.environment import Checked
 from rules.cel.evaluation import compile_value
-from rules.cel.tree import Call, Comprehension, Constant, Identifier, Node, children, walk
+from rules.cel.tree import Call, Comprehension, Identifier, Node, children, walk
 from rules.cel.values import Duration, EvaluationError, Timestamp, Value
 from rules.cel.writing import text_of
 from rules.decisions import Decision
@@ -133,7 +132,7 @@ def _in_window(base: Explanation, rule: Rule, fact: Fact, replay: _Replay, verdi
     episode = rule.episodes.start(fact.time)
     decision = replay.add(fact) if verdict is None else Decision()
     earlier = replay.alerts.get(episode)
-    look = replay.engine.look(rule.id, fact.key, fact.time) if verdict is None and not decision.late else before
+    look = replay.engine.look(rule.id, fact.key, fact.time)
     if verdict is None:
         if decision.late:
             verdict = "late"
@@ -241,8 +240,8 @@ def _compiled(checked: Checked, node: Node) -> Callable[[Event], Value]:
 
 
 def _is_size(node: Node) -> bool:
-    """Whether a node is a size, or compares nothing but sizes and constants."""
-    return isinstance(node, Constant) or (isinstance(node, Call) and node.function in _SHOWN_ANYWAY)
+    """Whether a node is a size."""
+    return isinstance(node, Call) and node.function in _SHOWN_ANYWAY
 
 
 def _hidden(value: Value) -> str:
@@ -258,7 +257,5 @@ def _told(value: Value) -> str:
         return value.as_datetime().isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if isinstance(value, Duration):
         return f"{value.nanoseconds / 1e9:g}s"
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
     text = f"[{', '.join(map(_told, value))}]" if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

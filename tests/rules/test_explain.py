@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jianguan.domain.alert import MAX_EVENTS
 from jianguan.domain.event import Event
 from jianguan.domain.explanation import VERDICTS, Explanation
-from jianguan.domain.filters import NOTHING, Test, all_of
+from jianguan.domain.filters import NOTHING, Filter, Test, all_of, some_of
 from rules.checking import Checker
 from rules.engine import Engine
-from rules.explain import PERSONAL, clauses_of, explain, history_filter
+from rules.explain import PERSONAL, clauses_of, explain, fact_time, history_filter
 from rules.facts import Matcher
 from rules.loader import parse
 from rules.pushdown import fields_of_rule, filter_of, filter_of_rule
@@ -36,6 +37,13 @@ def given_events(*times: int, **fields: Any) -> list[Event]:
         event(number, occurred_at=NOW + time, received_at=NOW + time, enterprise="x:1", **fields)
         for number, time in enumerate(times)
     ]
+
+
+def inside(field: str, tree: Any, code: str) -> Filter:
+    """Passes what is in a region or an industry."""
+    listed, beginnings = tree.inside(code)
+    assert len(listed) > 1
+    return some_of([Test(field, "in", listed), Test(field, "begins", beginnings)])
 
 
 def explained(rule: Rule, events: list[Event], **options: Any) -> Explanation:
@@ -128,6 +136,83 @@ def test_every_part_of_a_condition_has_its_value() -> None:
     ]
 
 
+LONG = "x" * 199
+
+
+@pytest.mark.parametrize(
+    ("condition", "text", "value"),
+    [
+        ('occurred_at < timestamp("2030-01-01T00:00:00Z")', "occurred_at", "2027-01-15T08:00:00.005Z"),
+        ("[occurred_at] == []", "[occurred_at]", "[2027-01-15T08:00:00.005Z]"),
+        ('occurred_at - received_at < duration("90s")', "occurred_at - received_at", "0.005s"),
+        ('address + "y" == "z"', 'address + "y"', LONG + "y"),
+        ('address + "yy" == "z"', 'address + "yy"', LONG + "…"),
+        ('dyn(category == "price" ? dyn(null) : dyn(1)) != 4', 'dyn(category == "price" ? dyn(null) : dyn(1))', None),
+    ],
+)
+def test_a_value_is_told_as_people_read_it(condition: str, text: str, value: str | None) -> None:
+    found = clauses_of(
+        checked_rule(condition=condition).checked, event(category="price", address=LONG, occurred_at=NOW + 5)
+    )
+    assert [(each.value, each.hidden) for each in found if each.text == text] == [(value, False)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "parts"),
+    [
+        ("tags.exists(t, t == category)", ["tags.exists(t, t == category)", "tags"]),
+        ("!present(severity)", ["!present(severity)", "present(severity)"]),
+        (".amount_fen > 0", ["amount_fen > 0", "amount_fen"]),
+    ],
+)
+def test_the_parts_of_a_condition_are_those_that_have_a_value_for_the_whole_event(
+    condition: str, parts: list[str]
+) -> None:
+    found = list(clauses_of(checked_rule(condition=condition).checked, event(amount_fen=0, tags=("a",))))
+    start = next(place for place, each in enumerate(found) if each.text == parts[0])
+    assert [(each.text, each.depth) for each in found[start:]] == [
+        (text, found[start].depth + number) for number, text in enumerate(parts)
+    ]
+    assert not any(each.missing for each in found)
+
+
+@pytest.mark.parametrize(
+    ("condition", "missing", "error"),
+    [
+        (".severity > 2", ("severity",), ""),
+        ("severity + amount_fen > 2", ("severity",), ""),
+        ("severity > 2 || product + address + region + industry == category",
+         ("address", "industry", "product", "region", "severity"), ""),
+        ("amount_fen / 0 > 2", (), "divide by zero"),
+        ("amount_fen / 0 > severity", ("severity",), ""),
+        ("int(category) > 1", (), "cannot convert 'price' to int"),
+        ("int(text) > 1", (), ""),
+    ],
+)  # fmt: skip
+def test_a_condition_without_a_value_is_told_what_it_lacks_or_else_what_went_wrong(
+    condition: str, missing: tuple[str, ...], error: str
+) -> None:
+    rule = checked_rule(condition=condition)
+    whole = next(clauses_of(rule.checked, event(category="price", amount_fen=0, text="x")))
+    assert (whole.value, whole.missing, whole.error) == (None, missing, error)
+
+
+@pytest.mark.parametrize(
+    ("condition", "text", "value", "hidden"),
+    [
+        ('text.contains("x")', 'text.contains("x")', "true", False),
+        ("size(text) > 1", "size(text)", "4", False),
+        ("size(text) * 2 > 1", "size(text) * 2", "", True),
+        ('[text, category] == ["x"]', "[text, category]", "2", True),
+    ],
+)
+def test_of_something_personal_its_length_and_what_is_asked_of_it_are_told(
+    condition: str, text: str, value: str, hidden: bool
+) -> None:
+    found = clauses_of(checked_rule(condition=condition).checked, event(category="price", text="xxxx"))
+    assert [(each.value, each.hidden) for each in found if each.text == text] == [(value, hidden)]
+
+
 SECRET = "王小明 13812345678"
 
 
@@ -212,6 +297,66 @@ def test_the_history_that_is_asked_for_is_that_of_the_group() -> None:
     assert "field='product', operator='=', values=('p',)" in told
 
 
+REGIONS, INDUSTRIES = reference().regions, reference().industries
+
+
+@pytest.mark.parametrize(
+    ("groups", "fields", "asked"),
+    [
+        (["region.county", "product"], {"product": "p"}, [Test("product", "=", ("p",))]),
+        (["cell.5km", "product"], {"product": "p", "latitude": 31.2, "longitude": 121.5},
+         [Test("product", "=", ("p",))]),
+        (["region.city"], {"region": "cn:310115"}, [inside("region", REGIONS, "cn:310100")]),
+        (["industry.division"], {"industry": "cn:H6210"}, [inside("industry", INDUSTRIES, "cn:H62")]),
+    ],
+)  # fmt: skip
+def test_the_history_asks_for_the_same_value_or_all_that_is_inside_the_same_place_or_industry(
+    groups: list[str], fields: dict[str, Any], asked: list[Filter]
+) -> None:
+    rule = checked_rule(group_by=groups, case=None, lead=None)
+    found = history_filter(rule, event(**fields), reference())
+    assert found == all_of([filter_of_rule(rule, reference()), *asked])
+
+
+def test_a_fact_of_an_event_that_is_said_to_happen_after_it_was_received_is_of_that_moment() -> None:
+    assert fact_time(event(occurred_at=NOW + 1, received_at=NOW)) == NOW
+    assert fact_time(event(occurred_at=NOW - 1, received_at=NOW)) == NOW - 1
+
+
+def test_a_retired_rule_is_called_so_before_an_event_is_called_too_old() -> None:
+    old = event(enterprise="x:1", occurred_at=NOW - DAY)
+    assert explain(checked_rule(status="retired"), old, [], reference(), max_age=1).verdict == "retired"
+
+
+def test_of_an_event_that_was_not_judged_the_thresholds_are_told_all_the_same() -> None:
+    found = explain(checked_rule(), event(enterprise="x:1", occurred_at=NOW - DAY), [], reference(), max_age=1)
+    assert [(each.name, each.value, each.needed) for each in found.measures] == [("count", 0, 3)]
+    assert found.window_start is None
+
+
+def test_the_alert_of_another_key_is_not_named() -> None:
+    events = given_events(0, 1, 2, 3)
+    assert explained(checked_rule(), events[:3]).verdict == "fired"
+    other = events[3]._replace(enterprise="x:2")
+    assert explained(checked_rule(), [*events[:3], other]).alerts == ()
+
+
+def test_the_limit_of_a_late_event_and_its_episode_are_told_in_full() -> None:
+    rule = checked_rule(window={"size": "1h", "lateness": "30m"}, episode="2h")
+    events = given_events(0, 1)
+    found = explained(rule, events)
+    assert found.lateness_limit == NOW - HOUR - HOUR // 2
+    assert found.episode is not None
+    assert found.episode <= NOW < found.episode + 2 * HOUR == found.episode_end
+
+
+def test_of_a_window_with_many_events_all_are_counted_and_the_newest_are_named() -> None:
+    events = given_events(*range(MAX_EVENTS + 5))
+    found = explained(checked_rule(), events)
+    assert found.window_count == MAX_EVENTS + 5
+    assert [each.event for each in found.window] == [each.id for each in events[5:]]
+
+
 SETTLED: dict[str, Any] = {
     "trigger": {"avg": {"of": "amount_fen", "at_least": 10}, "count": {"at_least": 2}},
     "window": {"size": "1h", "lateness": "1m"},
@@ -246,6 +391,17 @@ def test_of_a_rule_that_the_clock_decides_it_says_so_and_names_the_alert_of_the_
     assert explained(rule, events[:2]).verdict == "settling"
     assert explained(rule, events[:2]).alerts == ()
     assert len(explained(rule, events).alerts) == 1
+    # The clock comes before an event that is received when it settles something.
+    due = events[1].received_at + rule.lateness + 1
+    assert len(explained(rule, [*events[:2], events[2]._replace(received_at=due)]).alerts) == 1
+    assert explained(rule, [*events[:2], events[2]._replace(received_at=due - 1)]).alerts == ()
+
+
+def test_the_condition_of_a_ratio_is_told_after_that_of_the_rule() -> None:
+    trigger = {"ratio": {"of": "amount_fen > 9", "at_least": 0.5}}
+    rule = of_kind({"trigger": trigger, "window": {"size": "1h", "lateness": "1m"}})
+    told = [(each.text, each.depth, each.value) for each in explained(rule, given_events(0, amount_fen=20)).clauses]
+    assert told[-2:] == [("amount_fen > 9", 0, "true"), ("amount_fen", 1, "20")]
 
 
 def test_of_a_pattern_the_conditions_of_every_step_are_told() -> None:
@@ -279,10 +435,16 @@ def test_an_event_whose_own_window_is_below_is_called_so_though_a_later_one_had_
 
 def test_a_rule_on_alerts_looks_at_no_event() -> None:
     rule = of_kind(
-        {"on": ["alert"], "rules": {"other": 5}, "condition": 'lead == "x"', "trigger": {"score": {"at_least": 9}}}
+        {
+            "on": ["alert"],
+            "rules": {"other": 5},
+            "condition": 'present(region) && lead == "x"',
+            "trigger": {"score": {"at_least": 9}},
+        }
     )
     found = explained(rule, given_events(0))
-    assert found.verdict == "alerts"
+    assert (found.verdict, found.group) == ("alerts", ())
+    assert not any(clause.value or clause.missing for clause in found.clauses)
     assert 'lead == "x"' in [clause.text for clause in found.clauses]
     assert filter_of_rule(rule, reference()) == NOTHING
 
