@@ -132,6 +132,132 @@ def test_a_chart_has_few_buckets_that_cover_the_time(days: int) -> None:
     assert report.buckets[-1].start + report.bucket_ms >= NOW + days * DAY
 
 
+@pytest.mark.parametrize(
+    ("length", "size"),
+    [
+        (60 * HOUR, HOUR),
+        (60 * HOUR + 1, 6 * HOUR),
+        (60 * DAY, DAY),
+        (60 * DAY + 1, 7 * DAY),
+        (60 * 365 * DAY, 365 * DAY),
+        (60 * 365 * DAY + 1, 365 * DAY),
+    ],
+)
+def test_a_chart_has_the_shortest_buckets_of_which_sixty_are_enough(length: int, size: int) -> None:
+    start = Grid.of(size).start(NOW)
+    report = Backtest(checked_rule(), None, reference(), start, start + length).report()
+    assert report.bucket_ms == size
+    assert [each.start for each in report.buckets] == list(range(start, start + length, size))
+
+
+ONE = {"trigger": {"count": {"at_least": 1}}}
+
+
+def test_the_work_of_two_versions_is_compared_the_heaviest_department_first() -> None:
+    ours = checked_rule(**ONE, joint=["commerce", "education"])
+    theirs = checked_rule(
+        **ONE, lead="public-security", joint=["health-commission", "commerce"], on=["complaint", "violation"]
+    )
+    rows = made([(0, "x:1", "p"), (1, "x:2", "p")])
+    found = tried(ours, [rows[0], rows[1]._replace(kind="violation")], theirs, days=14)
+    assert [
+        (each.department, each.tasks, each.against, each.per_week, each.against_per_week) for each in found.loads
+    ] == [
+        ("commerce", 1, 2, 0.5, 1),
+        ("education", 1, 0, 0.5, 0),
+        ("market-regulation", 1, 0, 0.5, 0),
+        ("health-commission", 0, 2, 0, 1),
+        ("public-security", 0, 2, 0, 1),
+    ]
+
+
+def test_the_first_alerts_are_listed_in_order_of_time_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backtesting, "MOST_LISTED", 3)
+    events = made([(5, "x:9", "p"), (7, "x:1", "p"), (5, "x:3", "p"), (6, "x:2", "p")])
+    found = tried(checked_rule(**ONE), events)
+    assert [(each.time - NOW, each.key) for each in found.added] == [(5, "x:3"), (5, "x:9"), (6, "x:2")]
+    assert (found.alerts, found.groups) == (4, 4)
+
+
+def test_of_a_listed_alert_the_newest_events_are_named_and_all_are_counted() -> None:
+    events = made([(number, "x:1", "p") for number in range(120)])
+    (listed,) = tried(checked_rule(trigger={"count": {"at_least": 120}}), events).added
+    assert listed.events == tuple(each.id for each in events[-5:])
+    assert listed.event_count == 120
+
+
+def test_one_of_two_versions_that_always_fires_is_enough_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backtesting, "MOST_ALERTS", 2)
+    often, seldom = checked_rule(**ONE), checked_rule(version=2)
+    rows = made([(hour * HOUR, "x:1", "p") for hour in range(3)])
+    assert not tried(often, rows, seldom).complete
+    assert not tried(seldom, rows, often).complete
+
+
+def test_groups_are_those_of_the_rule_though_their_alerts_share_a_case() -> None:
+    rule = checked_rule(**ONE, group_by=["enterprise", "reporter"])
+    assert tried(rule, made([(0, "x:1", "p"), (1, "x:1", "q")])).groups == 2
+
+
+def test_what_is_late_or_too_much_counts_within_the_time_asked_for() -> None:
+    rule = checked_rule(limits={"facts_per_key": 10})
+    rows = [(-5 * DAY, "x:1", "p"), *[(5 * DAY + number, "x:1", "p") for number in range(12)], (DAY, "x:1", "p")]
+    rows = [(-4 * DAY, "x:1", "p"), *rows]  # the second of these is late before the time asked for
+    found = tried(rule, made(rows, received=NOW + 6 * DAY))
+    assert (found.late, found.limited) == (1, 2)
+    before = tried(rule, made([(-DAY + number, "x:1", "p") for number in range(12)]))
+    assert before.limited == 0
+
+
+def test_the_longer_windows_of_the_other_version_are_filled_and_what_its_clock_settles_is_counted() -> None:
+    settled = of_kind({**SETTLED, "version": 2, "window": {"size": "9d", "lateness": "1m"}, "episode": "1d"})
+    trial = Backtest(checked_rule(), settled, reference(), NOW, NOW + DAY)
+    assert trial.from_ == NOW - settled.retention - settled.episodes.size
+    trial.add([each._replace(amount_fen=20) for each in made([(-8 * DAY, "x:1", "p"), (0, "x:1", "p")])])
+    assert trial.report().against_alerts == 1
+
+
+def test_what_was_asked_for_is_asked_for_though_it_lies_ahead() -> None:
+    assert Backtest(checked_rule(), None, reference(), NOW, NOW + DAY, now=NOW + HOUR).to == NOW + DAY
+
+
+@pytest.mark.parametrize(("most", "late"), [(2, 1), (1, 0)])
+def test_with_many_keys_those_that_are_long_past_are_forgotten_and_know_no_longer_what_is_late(
+    most: int, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backtesting, "_MANY_KEYS", most)
+    trial = Backtest(checked_rule(episode="1h"), None, reference(), NOW, NOW + 60 * DAY)
+    first, other, *more = made(
+        [(5 * HOUR, "x:1", "p"), (40 * DAY, "x:2", "p"), (40 * DAY, "x:2", "p"), (40 * DAY, "x:2", "p"),
+         (0, "x:1", "p")],
+        received=NOW + 40 * DAY,
+    )  # fmt: skip
+    for each in (first, other, *more):
+        trial.add([each])
+    assert trial.report().late == late
+
+
+def test_a_rule_that_decides_at_once_asks_for_no_event_after_the_time_asked_for() -> None:
+    rule = checked_rule(trigger={"all": [{"count": {"at_least": 3}}]}, window={"kind": "tumbling", "size": "7d"})
+    assert rule.judging is not None
+    assert not rule.judging.settled
+    start = Grid.of(7 * DAY).start(NOW)
+    assert Backtest(rule, None, reference(), start, start + DAY).to == start + DAY
+
+
+@pytest.mark.parametrize(("every", "ends"), [(True, 2 * DAY + 3 * DAY), (False, 7 * DAY)])
+def test_the_episode_of_every_match_lasts_as_long_as_the_match_may_and_others_as_the_rule_says(
+    every: bool, ends: int
+) -> None:
+    steps = [{"name": "a", "where": "true"}, {"name": "b", "where": "true"}]
+    pattern = {"steps": steps, "within": "3d", "lateness": "1d", "every": every}
+    heard = checked_rule(id="heard", window=None, trigger=None, case=None, lead=None, pattern=pattern,
+                         **({} if every else {"episode": "7d"}))  # fmt: skip
+    rule = checked_rule(id="top", on=["alert"], rules={"heard": 1}, condition="true", window={"size": "2d"}, **ONE)
+    start = Grid.of(7 * DAY).start(NOW)
+    assert Backtest(rule, None, reference(), start, start + 2 * DAY, [heard]).to == start + ends
+
+
 _rows = st.lists(
     st.tuples(
         st.integers(0, 20).map(lambda each: each * HOUR // 2), st.sampled_from(["x:1", "x:2"]), st.sampled_from("pq")
