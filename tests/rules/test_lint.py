@@ -93,6 +93,57 @@ def test_a_check_finds_its_fault(tmp_path: Path, changes: dict[str, Any], level:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"condition": "true"},
+        {"condition": 'kind == "complaint" && category == "price"'},
+        {"episode": "366d"},
+        {"window": {"size": "10d"}, "episode": "1d"},
+        {"group_by": "region", "case": None, "lead": None, "limits": {"facts_per_key": 50_000}},
+        {"trigger": {"distinct": {"of": "reporter", "at_least": 2}}},
+        {"trigger": {"sum": {"of": "amount_fen", "at_least": 5}}},
+        {"trigger": {"count": {"at_least": 10}}, "limits": {"facts_per_key": 10}},
+        {"joint": ["commerce"]},
+        {"condition": 'category == "price"', "window": {"size": "1100d"}, "episode": "110d"},
+        {"legal_basis": "Food Safety Law, Article 34"},
+        {"trigger": {"distinct": {"of": "region.county", "at_least": 2}}, "group_by": "region.city", "case": None},
+    ],
+)
+def test_a_rule_at_the_very_edge_of_a_check_has_no_finding(tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert found(tmp_path, **changes) == []
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        (narrow, wide)
+        for tree in (
+            ["region", "region.county", "region.city", "region.province"],
+            ["industry", "industry.class", "industry.group", "industry.division", "industry.section"],
+        )
+        for place, narrow in enumerate(tree)
+        for wide in tree[place:]
+    ],
+)
+def test_what_is_grouped_by_a_place_or_an_industry_has_one_value_of_that_and_of_all_around_it(
+    narrow: str, wide: str, tmp_path: Path
+) -> None:
+    def never(of: str, by: str) -> bool:
+        trigger = {"distinct": {"of": of, "at_least": 2}}
+        return ("error", "never-true") in found(tmp_path, trigger=trigger, group_by=by, case=None)
+
+    assert never(wide, narrow)
+    assert narrow == wide or not never(narrow, wide)
+
+
+def test_a_rule_without_a_test_that_raises_or_that_does_not_is_told_which_to_add(tmp_path: Path) -> None:
+    for place, alerts in ((0, 0), (1, 1)):
+        found(tmp_path, {**TESTS, "cases": [TESTS["cases"][place]]})  # type: ignore[index]
+        (finding,) = lint(RuleSet.load([tmp_path], reference()), reference())
+        assert finding.hint == f"add a case with alerts: {alerts}"
+
+
+@pytest.mark.parametrize(
     ("tests", "code"),
     [
         (None, "no-tests"),
