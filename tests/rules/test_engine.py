@@ -337,3 +337,19 @@ def test_a_key_with_three_facts_takes_less_than_800_bytes() -> None:
     from bench.engine import bytes_a_key
 
     assert bytes_a_key(rule(), keys=500) < 800
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"escalate": [{"trigger": {"count": {"at_least": 99}}, "severity": "critical"}]}]
+)
+def test_alerts_that_are_forgotten_are_raised_again_by_the_next_fact_and_those_of_other_rules_are_not(
+    changes: dict[str, Any],
+) -> None:
+    one, other = rule(**changes), rule(**changes, id="b-rule")
+    engine = Engine(Running((one, other)))
+    for each in (one, other):
+        for number in range(3):
+            engine.add(fact(number, NOW + number, of=each.id, carried=carry(0, [])), 0)
+    engine.forget_alerts([one.id])
+    again = [engine.add(fact(3, NOW + 3, of=each.id, carried=carry(0, [])), 0).alerts for each in (one, other)]
+    assert [len(alerts) for alerts in again] == [1, 0]
