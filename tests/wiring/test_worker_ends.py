@@ -24,8 +24,10 @@ class World:
         worker = self.worker = Worker.__new__(Worker)
         worker._takeover = cast(Any, SimpleNamespace(failures=self._look))
         worker._app = SimpleNamespace(crashed=False)
-        self.positions = SimpleNamespace(refusal="")
+        self.positions = SimpleNamespace(refusal="", denied=self._rights)
+        self.lost = ""  # the rights that the broker denies when it is asked
         worker._positions = cast(Any, self.positions)
+        worker._denied = ""
         worker._tasks = []
         worker.stuck = asyncio.Event()
         pipeline = SimpleNamespace(failures=lambda: self.failures + self.ended, ended=lambda: self.ended)
@@ -34,6 +36,9 @@ class World:
     def _look(self) -> list[str]:
         self.looks += 1
         return []
+
+    async def _rights(self) -> str:
+        return self.lost
 
 
 @pytest.fixture
@@ -61,6 +66,17 @@ async def test_a_worker_that_the_brokers_refuse_ends_to_begin_with_the_password_
     world.positions.refusal = "the broker k:9092 refuses the user jianguan"
     await until(world.worker.stuck.is_set)
     assert caplog.messages == ["this worker ends, to be started again: the broker k:9092 refuses the user jianguan"]
+
+
+async def test_a_worker_whose_stages_crash_says_first_which_right_it_has_lost(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await until(lambda: world.looks > 1)
+    world.lost = "the broker denies the user jianguan Read on the group jianguan"
+    world.worker._app = SimpleNamespace(crashed=True, crash_reason=RuntimeError())
+    await until(world.worker.stuck.is_set)
+    (message,) = caplog.messages
+    assert message.startswith(f"this worker ends, to be started again: {world.lost}; the stages have crashed")
 
 
 async def test_a_worker_goes_on_while_the_store_is_away_or_a_topic_is_poisoned(world: World) -> None:
