@@ -66,7 +66,7 @@ class DeliveryDesk:
         self._metrics = metrics
         self._open: dict[str, Delivery] = {}
         self._finished: dict[str, Delivery] = {}  # the last ones, oldest first
-        self._untold: dict[str, Delivery] = {}  # what became of these is being handed over
+        self._untold: dict[str, Records] = {}  # what became of these, which is being handed over
         self._owns = _always
         self._wake = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
@@ -112,10 +112,11 @@ class DeliveryDesk:
         for delivery in [each for each in self._open.values() if not ours(each.department)]:
             del self._open[delivery.id]
             self._schedule.forget(delivery.id)
-        for delivery in [each for each in self._untold.values() if not ours(each.department)]:
-            del self._untold[delivery.id]
-            if self._finished.pop(delivery.id, None) is not None:
-                self._schedule.forget(delivery.id)
+        for identifier, records in list(self._untold.items()):
+            if not ours(records.deliveries[0].department):  # all are for one receiver
+                del self._untold[identifier]
+                if self._finished.pop(identifier, None) is not None:
+                    self._schedule.forget(identifier)
         for receiver in self._receivers.values():
             if not ours(receiver.department):
                 self._schedule.enable(receiver.id)  # whether it is disabled is told with what is restored next time
@@ -202,7 +203,10 @@ class DeliveryDesk:
         identifier = make_id("dl", notice.id, receiver.id)
         if not self._schedule.add(identifier, receiver.id, from_millis(now), notice.body):
             known = self._open.get(identifier) or self._finished.get(identifier)
-            if known is not None:  # told again, since the first telling may not have been stored
+            if identifier in self._untold:
+                # Without its step: what is finished in the store is not sent again, and nobody would tell how.
+                records.extend(self._untold[identifier])
+            elif known is not None:  # told again, since the first telling may not have been stored
                 records.deliveries.append(known)
             return
         delivery = Delivery(
@@ -278,14 +282,19 @@ class DeliveryDesk:
         self._change(transition.row, due.attempt, outcome, now_ms := to_millis(now), records)
         for held in transition.held:
             self._change(held, held.attempt, outcome, now_ms, records)
-        await self._tell(records.deliveries[0], records)
+        await self._tell(records.deliveries[0].id, records)
 
-    async def _tell(self, after: Delivery, records: Records) -> None:
-        """Hand over what became of an attempt, however long that takes: it is not due again, so nobody would tell of it
-        later but who has the delivery then. Attempts that wait here are among those that are bounded."""
-        self._untold[after.id] = after
+    async def _tell(self, delivery: str, outcome: Records) -> None:
+        """Hand over what became of an attempt, however long that takes, and of one before that is not told yet: nobody
+        would tell of it later but who has the delivery then. Attempts that wait here are among those that are bounded.
+        """
+        records = Records()
+        records.extend(self._untold.get(delivery, Records()))
+        records.extend(outcome)
+        about = {each.id for each in records.deliveries}
+        self._untold.update(dict.fromkeys(about, records))
         try:
-            while self._untold.get(after.id) is after:
+            while self._untold.get(delivery) is records:
                 try:
                     await self._emit(records)
                 except UnavailableError as error:
@@ -295,8 +304,9 @@ class DeliveryDesk:
                 else:
                     return
         finally:
-            if self._untold.get(after.id) is after:
-                del self._untold[after.id]
+            for identifier in about:
+                if self._untold.get(identifier) is records:
+                    del self._untold[identifier]
 
     def _change(self, row: DeliveryRow, attempt: int, outcome: Outcome, now: int, records: Records) -> None:
         before = self._open.get(row.delivery_id)

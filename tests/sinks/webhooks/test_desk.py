@@ -569,3 +569,52 @@ def test_a_body_that_waits_for_its_receiver_is_in_memory_once() -> None:
     finally:
         tracemalloc.stop()
     assert after - before < len(body) / 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "what"), [(GOOD, "delivered", "delivered"), (BAD, "pending", "delivery-failed")]
+)
+async def test_a_notice_told_again_while_the_outcome_waits_for_the_broker_tells_the_step_too(
+    monkeypatch: pytest.MonkeyPatch, answer: Outcome, state: str, what: str
+) -> None:
+    """This process may end before the broker is back, and who takes over believes the row."""
+    world = World(receiver("a"))
+    world.sender.answers = [answer]
+    refused = asyncio.Event()
+
+    async def away(records: Records) -> None:
+        refused.set()
+        raise UnavailableError("no broker")
+
+    monkeypatch.setattr(world.desk, "_emit", away)
+    world.accept(notice())
+    async with world.running():
+        await refused.wait()
+        again = world.accept(notice())
+    assert [(row.state, row.revision) for row in again.deliveries] == [(state, 2)]
+    assert [(step.subject, step.what) for step in again.trace] == [(again.deliveries[0].id, what)]
+
+
+async def test_the_steps_of_attempts_that_follow_each_other_while_the_broker_is_away_are_all_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sinks.webhooks.desk.RETRY_PAUSE", 0.001)
+    world = World(receiver("a"))
+    world.sender.answers = [BAD, BAD]
+    away = True
+    refused: list[int] = []
+
+    async def emit(records: Records) -> None:
+        if away:
+            refused.append(len(records.trace))
+            raise UnavailableError("no broker")
+        world.told.extend(records)
+
+    monkeypatch.setattr(world.desk, "_emit", emit)
+    world.accept(notice())
+    async with world.running():
+        for steps in (1, 2, 3):
+            await world.after(11, lambda steps=steps: steps in refused)  # type: ignore[misc]
+        away = False
+        await world.until(lambda: world.history()[-1] == ("delivered", 3, 4))
+    assert [step.what for step in world.told.trace] == ["delivery-failed", "delivery-failed", "delivered"]
