@@ -19,7 +19,7 @@ from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event, Personal
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import WIDTH, Ids
-from jianguan.domain.trace import TABLES, Quarantined, Records, Step
+from jianguan.domain.trace import TABLES, WRITTEN, Quarantined, Records, Step
 from jianguan.errors import InputError
 
 ROWS: Final[Mapping[str, type[Any]]] = {
@@ -61,12 +61,12 @@ SCHEMAS: Final[Mapping[str, Any]] = {table: _schema(table) for table in TABLES}
 
 
 class Columns:
-    """Rows by table, as Arrow tables. Immutable. Has no empty table."""
+    """Rows by table, as Arrow tables, in the order in which they are written. Immutable. Has no empty table."""
 
     __slots__ = ("tables",)
 
     def __init__(self, tables: Mapping[str, Any]) -> None:
-        self.tables = {name: tables[name] for name in TABLES if name in tables and tables[name].num_rows}
+        self.tables = {name: tables[name] for name in WRITTEN if name in tables and tables[name].num_rows}
 
     @classmethod
     def of(cls, records: Records | Columns) -> Columns:

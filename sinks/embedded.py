@@ -92,10 +92,7 @@ class EmbeddedStore:
                 self.command(f"ALTER TABLE {table} MODIFY SETTING fsync_after_insert = {int(self._fsync)}")
 
     def write(self, records: Records | Columns, token: str) -> None:
-        """Insert every row; the same again is harmless.
-
-        The trace goes last: who finds a step finds what it tells of.
-        """
+        """Insert every row, table by table in the order of Columns; the same again is harmless."""
         columns = Columns.of(records)
         if not columns:
             return

@@ -72,10 +72,7 @@ class ServerStore:
             pool.close()
 
     def write(self, records: Records | Columns, token: str) -> None:
-        """Insert every row; the same again is harmless.
-
-        The trace goes last: who finds a step finds what it tells of.
-        """
+        """Insert every row, table by table in the order of Columns; the same again is harmless."""
         columns = Columns.of(records)
         for name, table in columns.tables.items():
             self._insert(name, table, token)
