@@ -127,10 +127,11 @@ class Settings(BaseSettings):
     demo_seed: int = Field(default=20_260_101, description="Seed of the simulated feed.")
     demo_rate: Annotated[float, Field(gt=0, le=1000)] = Field(default=12.0, description="Its events a second.")
 
-    @field_validator("api_token", mode="before")
+    @field_validator("api_token", *_OF_BROKER_USER, *_OF_BROKER_TLS, mode="before")
     @classmethod
-    def _token(cls, value: object) -> object:
-        """An empty one is none: it would let everybody in. It is what `$(cat file)` gives when there is no file."""
+    def _given(cls, value: object) -> object:
+        """An empty one is none. It is what `$(cat file)` gives when there is no file; as a token it would let everybody
+        in, and as a path it is the folder in which the command is started."""
         return (value.strip() or None) if isinstance(value, str) else value
 
     @field_validator("broker_protocol", "broker_mechanism", mode="before")
@@ -140,12 +141,6 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return value.strip().upper() or cls.model_fields[str(info.field_name)].default
-
-    @field_validator(*_OF_BROKER_USER, *_OF_BROKER_TLS, mode="before")
-    @classmethod
-    def _given(cls, value: object) -> object:
-        """An empty one is none, and not the folder in which the command is started."""
-        return (value.strip() or None) if isinstance(value, str) else value
 
     @field_validator("rules", "regions", "industries", "calendars", mode="before")
     @classmethod

@@ -40,10 +40,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice, repeat
-from typing import Final, Protocol
+from typing import Protocol
 
 from jianguan.domain.alert import MAX_EVENTS, Alert, Raised
-from jianguan.domain.fact import Fact, FactRun, runs_of
+from jianguan.domain.fact import Fact, FactRun, runs_at_once
 from jianguan.domain.ids import WIDTH, alert_id, packed
 from rules.alerts import Found, alert_of
 from rules.decisions import LATE, NOTHING, UNKNOWN, Cost, Decision, RuleStats
@@ -72,9 +72,6 @@ class Look:
     facts: tuple[tuple[str, int], ...]  # (event, time), oldest first, at most MAX_EVENTS of the newest
     count: int
     newest: int  # time of the key's newest fact
-
-
-_AT_ONCE: Final = 10_000  # facts
 
 
 class Engine:
@@ -143,10 +140,8 @@ class Engine:
         `open_since` (ms) is for a rule whose facts were chosen by it (see FactsWanted): the clock decides again only
         what it may not have decided before, and of which all facts are there.
         """
-        some = iter(facts)
-        while part := list(islice(some, _AT_ONCE)):
-            for run in runs_of(part):
-                self.fold_run(run, open_since)
+        for run in runs_at_once(facts):
+            self.fold_run(run, open_since)
 
     def fold_run(self, facts: FactRun, open_since: int | None = None) -> None:
         """`fold` for facts of one rule."""

@@ -38,6 +38,7 @@ class Operation(IntEnum):
 
 TOPIC_RIGHTS: Final = (Operation.READ, Operation.WRITE)  # each of them has Describe in it
 GROUP_RIGHTS: Final = (Operation.READ,)
+_NOT_TOLD: Final = (NotImplementedError, IncompatibleBrokerVersion)  # by the client, of a broker that is too old
 
 Denied = Mapping[tuple[str, str], Sequence[Operation]]
 """Operations that are not allowed, by resource: "topic" or "group", and its name."""
@@ -77,7 +78,7 @@ def creation(broker: Broker | str, names: Sequence[str]) -> str:
 async def _of_topics(admin: Any, topics: Sequence[str]) -> dict[str, Sequence[Operation]]:
     try:
         answer = await admin._send_request(_TopicsRequest(topics))
-    except (NotImplementedError, IncompatibleBrokerVersion):
+    except _NOT_TOLD:
         return {}
     found: dict[str, Sequence[Operation]] = {}
     for code, name, _, _, allowed in answer.topics:
@@ -95,7 +96,7 @@ async def _of_group(admin: Any, group: str) -> Sequence[Operation]:
         return GROUP_RIGHTS
     except (GroupCoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
         return []  # a new broker makes the topic of its groups first; a group that is denied is known before that
-    except (NotImplementedError, IncompatibleBrokerVersion):
+    except _NOT_TOLD:
         return []
     (code, *_, allowed) = answer.groups[0]
     if code == GroupAuthorizationFailedError.errno:

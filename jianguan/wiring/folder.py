@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from jianguan.errors import ConfigurationError
+from jianguan.wiring.secret_files import reason_of
 
 
 def make_writable(folder: Path, *, option: bool) -> None:
@@ -39,6 +40,7 @@ def _write_in(folder: Path) -> None:
 
 
 def _unwritable(folder: Path, error: OSError, option: bool) -> ConfigurationError:
-    reason = (error.strerror or str(error)).lower()
     setting = "--data or JIANGUAN_DATA" if option else "JIANGUAN_DATA"
-    return ConfigurationError(f"the data folder {folder} cannot be written ({reason}): choose another with {setting}")
+    return ConfigurationError(
+        f"the data folder {folder} cannot be written ({reason_of(error)}): choose another with {setting}"
+    )

@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from itertools import compress, groupby, islice
+from itertools import compress, groupby
 from typing import Final, NamedTuple, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert, Raised
 from jianguan.domain.casework import REMEMBER_CLOSED_MS, CaseDesk
 from jianguan.domain.event import EventRun
-from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
+from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_at_once, runs_of
 from jianguan.domain.filters import Test, all_of, some_of
 from jianguan.ports import Archive
 from jianguan.wiring.recent import Recent
@@ -75,7 +75,6 @@ class OfKeys(NamedTuple):
 
 # An alert that was settled so long before the last stored fact came in may have been cut off before it was stored.
 _BEFORE_MS: Final = 3_600_000
-_AT_ONCE: Final = 10_000  # facts
 
 
 class Restorer:
@@ -386,7 +385,7 @@ class Restorer:
         known: set[str] = set()  # not those that were late: they are late again
         after = {(rule.id, rule.version): late_after(rule) for rule in scratch.running}
         for rule, facts in groupby(self._archive.facts_of_keys_since(since), lambda fact: (fact.rule, fact.version)):
-            for run in in_time(_in_runs(facts), after.get(rule)):
+            for run in in_time(runs_at_once(facts), after.get(rule)):
                 if max(run.received) >= since:
                     known.update(compress(run.ids(), [received >= since for received in run.received]))
                 for _, decision in scratch.add_run(run, now):
@@ -413,12 +412,6 @@ def _wanted(rule: Rule, before: int | None, last: int | None, keys: Collection[s
     if last is not None and rule.judging is not None and rule.judging.settled:
         open_since, back = last - rule.lateness - _BEFORE_MS, rule.judging.back
     return FactsWanted(rule.id, rule.version, rule.retention, rule.looks_at, before, keys, open_since, back)
-
-
-def _in_runs(facts: Iterator[Fact]) -> Iterator[FactRun]:
-    """Facts of one rule, so many at once."""
-    while part := list(islice(facts, _AT_ONCE)):
-        yield from runs_of(part)
 
 
 def _settles_after(rule: Rule) -> int:

@@ -29,5 +29,5 @@ def password_in(path: Path, setting: str, whose: str, without: str) -> str:
 
 
 def reason_of(error: OSError) -> str:
-    """Why a file cannot be read, without the number and the name."""
+    """Why a file or folder cannot be used, without the number and the name."""
     return (error.strerror or str(error)).lower()
