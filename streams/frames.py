@@ -23,7 +23,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import Fact, FactRun, runs_of
-from jianguan.domain.trace import TABLES, Records
+from jianguan.domain.trace import TABLES, WRITTEN, Records
 from jianguan.errors import InputError
 
 VERSION: Final = b"\x01"
@@ -168,11 +168,11 @@ def _body(frame: bytes | None) -> memoryview:
 
 
 def halves(records: Records) -> tuple[Records, Records]:
-    """`records` in two parts of nearly the same number of rows."""
+    """`records` in two parts of nearly the same number of rows, the first of which is to be written first."""
     first, second = Records(), Records()
     half = len(records) // 2
     taken = 0
-    for table in TABLES:
+    for table in WRITTEN:
         rows = getattr(records, table)
         cut = max(0, min(len(rows), half - taken))
         taken += len(rows)

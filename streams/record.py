@@ -264,11 +264,9 @@ class Recorder:
             self._metrics.quarantined.labels("records", row.code).inc()
 
     async def _salvage(self, records: Records, token: str) -> list[Quarantined]:
-        """Store `records` by halves until each row that is refused stands alone; those."""
+        """Store `records` by halves, in the order of WRITTEN, until each row that is refused stands alone; those."""
         refused: list[Quarantined] = []
-        parts = [(half, f"{token}/{place}") for place, half in enumerate(halves(records))] if len(records) > 1 else []
-        if not parts:
-            parts = [(records, f"{token}/0")]
+        parts = _parts(records, token) if len(records) > 1 else [(records, f"{token}/0")]
         while parts:
             part, name = parts.pop()
             try:
@@ -277,12 +275,18 @@ class Recorder:
                 raise
             except Exception as error:
                 if len(part) > 1:
-                    parts += [(half, f"{name}/{place}") for place, half in enumerate(halves(part))]
+                    parts += _parts(part, name)
                     continue
                 refused.append(_refused(part, error, to_millis(self._clock.now())))
                 if len(refused) > MAX_REFUSED:
                     raise UnavailableError(f"the store refuses many rows, {refused[-1].message}") from error
         return refused
+
+
+def _parts(records: Records, token: str) -> list[tuple[Records, str]]:
+    """The halves of `records` with tokens of their own. The last one is to be written first."""
+    first, second = halves(records)
+    return [(second, f"{token}/1"), (first, f"{token}/0")]
 
 
 def _refused(single: Records, error: Exception, now: int) -> Quarantined:

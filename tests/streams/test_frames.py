@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jianguan.columns import SCHEMAS, Columns
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
-from jianguan.domain.delivery import Notice
+from jianguan.domain.delivery import Delivery, Notice
 from jianguan.domain.event import Personal
 from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.ids import event_id, fact_id
@@ -168,6 +168,15 @@ def test_records_are_split_across_tables_and_keep_their_order() -> None:
     for frame in frames:
         joined.extend(rows_in(frame))
     assert joined == records
+
+
+def test_of_records_that_are_split_the_deliveries_travel_after_all_steps() -> None:
+    done = Delivery("dl-1", "n", "r", "d", "k", "a", None, "delivered", 1, 0, 0, 0, 0, 200, "", "x" * 500_000, 2)
+    frames = RECORDS.encode(Records(deliveries=[done, done], trace=[step(n, 500) for n in range(1_500)]))
+    parts = [rows_in(frame) for frame in frames]
+    first = next(place for place, part in enumerate(parts) if part.deliveries)
+    assert first > 0
+    assert not any(part.trace for part in parts[first + 1 :])
 
 
 def test_a_single_large_row_is_a_frame_of_its_own() -> None:

@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from jianguan.clock import SystemClock, VirtualClock
 from jianguan.columns import Columns
+from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Personal
-from jianguan.domain.trace import Records, Step
+from jianguan.domain.trace import WRITTEN, Records, Step
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
 from streams import record as module
@@ -29,6 +30,10 @@ from tests.streams.fakes import FakeStore, ids, until
 
 def step(number: int) -> Step:
     return Step(f"st-{number}", "s", 0, 1, "x", "system", "", "", (), "")
+
+
+def delivery(number: int) -> Delivery:
+    return Delivery(f"dl-{number}", "n", "r", "d", "k", "a", None, "delivered", 1, 0, 0, 0, 0, 200, "", "", 2)
 
 
 def run_of(*numbers: int, offset: int = 0) -> Run:
@@ -106,6 +111,31 @@ async def test_one_refused_row_is_quarantined_and_the_rest_is_stored() -> None:
     assert "13900001111" not in row.message
     assert RECORDS.decode(row.raw) == Records(trace=[step(13)])
     assert len(set(store.tokens)) == len(store.tokens)
+
+
+@pytest.mark.parametrize("bad", ["st-0", "st-3", "st-6", "dl-0", "dl-5"])
+async def test_no_delivery_is_stored_before_any_step_of_its_batch_when_a_row_is_refused(bad: str) -> None:
+    """The worker may be killed between two writes, and a delivery that is finished is not sent and told again."""
+    batch = Records(deliveries=[delivery(n) for n in range(6)], trace=[step(n) for n in range(7)])
+    rows = [f"st-{n}" for n in range(7)] + [f"dl-{n}" for n in range(6)]
+    written: list[str] = []
+
+    def refuse(records: Records) -> None:
+        found = [row.id for table in WRITTEN for row in getattr(records, table)]
+        if bad in found:
+            raise ValueError
+        written.extend(found)
+
+    tokens = []
+    for _ in range(2):
+        written.clear()
+        store = FakeStore(refuse=refuse)
+        async with recording(store) as recorder:
+            assert await recorder.take(batch)
+            await until(lambda: recorder.handed_stored)
+        assert [row for row in written if not row.startswith("qu-")] == [row for row in rows if row != bad]
+        tokens.append(store.tokens)
+    assert tokens[0] == tokens[1]
 
 
 async def test_the_same_refused_row_has_the_same_id_when_it_comes_again() -> None:
