@@ -15,8 +15,8 @@ from dashboards.actions import ActionBody
 from dashboards.backtests import Backtests, asked
 from dashboards.pages import Pages, fields_of, given
 from dashboards.problems import ProblemError
-from dashboards.wording import SHANGHAI
 from jianguan.clock import from_millis, to_millis
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.explanation import Explanation
 from jianguan.domain.hindsight import BacktestRequest
 from jianguan.domain.ids import kind_of

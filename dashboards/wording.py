@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -14,11 +14,10 @@ from dashboards.naming import Namer
 from dashboards.texts import Language, Words
 from jianguan.clock import from_millis
 from jianguan.domain.case import Task
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Step
 
-# Asia/Shanghai has had no other offset since 1991; a fixed one needs no zone files on the machine.
-SHANGHAI: Final = timezone(timedelta(hours=8), "UTC+8")
 _UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000))
 _CAUSES: Final = {what: rank for rank, what in enumerate(("accepted", "raised", "opened", "joined", "assigned"))}
 _NOTED: Final = ("task-accepted", "task-reported", "task-closed")

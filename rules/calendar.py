@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple, Protocol
 
+from jianguan.domain.china_time import SHANGHAI_MS
 from jianguan.domain.working_days import WorkingDays
 from rules.model_base import DAY, milliseconds, working_days
 
-# Days begin at midnight of China Standard Time; it has had no summer time since 1991, so a constant is exact.
-ZONE_OFFSET: Final = 8 * 3_600_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _YEARS: Final = range(1970, 2101)
 
@@ -57,12 +56,12 @@ class WorkingSpan:
     size: int
 
     def start(self, time: int) -> int:
-        place = bisect_right(self.calendar, (time + ZONE_OFFSET) // DAY) - self.days
-        return self.calendar[max(place, 0)] * DAY - ZONE_OFFSET - 1
+        place = bisect_right(self.calendar, (time + SHANGHAI_MS) // DAY) - self.days
+        return self.calendar[max(place, 0)] * DAY - SHANGHAI_MS - 1
 
     def deadline(self, time: int) -> int:
-        place = bisect_right(self.calendar, (time + ZONE_OFFSET) // DAY) + self.days - 1
-        return (self.calendar[min(place, len(self.calendar) - 1)] + 1) * DAY - ZONE_OFFSET
+        place = bisect_right(self.calendar, (time + SHANGHAI_MS) // DAY) + self.days - 1
+        return (self.calendar[min(place, len(self.calendar) - 1)] + 1) * DAY - SHANGHAI_MS
 
 
 def calendar_of(known: WorkingDays) -> tuple[int, ...]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import lru_cache
-from typing import Final
 
 from jianguan.clock import from_millis, to_millis
 from jianguan.domain.casework import Deadline
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.codes import CodeTree
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
-from jianguan.domain.statutory import SHANGHAI, StatutoryClocks, due_at
+from jianguan.domain.statutory import StatutoryClocks, due_at
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError, InputError
 from rules.cel.environment import Environment
@@ -25,8 +25,6 @@ from rules.departments import Departments
 from rules.fields import FIELDS
 
 log = logging.getLogger(__name__)
-
-_CHINA: Final = timezone(timedelta(hours=8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class Reference:
         return {"region": _within(self.regions), "industry": _within(self.industries)}
 
     def _working_days_between(self, first: datetime, second: datetime) -> int:
-        return self.working_days.between(first.astimezone(_CHINA).date(), second.astimezone(_CHINA).date())
+        return self.working_days.between(first.astimezone(SHANGHAI).date(), second.astimezone(SHANGHAI).date())
 
 
 def deadlines(reference: Reference) -> Deadline:

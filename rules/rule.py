@@ -13,8 +13,9 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Final
 
+from jianguan.domain.china_time import SHANGHAI_MS
 from jianguan.domain.ids import SEPARATOR
-from rules.calendar import ZONE_OFFSET, Span, WorkingSpan, span_of
+from rules.calendar import Span, WorkingSpan, span_of
 from rules.judging import Extras, Judging, judging_of
 from rules.model import (
     DAY,
@@ -44,7 +45,7 @@ class Grid:
 
     @classmethod
     def of(cls, size: int) -> Grid:
-        return cls(size, 0 if size % DAY else ZONE_OFFSET)
+        return cls(size, 0 if size % DAY else SHANGHAI_MS)
 
     def start(self, time: int) -> int:
         """Start of the period that holds `time`."""
@@ -250,7 +251,7 @@ def in_force(file: RuleFile) -> tuple[int, int] | None:
 
 
 def _midnight(day: str) -> int:
-    return (date.fromisoformat(day).toordinal() - _EPOCH) * DAY - ZONE_OFFSET
+    return (date.fromisoformat(day).toordinal() - _EPOCH) * DAY - SHANGHAI_MS
 
 
 def content_hash(file: RuleFile) -> str:

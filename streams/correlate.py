@@ -14,13 +14,13 @@ from typing import Final, Protocol, TypeAlias
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.alert import Alert
+from jianguan.domain.china_time import SHANGHAI_MS
 from jianguan.domain.fact import Fact, FactRun
 from jianguan.domain.ids import make_id, partition_of
 from jianguan.domain.trace import STAGES, Records, Step
 
 _STAGE: Final = STAGES["correlate"]
 _DAY_MS: Final = 86_400_000
-_CHINA_MS: Final = 28_800_000  # China Standard Time is eight hours ahead of UTC, all year
 
 
 Follow: TypeAlias = Callable[[Alert], Iterable[Fact]]
@@ -252,7 +252,7 @@ class _Daily:
 
     def first(self, what: str, identity: str, now: int) -> str | None:
         """The id of a step that is the first one of its day; None when that has been told."""
-        if (day := (now + _CHINA_MS) // _DAY_MS) != self._day:
+        if (day := (now + SHANGHAI_MS) // _DAY_MS) != self._day:
             self._day, self._told = day, set()
         step = make_id("st", what, f"{identity}/{day}")
         if step in self._told:

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from jianguan.cli import printable
 from jianguan.cli.render import cell, grid, listed, moment
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.ids import SEPARATOR
-from jianguan.domain.statutory import SHANGHAI
 
 _BAR: Final = 50  # characters
 _VERDICT_STYLE: Final = {"fired": "bold red", "already": "red", "late": "yellow", "too-old": "yellow"}

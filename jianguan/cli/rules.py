@@ -19,8 +19,8 @@ from jianguan.cli import Group, rule_output
 from jianguan.cli.render import terminal
 from jianguan.cli.rule_asking import asking, naming, text_of
 from jianguan.clock import SystemClock, to_millis
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.hindsight import BacktestRequest
-from jianguan.domain.statutory import SHANGHAI
 from rules import lint as linting
 from rules import lint_output, testing
 from rules.finding import LEVELS, worst

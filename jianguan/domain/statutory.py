@@ -14,15 +14,14 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError
 
 PACKAGED = "statutory_clocks.json"
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 Unit = Literal["working-days", "calendar-days", "calendar-months"]
 Certainty = Literal["certain", "secondary-source", "unverified"]

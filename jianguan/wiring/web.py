@@ -16,11 +16,12 @@ from prometheus_client import CollectorRegistry
 from dashboards import Check, Clause, Dependencies, Health, LiveFeed, RuleInfo, RulesInfo, WaitingRule, create_app
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import check, decode
+from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.codes import Language
 from jianguan.domain.contract import TOPIC_OF_KIND
 from jianguan.domain.ids import make_id
 from jianguan.domain.region_search import RegionSearch
-from jianguan.domain.statutory import SHANGHAI, StatutoryClocks
+from jianguan.domain.statutory import StatutoryClocks
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError
 from jianguan.ports import Archive, Gateway, RawEvent, RuleTools

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jianguan.domain.statutory import SHANGHAI, ClockDefinition, StatutoryClocks, due_at, due_day
+from jianguan.domain.china_time import SHANGHAI
+from jianguan.domain.statutory import ClockDefinition, StatutoryClocks, due_at, due_day
 from jianguan.domain.working_days import WorkingDays
 from jianguan.errors import ConfigurationError
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jianguan.clock import to_millis
+from jianguan.domain.china_time import SHANGHAI_MS
 from jianguan.domain.ids import alert_id
-from rules.calendar import ZONE_OFFSET, calendar_of, span_of
+from rules.calendar import calendar_of, span_of
 from rules.cells import cell_of
 from rules.engine import Engine
 from tests.rules.support import DAY, HOUR, Running, fact, ids, reference
@@ -68,21 +69,21 @@ def works(day: int) -> bool:
 
 def naive_start(days: int, time: int) -> int:
     """Day by day back: the window holds the days until as many working days were among them."""
-    day = (time + ZONE_OFFSET) // DAY
+    day = (time + SHANGHAI_MS) // DAY
     while True:
         days -= works(day)
         if not days:
-            return day * DAY - ZONE_OFFSET - 1
+            return day * DAY - SHANGHAI_MS - 1
         day -= 1
 
 
 def naive_deadline(days: int, time: int) -> int:
     """Day by day on, from the day after: until as many working days are over."""
-    day = (time + ZONE_OFFSET) // DAY
+    day = (time + SHANGHAI_MS) // DAY
     while days:
         day += 1
         days -= works(day)
-    return (day + 1) * DAY - ZONE_OFFSET
+    return (day + 1) * DAY - SHANGHAI_MS
 
 
 # The years of which there are notices, less what a window reaches back and a deadline forward.
