@@ -15,26 +15,13 @@ from click.testing import CliRunner, Result
 from dashboards.rule_shapes import explanation_view, history_view, report_view, warm_view
 from jianguan.cli import main, rule_output
 from jianguan.domain.hindsight import BacktestRequest
-from tests.cli.test_trace import Answer
+from tests.cli.conftest import Answer
 from tests.dashboards.fakes import CLUSTER, DAY
 from tests.dashboards.rule_fakes import NOW, FakeTools, explanation, report
 
 EXPLANATION = explanation_view(explanation(CLUSTER, "ev-1")).model_dump(mode="json")
 REPORT = report_view(report(BacktestRequest(CLUSTER, NOW - 28 * DAY, NOW))).model_dump(mode="json")
 VERSIONS = history_view(FakeTools().history(CLUSTER)).model_dump(mode="json")
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
-    def with_answer(answer: Answer) -> None:
-        client = httpx.Client
-
-        def build(**options: Any) -> httpx.Client:
-            return client(**{**options, "transport": httpx.MockTransport(answer)})
-
-        monkeypatch.setattr(httpx, "Client", build)
-
-    return with_answer
 
 
 def run(*arguments: str, server: bool = True) -> Result:

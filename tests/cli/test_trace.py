@@ -15,6 +15,7 @@ from rich.console import Console
 
 from jianguan.cli import main
 from jianguan.cli.render import cell, grid, in_english, moment
+from tests.cli.conftest import Answer
 
 HISTORY = {
     "asked": "al-1",
@@ -37,21 +38,6 @@ HISTORY = {
     "quarantine": [],
     "truncated": True,
 }  # fmt: skip
-
-Answer = Callable[[httpx.Request], httpx.Response]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
-    def with_answer(answer: Answer) -> None:
-        client = httpx.Client
-
-        def build(**options: Any) -> httpx.Client:
-            return client(**{**options, "transport": httpx.MockTransport(answer)})
-
-        monkeypatch.setattr(httpx, "Client", build)
-
-    return with_answer
 
 
 def run(*arguments: str) -> Result:

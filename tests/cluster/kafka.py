@@ -44,6 +44,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CoordinatorLoadInProgressError, GroupCoordinatorNotAvailableError, NotCoordinatorError
 
 from jianguan.embedded import die_with_parent
+from tests.cluster.child import Child
 
 POM: Final = Path(__file__).with_name("pom.xml")
 START: Final = 60.0  # seconds that a start may take on a busy machine
@@ -126,7 +127,7 @@ def install() -> Path:
     return target
 
 
-class KafkaNode:
+class KafkaNode(Child):
     """One process: broker and controller. `start` may follow `kill` or `stop`; ports and data stay."""
 
     def __init__(
@@ -140,28 +141,16 @@ class KafkaNode:
         listeners: Mapping[str, int],
     ) -> None:
         """`port` for clients, `controller` for the other nodes, `heap` in MiB, `listeners` with the port of each."""
+        super().__init__(folder / "kafka.log")
         self.number = number
         self.listeners = listeners
         self.port = port
         self.controller = controller
-        self.log = folder / "kafka.log"
         self.config = folder / "server.properties"
         self.data = folder / "data"
         self._kafka = kafka
         self._heap = heap
-        self._process: subprocess.Popen[bytes] | None = None
         self._said = 0  # size of the log when it was started last
-
-    @property
-    def running(self) -> bool:
-        """Whether its process lives, paused or not."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The process id. Only while it runs."""
-        assert self._process is not None, "start it first"
-        return self._process.pid
 
     def format(self, cluster: str, settings: Mapping[str, str], users: Sequence[str]) -> None:
         """Write the configuration and prepare the storage, and users in it, with Kafka's own tool."""
@@ -205,40 +194,17 @@ class KafkaNode:
         """Ask it to end, in order: its partitions move to other nodes first. Killed when it takes too long."""
         if self.running:
             self.resume()
-            self._send(signal.SIGTERM)
+            self.signal(signal.SIGTERM)
             assert self._process is not None
             try:
                 self._process.wait(STOP)
             except subprocess.TimeoutExpired:
                 self.kill()
 
-    def kill(self) -> None:
-        """kill -9."""
-        if self.running:
-            self._send(signal.SIGKILL)
-            assert self._process is not None
-            self._process.wait(STOP)
-
-    def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nobody."""
-        self._send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._send(signal.SIGCONT)
-
-    def tail(self, size: int = 3_000) -> str:
-        """The end of its log."""
-        return self.log.read_text("utf-8", "replace")[-size:] if self.log.exists() else ""
-
     def _serves(self) -> bool:
         with self.log.open("rb") as log:
             log.seek(self._said)
             return _STARTED.encode() in log.read()
-
-    def _send(self, number: signal.Signals) -> None:
-        assert self._process is not None, "start it first"
-        self._process.send_signal(number)
 
     def _java(self, heap: int) -> list[str]:
         # For a short life on few processors: small heap, the plain collector, only the quick compiler.

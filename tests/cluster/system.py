@@ -43,6 +43,7 @@ from rules.facts import Matcher
 from rules.reference import Reference, deadlines
 from rules.ruleset import RuleSet
 from sinks.server import ServerStore
+from tests.cluster.child import Child
 from tests.cluster.kafka import free_ports
 from tests.end_to_end.support import IDENTIFIED, PROGRAM, START, STOP, System, environment, eventually, figure_in
 from tests.streams.support import unique
@@ -52,25 +53,13 @@ SESSION: Final = 6  # seconds: how long a worker that was killed is waited for
 SETTLED: Final = 1.5  # seconds in which nothing moves
 
 
-class Worker:
+class Worker(Child):
     """One `jianguan worker`. `start` may follow `stop` or `kill`."""
 
     def __init__(self, log: Path, settings: Mapping[str, str]) -> None:
-        self.log = log
+        super().__init__(log)
         (self.metrics,) = free_ports(1)
         self._settings = dict(settings)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def running(self) -> bool:
-        """Whether its process lives, paused or not."""
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        """The process id, also of one that has ended."""
-        assert self._process is not None, "start it first"
-        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
@@ -121,33 +110,9 @@ class Worker:
         assert self._process is not None
         return self._process.wait(within)
 
-    def kill(self) -> None:
-        """kill -9."""
-        if self.running:
-            self.signal(signal.SIGKILL)
-            assert self._process is not None
-            self._process.wait(STOP)
-
-    def pause(self) -> None:
-        """SIGSTOP: for the group it is as good as dead, for itself it never stops."""
-        self.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.signal(signal.SIGCONT)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Any other signal."""
-        assert self._process is not None, "start it first"
-        self._process.send_signal(number)
-
     def metric(self, name: str) -> float:
         """The sum of a metric over its labels; 0 when it has none yet."""
         return figure_in(httpx.get(f"http://127.0.0.1:{self.metrics}/metrics", trust_env=False).text, name)
-
-    def tail(self, size: int = 4000) -> str:
-        """The end of its log."""
-        return self.log.read_text("utf-8", "replace")[-size:] if self.log.exists() else ""
 
     def _answers(self) -> bool:
         assert self.running, f"the worker ended: {self.tail()}"
