@@ -6,7 +6,7 @@ import re
 from typing import Final
 from unicodedata import category, normalize
 
-from jianguan.domain.ids import kind_of
+from jianguan.domain.ids import ids_without_prefix, kind_of
 
 LONGEST: Final = 128  # characters of what is looked for
 _AROUND: Final = " \"'`“”‘’„«»‹›「」『』《》〈〉【】[]<>,.;:!?、。·…#"
@@ -27,7 +27,9 @@ def spellings(text: str) -> list[str]:
     numbers. A name's brackets are wide in most registers, whatever somebody types."""
     plain = normalize("NFKC", text).strip(_AROUND)
     joined = _SPACE.sub("", plain)
-    found = (text, plain, joined, _cased(joined), plain.translate(_WIDE))
+    small = joined.lower()
+    bits = small if ids_without_prefix(small) else ""
+    found = (text, plain, joined, bits, _cased(joined), plain.translate(_WIDE))
     return [each for each in dict.fromkeys(found) if each]
 
 

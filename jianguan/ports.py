@@ -105,8 +105,11 @@ class Archive(Protocol):
         """The figures of the first page."""
 
     def history(self, identifier: str, limit: int = 1000) -> History | None:
-        """Everything about any id: event, fact, alert, case, task, delivery, enterprise (`scheme:id` or the bare id),
-        complaint number, or source id. None when nothing is known by that name."""
+        """Everything about any id: event, fact, alert, case, task, delivery, quarantined record, enterprise
+        (`scheme:id` or the bare id), complaint number, or source id. None when nothing is known by that name.
+
+        Our own ids are found without their prefix too; `asked` is the whole one then.
+        """
 
     def alerts(
         self,

@@ -17,7 +17,7 @@ from jianguan.domain.case import Case, Task
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
-from jianguan.domain.ids import kind_of
+from jianguan.domain.ids import ids_without_prefix, kind_of
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.ports import EventSummary, History
 from sinks.at_once import AtOnce
@@ -37,6 +37,15 @@ _RESOLVE: Final = (
         "SELECT DISTINCT subject FROM trace WHERE receipt = {name:String} LIMIT {most:UInt32}"
         " UNION ALL SELECT DISTINCT id FROM quarantine WHERE receipt = {name:String} LIMIT {most:UInt32}",
     ),
+)
+# Which of some ids there are, each of another kind. The tables are in the order of ids, the facts have an index of
+# theirs. Of an event that was refused there are steps alone.
+_KNOWN: Final = " UNION DISTINCT ".join(
+    f"SELECT {column} AS id FROM {table} WHERE {column} IN {{ids:Array(String)}}"  # noqa: S608
+    for table, column in (
+        *((table, "id") for table in ("cases", "tasks", "alerts", "events", "quarantine", "deliveries", "facts")),
+        ("trace", "subject"),
+    )
 )
 _OF_ENTERPRISE: Final = (
     "SELECT 'event' AS kind, id, toUnixTimestamp64Milli(max(occurred_at)) AS moment FROM events"
@@ -73,6 +82,7 @@ class Historian:
     def history(self, identifier: str, limit: int = 1000) -> History | None:
         """Everything about one id; None when nothing is known by that name."""
         limit = checked_limit(limit)
+        identifier = self._with_prefix(identifier)
         name = identifier.strip()
         if not name or len(name) > 512:
             return None
@@ -87,6 +97,14 @@ class Historian:
         history = self._told(graph, identifier, found, limit)
         # Whether an event is known shows at the end: one that was refused has steps but no row.
         return history if history.events or history.steps or found != "event" else None
+
+    def _with_prefix(self, identifier: str) -> str:
+        """The id of ours that this is without its prefix; anything else as it is, also where no such id is known."""
+        possible = ids_without_prefix(identifier.strip())
+        if not possible:
+            return identifier
+        known = {row[0] for row in self._store.query(_KNOWN, {"ids": possible})}
+        return next((each for each in possible if each in known), identifier)
 
     def _from_id(self, graph: _Graph, kind: str, name: str, limit: int) -> str | None:
         """Start at one of our own ids. The kind, or None when no row has it."""

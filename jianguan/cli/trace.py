@@ -32,8 +32,8 @@ _NEVER_SHOWN: Final = ("text", "reporter", "raw")
 def command(identifier: str, server: str | None, data: Path | None, as_json: bool) -> None:
     """Show the whole history of any id.
 
-    ID is an event, alert, case, task, delivery, fact or quarantined record (ev-…, al-…, …), an enterprise (scheme:id
-    or the bare code), the number of a complaint, or the id that a source gave.
+    ID is an event, alert, case, task, delivery, fact or quarantined record (ev-…, al-…, …; the prefix may be left out),
+    an enterprise (scheme:id or the bare code), the number of a complaint, or the id that a source gave.
     """
     with Client(find_server(data, server, os.environ), os.environ) as client:
         history = client.get(f"/v1/history/{quote(identifier, safe=':')}")

@@ -35,6 +35,8 @@ KINDS: Final[dict[str, str]] = {
 }
 
 _ID = re.compile(r"(ev|ft|al|ca|ta|dl|cm|qu|st)-[0-9a-f]{24}")
+_BITS = re.compile(r"[0-9a-f]{24}")
+_ASKED_FOR: Final = ("ca", "ta", "al", "ev", "qu", "dl", "ft")  # steps and commands: nobody has their numbers
 
 
 def make_id(prefix: Prefix, *parts: str) -> str:
@@ -46,6 +48,12 @@ def make_id(prefix: Prefix, *parts: str) -> str:
 def kind_of(identifier: str) -> str | None:
     """What a deterministic id names (`event`, `case`, …), or None for any other text."""
     return KINDS[identifier[:2]] if _ID.fullmatch(identifier) else None
+
+
+def ids_without_prefix(text: str) -> list[str]:
+    """The ids that `text` may be without their prefix; none if it has not the form of their bits. Things that are named
+    by the same parts have the same bits: what people ask for most comes first."""
+    return [f"{prefix}-{text}" for prefix in _ASKED_FOR] if _BITS.fullmatch(text) else []
 
 
 def event_id(source: str, number: str) -> str:

@@ -44,6 +44,19 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments, "--server", "127.0.0.1:1"], env={"COLUMNS": "240"})
 
 
+def test_an_id_without_its_prefix_is_shown_with_it(serve: Callable[[Answer], None]) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={**HISTORY, "kind": "case", "asked": "ca-" + "5" * 24})
+
+    serve(answer)
+    result = run("trace", "5" * 24)
+    assert asked == ["/v1/history/" + "5" * 24]
+    assert result.output.startswith("case ca-" + "5" * 24)
+
+
 def test_a_history_is_shown_as_a_timeline(serve: Callable[[Answer], None]) -> None:
     asked = []
 

@@ -197,8 +197,52 @@ def test_a_refused_record_is_found_whole(archive: SqlArchive, told: Records, whi
     assert [each.what for each in history.steps] == ["quarantined"]
 
 
+@pytest.mark.parametrize("table", ["events", "facts", "alerts", "cases", "tasks", "deliveries", "quarantine"])
+def test_an_id_is_found_without_its_prefix(archive: SqlArchive, told: Records, table: str) -> None:
+    whole = getattr(told, table)[0].id
+    found = archive.history(f" {whole[3:]} ")
+    assert found is not None
+    assert found.asked == whole
+    assert found == archive.history(whole)
+
+
+def test_an_event_of_which_there_are_only_steps_is_found_without_its_prefix(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    refused = "ev-" + "7" * 24
+    store.write(Records(trace=[step(refused, "quarantined")]), "run-4")
+    found = archive.history("7" * 24)
+    assert found is not None
+    assert (found.asked, [each.subject for each in found.steps]) == (refused, [refused])
+
+
+def test_of_things_with_the_same_bits_the_one_that_people_ask_for_is_found(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    bits = "5" * 24
+    others = Records(
+        cases=[told.cases[0]._replace(id=f"ca-{bits}")], quarantine=[told.quarantine[0]._replace(id=f"qu-{bits}")]
+    )
+    store.write(others, "run-4")
+    found = archive.history(bits)
+    assert found is not None
+    assert (found.kind, found.asked) == ("case", f"ca-{bits}")
+
+
+def test_a_number_that_looks_like_an_id_without_its_prefix_is_found_as_a_number(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    number = "202603020000000000000123"
+    numbered = event(1)._replace(number=number)
+    store.write(Records(events=[numbered], trace=[step(numbered.id, "accepted")]), "run-4")
+    found = archive.history(number)
+    assert found is not None
+    assert (found.kind, found.asked) == ("number", number)
+    assert ids_of(found)["events"] == [numbered.id]
+
+
 @pytest.mark.parametrize(
-    "name", ["", "   ", "nobody", "ev-" + "0" * 24, "al-" + "0" * 24, "cm-" + "0" * 24, "x" * 9999]
+    "name", ["", "   ", "nobody", "0" * 24, "ev-" + "0" * 24, "al-" + "0" * 24, "cm-" + "0" * 24, "x" * 9999]
 )
 def test_an_unknown_name_has_no_history(archive: SqlArchive, name: str) -> None:
     assert archive.history(name) is None

@@ -20,7 +20,7 @@ from jianguan.domain.case import Case, Command, Task, TaskPlace, place_of
 from jianguan.domain.casework import CaseDesk, Outcome
 from jianguan.domain.delivery import Delivery, Notice
 from jianguan.domain.event import OUTCOMES, Event
-from jianguan.domain.ids import alert_id, make_id
+from jianguan.domain.ids import alert_id, ids_without_prefix, make_id
 from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
@@ -387,6 +387,9 @@ class World:
 
     def history(self, identifier: str, limit: int = 1000) -> History | None:
         self._check()
+        known = (self.cases_, self.tasks_, self.alerts_, self.events, self.quarantine_)
+        bare = ids_without_prefix(identifier)
+        identifier = next((each for each in bare if any(each in kept for kept in known)), identifier)
         kind, events, alerts, cases = self._start(identifier)
         if kind is None:
             return None

@@ -90,6 +90,14 @@ async def test_a_bad_parameter_is_422_and_is_not_repeated(site: Site, query: str
     assert "grave" not in answer.text.replace("'grave", "")
 
 
+async def test_history_of_an_id_without_its_prefix_says_which_id_it_is_of(filled: Site) -> None:
+    case = next(iter(filled.world.cases_))
+    answer = await filled.client.get(f"/v1/history/{case[3:]}")
+    assert answer.status_code == 200
+    assert (answer.json()["kind"], answer.json()["asked"]) == ("case", case)
+    assert answer.json() == (await filled.client.get(f"/v1/history/{case}")).json()
+
+
 async def test_history_of_anything_leaves_out_what_is_personal(filled: Site) -> None:
     alert = next(iter(filled.world.alerts_.values()))
     for asked in (alert.id, alert.events[0], alert.enterprise, next(iter(filled.world.tasks_)), "T000001"):

@@ -151,6 +151,10 @@ async def test_search_leads_to_the_page_of_any_id(filled: Site) -> None:
         (task.id, f"/cases/{task.case}#{task.id}"),
         (event.id, f"/events/{event.id}"),
         (event.number, f"/events/{event.id}"),
+        (alert.id[3:], f"/alerts/{alert.id}"),
+        (task.case[3:], f"/cases/{task.case}"),
+        (event.id[3:], f"/events/{event.id}"),
+        (task.id[3:], f"/cases/{task.case}#{task.id}"),
         (alert.enterprise, f"/enterprises/{alert.enterprise}"),
         (alert.enterprise.partition(":")[2], f"/enterprises/{alert.enterprise}"),
     ):
@@ -179,6 +183,7 @@ async def test_search_takes_ids_and_numbers_as_people_write_them(filled: Site) -
     for asked, place in (
         (case.upper(), f"/cases/{case}"),
         (f"{case[:9]} {case[9:]}", f"/cases/{case}"),
+        (f"“{case[3:15].upper()} {case[15:].upper()}”", f"/cases/{case}"),
         (f"\ufeff{case}\n", f"/cases/{case}"),
         (number.lower(), f"/events/{event.id}"),
         (wide, f"/events/{event.id}"),
@@ -207,6 +212,8 @@ async def test_a_text_that_is_too_long_to_look_for_is_told_so(filled: Site, lang
 def test_a_text_is_looked_for_as_it_is_before_any_other_spelling() -> None:
     assert spellings("a b") == ["a b", "ab", "AB"]
     assert spellings("CA-" + "0" * 24) == ["CA-" + "0" * 24, "ca-" + "0" * 24]
+    assert spellings("A" * 24) == ["A" * 24, "a" * 24]
+    assert spellings("a" * 24) == ["a" * 24, "A" * 24]
     assert spellings("某店(徐汇店)")[-1] == "某店（徐汇店）"
     assert spellings("“”") == ["“”"]
 
