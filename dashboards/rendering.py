@@ -67,6 +67,7 @@ class Renderer:
             allowed=allowed,
             in_order=wording.in_order,
             last_note=wording.last_note,
+            tasks_of=wording.tasks_of,
             polyline=wording.polyline,
             bars=wording.bars,
             answer=wording.answer,

@@ -13,7 +13,7 @@ from dashboards.dependencies import RuleInfo
 from dashboards.naming import Namer
 from dashboards.texts import Language, Words
 from jianguan.clock import from_millis
-from jianguan.domain.case import Task
+from jianguan.domain.case import Case, Task
 from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Step
@@ -181,10 +181,16 @@ def last_note(task: Task, steps: Sequence[Step]) -> Note | None:
     """The note of a task with whoever wrote it: the task itself names who acted last, with a note or without one."""
     if not task.note:
         return None
-    for step in sorted(steps, key=lambda step: (step.at, step.id), reverse=True):
-        if step.subject == task.id and step.what in _NOTED and _detail(step).get("note") == task.note:
+    own = [step for step in steps if step.subject == task.id and step.what in _NOTED]
+    for step in sorted(own, key=lambda step: (step.at, step.id), reverse=True):
+        if _detail(step).get("note") == task.note:
             return Note(task.note, step.what, step.actor)
     return Note(task.note, "", "")
+
+
+def tasks_of(case: Case, tasks: Sequence[Task]) -> list[Task]:
+    """Those of that case."""
+    return [task for task in tasks if task.case == case.id]
 
 
 def _detail(step: Step) -> dict[str, object]:
