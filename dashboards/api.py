@@ -158,7 +158,7 @@ def _reading(routes: APIRouter, deps: Dependencies, reads: Reads, finder: Finder
 
     @routes.get("/cases/{identifier}", responses=_404, tags=["cases"], summary="One case with its tasks")
     async def case(identifier: str) -> CaseView:
-        found, tasks, _ = await finder.case(identifier)
+        found, tasks, _ = await finder.case(identifier, steps=False)
         return case_view(found, tasks)
 
     @routes.get("/tasks", responses=_422, tags=["tasks"], summary="Tasks, most urgent first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from dashboards.dependencies import Dependencies
@@ -25,9 +26,16 @@ class Finder:
 
     async def history(self, identifier: str) -> History:
         """Everything about an id, or 404."""
+        return await self._asked(self._deps.archive.history, identifier)
+
+    async def outline(self, identifier: str, *, steps: bool = True) -> History:
+        """What lists show of the history of an id, or 404."""
+        return await self._asked(partial(self._deps.archive.outline, steps=steps), identifier)
+
+    async def _asked(self, ask: Callable[[str, int], History | None], identifier: str) -> History:
         if not identifier or len(identifier) > MAX_ID or not identifier.isprintable():
             raise ProblemError(404, "unknown-id", "no id looks like that")
-        history = await self._reads(self._deps.archive.history, identifier, self._deps.limits.history_rows)
+        history = await self._reads(ask, identifier, self._deps.limits.history_rows)
         if history is None:
             raise ProblemError(404, "unknown-id", "nothing is known by that id")
         return history
@@ -48,9 +56,9 @@ class Finder:
             raise ProblemError(404, "unknown-alert", "no alert has that id")
         return found, history
 
-    async def case(self, identifier: str) -> tuple[Case, list[Task], History]:
-        """One case with its tasks and steps, or 404."""
-        history = await self.history(identifier)
+    async def case(self, identifier: str, *, steps: bool = True) -> tuple[Case, list[Task], History]:
+        """One case with its tasks and, in outline, its history, or 404."""
+        history = await self.outline(identifier, steps=steps)
         found = next((case for case in history.cases if case.id == identifier), None)
         if found is None:
             raise ProblemError(404, "unknown-case", "no case has that id")

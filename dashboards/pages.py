@@ -346,7 +346,7 @@ def _things(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/enterprises/{identifier:path}")
     async def enterprise(request: Request, identifier: str) -> Response:
-        history = await finder.history(identifier)
+        history = await finder.outline(identifier, steps=False)
         if history.kind != "enterprise":
             raise ProblemError(404, "unknown-enterprise", "no enterprise has that id")
         names = [summary.event.enterprise_name for summary in history.events] + [

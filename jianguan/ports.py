@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from jianguan.columns import Columns
 from jianguan.domain.alert import Alert, Raised
@@ -45,6 +45,19 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release threads, files and connections."""
+
+
+def _but(record: type[Any], unlisted: str) -> tuple[str, ...]:
+    return tuple(name for name in record._fields if name not in unlisted.split())
+
+
+OUTLINE: Final[Mapping[str, tuple[str, ...]]] = {
+    "events": ("id", "kind", "category", "occurred_at", "enterprise", "enterprise_name", "region"),
+    "alerts": _but(Alert, "rule_hash values thresholds joint clock legal_basis runbook notify credit_points"),
+    "deliveries": _but(Delivery, "body"),
+    "trace": _but(Step, "receipt submission"),
+}
+"""The fields that the records of an outline have, by table. Of other tables they are whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,11 @@ class Archive(Protocol):
 
         Our own ids are found without their prefix too; `asked` is the whole one then.
         """
+
+    def outline(self, identifier: str, limit: int = 1000, *, steps: bool = True) -> History | None:
+        """The same as far as lists show it, which takes a fraction of the time: of its records the fields `OUTLINE`,
+        the others empty, and neither facts nor the rules that events met. Without `steps` it has no deliveries either,
+        and that there are too many of those does not make it truncated."""
 
     def alerts(
         self,

@@ -77,6 +77,10 @@ class SqlArchive:
         """Everything about any id. None when nothing is known by that name."""
         return self._historian.history(identifier, limit)
 
+    def outline(self, identifier: str, limit: int = 1000, *, steps: bool = True) -> History | None:
+        """What lists show of a history. Without `steps` also without deliveries."""
+        return self._historian.outline(identifier, limit, steps=steps)
+
     def alerts(
         self,
         *,

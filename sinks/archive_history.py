@@ -3,11 +3,14 @@
 Most of what a question costs the engine is taking it in, a good part of that a column at a time, and hardly any of it
 finding the rows. So questions are few, wide rows are asked for by the ids that a narrow question found, and questions
 that do not need each other's answers are asked at once.
+
+A page that lists a thousand of everything needs little of each: the outline of a history leaves out the columns that no
+list shows, most of what reading an event takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Final
@@ -19,13 +22,16 @@ from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact
 from jianguan.domain.ids import ids_without_prefix, kind_of
 from jianguan.domain.trace import Quarantined, Step
-from jianguan.ports import EventSummary, History
+from jianguan.ports import OUTLINE, EventSummary, History
 from sinks.at_once import AtOnce
 from sinks.rows import SHAPES, records_of
-from sinks.select import at, by_ids, checked_limit, chunks
+from sinks.select import at, by_ids, checked_limit, chunks, has_any
 from sinks.store import BlockStore
 
 _FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
+
+_FIELDS: Final = {**OUTLINE, "facts": ("id", "rule", "version", "key", "time", "event")}  # the events behind an alert
+_SCANNED: Final = 5_000  # ids in a question that has to look through many rows whatever it asks for
 
 # Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence: what finds
 # something ends the search, because each of these reads an index of the whole table.
@@ -59,8 +65,10 @@ _OF_ENTERPRISE: Final = (
 
 @dataclass(slots=True)
 class _Graph:
-    """What has been found so far, by id."""
+    """What has been found so far, by id, and how much of it is wanted."""
 
+    fields: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of an outline; empty: everything
+    steps: bool = True  # and deliveries
     events: dict[str, None] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
     alerts: dict[str, Alert] = field(default_factory=dict)
@@ -72,7 +80,7 @@ class _Graph:
 
 
 class Historian:
-    """Answers `history`. `mask` hides personal data in the demand of an event."""
+    """Answers `history` and `outline`. `mask` hides personal data in the demand of an event."""
 
     def __init__(self, store: BlockStore, mask: Callable[[str], str]) -> None:
         self._store = store
@@ -81,12 +89,18 @@ class Historian:
 
     def history(self, identifier: str, limit: int = 1000) -> History | None:
         """Everything about one id; None when nothing is known by that name."""
+        return self._search(_Graph(), identifier, limit)
+
+    def outline(self, identifier: str, limit: int = 1000, *, steps: bool = True) -> History | None:
+        """The same as pages list it. Without `steps` also without deliveries."""
+        return self._search(_Graph(_FIELDS, steps), identifier, limit)
+
+    def _search(self, graph: _Graph, identifier: str, limit: int) -> History | None:
         limit = checked_limit(limit)
         identifier = self._with_prefix(identifier)
         name = identifier.strip()
         if not name or len(name) > 512:
             return None
-        graph = _Graph()
         kind = kind_of(name)
         found = self._from_id(graph, kind, name, limit) if kind else None
         if found is None:
@@ -155,8 +169,8 @@ class Historian:
             ids[kind].append(identifier)
         graph.truncated |= any(len(each) > limit for each in ids.values())
         graph.events.update((each, None) for each in ids["event"][:limit])
-        graph.alerts.update((each.id, each) for each in by_ids(self._store, "alerts", ids["alert"][:limit]))
-        graph.cases.update((each.id, each) for each in by_ids(self._store, "cases", ids["case"][:limit]))
+        self._add(graph, "alerts", ids["alert"][:limit])
+        self._add(graph, "cases", ids["case"][:limit])
 
     def _follow(self, graph: _Graph, kind: str, limit: int) -> None:
         """The alerts, facts and cases: from events forward, from everything else both ways."""
@@ -165,20 +179,19 @@ class Historian:
         known = list(dict.fromkeys([*graph.alerts, *alerts]))
 
         def tell() -> None:
-            self._add(graph.alerts, "alerts", alerts)
+            self._add(graph, "alerts", alerts)
             if not forward:
                 self._back_from_alerts(graph, limit)
 
-        _, cases = self._at_once(tell, lambda: self._cases_of(known))
-        for case in cases:
-            graph.cases.setdefault(case.id, case)
+        _, cases = self._at_once(tell, lambda: self._cases_of(known, set(graph.cases)))
+        graph.cases.update((case.id, case) for case in cases)
 
     def _alerts_behind(self, graph: _Graph, limit: int) -> list[str]:
         """The alerts of the cases of what was found; those cases are added."""
         owners = [task.case for task in graph.tasks.values()]
         owners += [each.case for each in graph.deliveries.values() if each.case]
         owners += [each.about for each in graph.deliveries.values() if kind_of(each.about) == "case"]
-        self._add(graph.cases, "cases", owners)
+        self._add(graph, "cases", owners)
         told_of = [each.about for each in graph.deliveries.values() if kind_of(each.about) == "alert"]
         named = [alert for case in graph.cases.values() for alert in case.alerts]
         return [*told_of, *named, *self._alerts_of_long_cases(graph, limit)]
@@ -217,7 +230,7 @@ class Historian:
         found: dict[str, str] = {}
         for chunk in chunks(events):
             found |= self._store.query(
-                "SELECT DISTINCT id, rule FROM alerts WHERE hasAny(events, {ids:Array(String)})"
+                f"SELECT DISTINCT id, rule FROM alerts WHERE {has_any('events', 'ids', chunk)}"  # noqa: S608
                 " ORDER BY id LIMIT {most:UInt32}",
                 {"ids": chunk, "most": limit},
             )
@@ -229,8 +242,9 @@ class Historian:
             graph.events.update((each, None) for each in alert.events)
         if graph.alerts:
             alerts = list(graph.alerts.values())
+            fields = graph.fields.get("facts")
             rows = self._store.query(
-                f"SELECT {SHAPES['facts'].select_list()} FROM facts"  # noqa: S608
+                f"SELECT {SHAPES['facts'].select_list(fields=fields)} FROM facts"  # noqa: S608
                 f" WHERE rule IN {{rules:Array(String)}} AND time >= {at('since')} AND time < {at('until')}"
                 " AND key IN {keys:Array(String)} ORDER BY time DESC, id LIMIT 1 BY id LIMIT {most:UInt32}",
                 {
@@ -245,74 +259,97 @@ class Historian:
             groups: dict[tuple[str, int, str], list[Alert]] = {}
             for alert in alerts:
                 groups.setdefault((alert.rule, alert.version, alert.key), []).append(alert)
-            for fact in records_of("facts", rows[:limit]):
+            for fact in records_of("facts", rows[:limit], fields):
                 if any(_belongs(fact, alert) for alert in groups.get((fact.rule, fact.version, fact.key), ())):
                     graph.facts[fact.id] = fact
                     graph.events[fact.event] = None
 
     def _consequences(self, graph: _Graph, asked: str, kind: str, limit: int) -> list[Step]:
-        """The steps of all that was found; tasks and deliveries are added."""
+        """The steps of all that was found, if they are wanted; tasks and deliveries are added."""
+        if not graph.steps:
+            self._add(graph, "cases", self._joined(list(graph.alerts)))
+            self._tasks(graph)
+            return []
         while True:
             self._tasks_and_deliveries(graph, limit)
             names = [*graph.alerts, *graph.cases, *graph.tasks, *graph.deliveries, *graph.quarantine]
             subjects = [*graph.events, *graph.facts, *names] or [asked.strip()]
-            steps = self._steps(subjects, [*names, *(graph.events if kind in _FORWARD else ())], limit + 1)
+            steps = self._steps(graph, subjects, [*names, *(graph.events if kind in _FORWARD else ())], limit + 1)
             # A case itself names only so many alerts: that an alert joined it is then known by its steps alone.
             joined = [step.subject for step in steps if step.subject not in graph.cases and _is_case(step.subject)]
             known = len(graph.cases)
-            self._add(graph.cases, "cases", joined)
+            self._add(graph, "cases", joined)
             if len(graph.cases) == known:
                 return steps
 
+    def _joined(self, alerts: list[str]) -> list[str]:
+        """The cases that those alerts opened or joined, as their steps have it."""
+        found: dict[str, None] = {}
+        for chunk in chunks(alerts):
+            rows = self._store.query(
+                "SELECT DISTINCT subject FROM trace WHERE startsWith(subject, 'ca-')"  # noqa: S608
+                f" AND {has_any('links', 'ids', chunk)}",
+                {"ids": chunk},
+            )
+            found |= dict.fromkeys(row[0] for row in rows)
+        return list(found)
+
+    def _tasks(self, graph: _Graph) -> None:
+        tasks = by_ids(self._store, "tasks", list(graph.cases), column="case")
+        graph.tasks.update((task.id, task) for task in tasks)
+
     def _tasks_and_deliveries(self, graph: _Graph, limit: int) -> None:
-        cases = list(graph.cases)
-        graph.tasks.update((task.id, task) for task in by_ids(self._store, "tasks", cases, column="case"))
+        self._tasks(graph)
+        fields = graph.fields.get("deliveries")
         about = [*graph.alerts, *graph.cases, *graph.tasks]
         for chunk in chunks(about):
             rows = self._store.query(
-                f"SELECT {SHAPES['deliveries'].select_list()} FROM deliveries"  # noqa: S608
+                f"SELECT {SHAPES['deliveries'].select_list(fields=fields)} FROM deliveries"  # noqa: S608
                 " WHERE about IN {ids:Array(String)} OR `case` IN {ids:Array(String)}"
                 " ORDER BY id, revision DESC LIMIT 1 BY id LIMIT {most:UInt32}",
                 {"ids": chunk, "most": limit + 1},
             )
             graph.truncated |= len(rows) > limit
-            graph.deliveries.update((each.id, each) for each in records_of("deliveries", rows[:limit]))
+            graph.deliveries.update((each.id, each) for each in records_of("deliveries", rows[:limit], fields))
 
-    def _add(self, known: dict[str, Any], table: str, ids: Iterable[str]) -> None:
+    def _add(self, graph: _Graph, table: str, ids: Iterable[str]) -> None:
+        known: dict[str, Any] = getattr(graph, table)
         missing = list(dict.fromkeys(each for each in ids if each not in known))
-        known.update((record.id, record) for record in by_ids(self._store, table, missing))
+        found = by_ids(self._store, table, missing, fields=graph.fields.get(table))
+        known.update((record.id, record) for record in found)
 
-    def _cases_of(self, alerts: list[str]) -> list[Case]:
-        """Cases of which some revision names one of these alerts."""
+    def _cases_of(self, alerts: list[str], known: set[str]) -> list[Case]:
+        """Cases of which some revision names one of these alerts, without those that are known."""
         found: dict[str, None] = {}
         for chunk in chunks(alerts):
-            rows = self._store.query(
-                "SELECT DISTINCT id FROM cases WHERE hasAny(alerts, {ids:Array(String)})", {"ids": chunk}
-            )
-            found |= dict.fromkeys(row[0] for row in rows)
-        return by_ids(self._store, "cases", list(found))
+            sql = f"SELECT DISTINCT id FROM cases WHERE {has_any('alerts', 'ids', chunk)}"  # noqa: S608
+            found |= dict.fromkeys(row[0] for row in self._store.query(sql, {"ids": chunk}))
+        return by_ids(self._store, "cases", [each for each in found if each not in known])
 
     def _told(self, graph: _Graph, asked: str, kind: str, limit: int) -> History:
         """Everything that hangs on what was found, in order."""
         events = list(graph.events)
         rules = None
-        if kind in ("event", "number") and not graph.truncated:
+        fields = graph.fields.get("events")
+        if graph.fields:
+            rules = {}
+        elif kind in ("event", "number") and not graph.truncated:
             rules = _rules_met((fact.event, fact.rule) for fact in graph.facts.values())
 
         steps, rows, (lengths, rules) = self._at_once(
             lambda: self._consequences(graph, asked, kind, limit),
-            lambda: by_ids(self._store, "events", events[:limit]),
+            lambda: by_ids(self._store, "events", events[:limit], fields=fields),
             lambda: self._of_events(events[:limit], rules),
         )
         # An event that came meanwhile: its step was there after it, but was asked for before it.
         missing = {step.subject for step in steps}.intersection(events[:limit]).difference(row.id for row in rows)
-        rows += by_ids(self._store, "events", sorted(missing))
+        rows += by_ids(self._store, "events", sorted(missing), fields=fields)
         return History(
             asked=asked,
             kind=kind,
             steps=steps[:limit],
             events=self._summaries(rows, lengths, rules),
-            facts=sorted(graph.facts.values(), key=lambda fact: (fact.time, fact.id)),
+            facts=[] if graph.fields else sorted(graph.facts.values(), key=lambda fact: (fact.time, fact.id)),
             alerts=sorted(graph.alerts.values(), key=lambda alert: (alert.raised_at, alert.id)),
             cases=sorted(graph.cases.values(), key=lambda case: (case.opened_at, case.id)),
             tasks=sorted(graph.tasks.values(), key=lambda task: (task.assigned_at, task.role != "lead", task.id)),
@@ -321,28 +358,29 @@ class Historian:
             truncated=graph.truncated or len(steps) > limit or len(events) > limit,
         )
 
-    def _steps(self, subjects: list[str], linked: list[str], limit: int) -> list[Step]:
+    def _steps(self, graph: _Graph, subjects: list[str], linked: list[str], limit: int) -> list[Step]:
         """Steps of the subjects, and steps that mention the linked ids, in order.
 
         What happens to an event links to nothing but its facts, so that the steps of events, most of all, need not be
         searched for links.
         """
         found: dict[str, Step] = {}
-        for of, mentioned in zip_longest(chunks(subjects), chunks(linked), fillvalue=None):
+        fields = graph.fields.get("trace")
+        for of, mentioned in zip_longest(chunks(subjects, _SCANNED), chunks(linked, _SCANNED), fillvalue=None):
             parts: list[str] = []
             parameters: dict[str, Any] = {"most": limit}
             if of:
                 parts.append("subject IN {subjects:Array(String)}")
                 parameters["subjects"] = of
             if mentioned:
-                parts.append("hasAny(links, {linked:Array(String)}) AND NOT startsWith(subject, 'ev-')")
+                parts.append(f"{has_any('links', 'linked', mentioned)} AND NOT startsWith(subject, 'ev-')")
                 parameters["linked"] = mentioned
             rows = self._store.query(
-                f"SELECT {SHAPES['trace'].select_list()} FROM trace WHERE ({') OR ('.join(parts)})"  # noqa: S608
-                " ORDER BY at, stage, id LIMIT 1 BY id LIMIT {most:UInt32}",
+                f"SELECT {SHAPES['trace'].select_list(fields=fields)} FROM trace"  # noqa: S608
+                f" WHERE ({') OR ('.join(parts)}) ORDER BY at, stage, id LIMIT 1 BY id LIMIT {{most:UInt32}}",
                 parameters,
             )
-            found.update((step.id, step) for step in records_of("trace", rows))
+            found.update((step.id, step) for step in records_of("trace", rows, fields))
         return sorted(found.values(), key=lambda step: (step.at, step.stage, step.id))[:limit]
 
     def _of_events(

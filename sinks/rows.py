@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple, get_type_hints
+from typing import Any, Final, NamedTuple, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,9 +43,16 @@ class TableShape:
         """The column names for an INSERT."""
         return ", ".join(f"`{column.name}`" for column in self.columns)
 
-    def select_list(self, prefix: str = "") -> str:
-        """The expressions of a SELECT whose rows `record_of` understands. `prefix` is a table alias."""
-        return ", ".join(column.select.format(f"{prefix}`{column.name}`") for column in self.columns)
+    def select_list(self, prefix: str = "", fields: Sequence[str] | None = None) -> str:
+        """The expressions of a SELECT whose rows `records_of` understands. `prefix` is a table alias. Only of `fields`,
+        if they are given."""
+        columns = self.columns if fields is None else self.only(fields)
+        return ", ".join(column.select.format(f"{prefix}`{column.name}`") for column in columns)
+
+    def only(self, fields: Sequence[str]) -> list[Column]:
+        """The columns of those fields, in their order."""
+        by_name = {column.name: column for column in self.columns}
+        return [by_name[name] for name in fields]
 
 
 # Texts that repeat so often that a dictionary pays, and integers that are moments in milliseconds.
@@ -129,9 +137,28 @@ def record_of(table: str, row: Sequence[Any]) -> Any:
     return shape.record(*values)
 
 
-def records_of(table: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
-    """`record_of` for each row."""
-    return [record_of(table, row) for row in rows]
+def records_of(table: str, rows: Iterable[Sequence[Any]], fields: Sequence[str] | None = None) -> list[Any]:
+    """`record_of` for each row. Of rows that have only `fields`, records whose other fields are empty."""
+    if fields is None:
+        return [record_of(table, row) for row in rows]
+    columns, blank = SHAPES[table].only(fields), _blank(table)
+    return [
+        blank._replace(
+            **{
+                column.name: value if column.restore is None else column.restore(value)
+                for column, value in zip(columns, row, strict=True)
+            }
+        )
+        for row in rows
+    ]
+
+
+@cache
+def _blank(table: str) -> Any:
+    """A record without anything: None where that may be, else the type's empty value."""
+    record = ROWS[table]
+    hints = get_type_hints(record).values()
+    return record(*(None if type(None) in get_args(hint) else (get_origin(hint) or hint)() for hint in hints))
 
 
 def deduplication_token(token: str, name: str, table: Any) -> str:

@@ -12,7 +12,7 @@ from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.case import place_of
 from jianguan.domain.fact import FactsWanted
 from jianguan.domain.trace import Records
-from jianguan.ports import History, Resubmission
+from jianguan.ports import OUTLINE, History, Resubmission
 from sinks.archive import SqlArchive
 from sinks.store import BlockStore
 from tests.contract.samples import (
@@ -263,6 +263,49 @@ def test_a_history_that_is_cut_says_so(archive: SqlArchive, told: Records) -> No
     assert history.truncated
     assert len(history.steps) == 1
     assert len(history.events) == 1
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_an_outline_has_what_its_history_has_as_far_as_lists_show_it(
+    archive: SqlArchive, told: Records, steps: bool
+) -> None:
+    for name in (told.cases[0].id, told.events[0].enterprise or ""):
+        history, outline = archive.history(name), archive.outline(name, steps=steps)
+        assert history is not None
+        assert outline is not None
+        expected = {**ids_of(history), "facts": [], **({} if steps else {"deliveries": []})}
+        assert ids_of(outline) == expected
+        assert [each.id for each in outline.steps] == ([each.id for each in history.steps] if steps else [])
+        assert (outline.kind, outline.truncated) == (history.kind, history.truncated)
+        assert (outline.cases, outline.tasks) == (history.cases, history.tasks)
+        assert [each.text_length for each in outline.events] == [each.text_length for each in history.events]
+        for table, whole, listed in (
+            ("events", [each.event for each in history.events], [each.event for each in outline.events]),
+            ("alerts", history.alerts, outline.alerts),
+            ("deliveries", history.deliveries if steps else [], outline.deliveries),
+            ("trace", history.steps if steps else [], outline.steps),
+        ):
+            of = OUTLINE[table]
+            assert [[getattr(each, name) for name in of] for each in listed] == [
+                [getattr(each, name) for name in of] for each in whole
+            ]
+            others = [getattr(each, name) for each in listed for name in each._fields if name not in of]
+            assert not any(others)
+
+
+@pytest.mark.parametrize("many", [2, 60])
+def test_a_case_that_steps_alone_know_is_found_with_and_without_them(
+    store: BlockStore, archive: SqlArchive, many: int
+) -> None:
+    events = [event(number, enterprise="uscc:many", occurred_at=NOW + number) for number in range(100, 100 + many)]
+    alerts = [alert([each], f"rule-{number}") for number, each in enumerate(events)]
+    joined = case(alerts[-1:])._replace(id="ca-" + "6" * 24, enterprise=None, alerts=(), alert_count=many)
+    trace = [step(joined.id, "joined", each.id, stage=3) for each in alerts]
+    store.write(Records(events=events, alerts=alerts, cases=[joined], trace=trace), "run-4")
+    for found in (archive.history("uscc:many"), archive.outline("uscc:many", steps=False)):
+        assert found is not None
+        assert [each.id for each in found.cases] == [joined.id]
+        assert len(found.alerts) == len(found.events) == many
 
 
 def test_an_alert_knows_the_facts_of_its_episode_that_it_does_not_name(

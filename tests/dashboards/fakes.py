@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import accumulate
+from typing import Any
 
 from jianguan.clock import Clock, to_millis
 from jianguan.domain.admission import Reference, admit, check, decode, without_personal
@@ -25,7 +27,8 @@ from jianguan.domain.industries import Industries
 from jianguan.domain.regions import Regions
 from jianguan.domain.trace import STAGES, Quarantined, Records, Step
 from jianguan.errors import InputError, UnavailableError
-from jianguan.ports import EventSummary, History, Overview, RawEvent, Resubmission
+from jianguan.ports import OUTLINE, EventSummary, History, Overview, RawEvent, Resubmission
+from sinks.rows import records_of
 
 DAY = 86_400_000
 CLUSTER, GRAVE, RECALL = "food-poisoning-cluster", "grave-violation", "recalled-product-on-sale"
@@ -48,6 +51,11 @@ def reference() -> Reference:
 def _follows(at: int, identifier: str, before: int | None, after: str | None) -> bool:
     """Whether a row is after where a page ended."""
     return before is None or (at < before and (after is None or at < before - 1 or identifier > after))
+
+
+def _listed(table: str, record: Any) -> Any:
+    """The record with the fields that lists do not show empty."""
+    return records_of(table, [[getattr(record, name) for name in OUTLINE[table]]], OUTLINE[table])[0]
 
 
 def _nobody(records: Records) -> None:
@@ -404,6 +412,20 @@ class World:
         return History(
             identifier, kind, steps[:limit], events, [], alerts, cases, tasks, deliveries, records, len(steps) > limit
         )
+
+    def outline(self, identifier: str, limit: int = 1000, *, steps: bool = True) -> History | None:
+        history = self.history(identifier, limit)
+        if history is None:
+            return None
+        listed = replace(
+            history,
+            events=[EventSummary(_listed("events", each.event), each.text_length, ()) for each in history.events],
+            facts=[],
+            alerts=[_listed("alerts", each) for each in history.alerts],
+            deliveries=[_listed("deliveries", each) for each in history.deliveries],
+            steps=[_listed("trace", each) for each in history.steps],
+        )
+        return listed if steps else replace(listed, steps=[], deliveries=[], truncated=False)
 
     def _start(self, asked: str) -> tuple[str | None, list[EventSummary], list[Alert], list[Case]]:
         if asked in self.cases_ or asked in self.tasks_:
