@@ -11,6 +11,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.by_field import Constant, Taken
@@ -90,6 +91,17 @@ class Columns:
                 found.setdefault(name, []).append(table)
         return cls({name: each[0] if len(each) == 1 else pa.concat_tables(each) for name, each in found.items()})
 
+    def inserts(self) -> Iterator[tuple[str, Any]]:
+        """What is inserted one after the other: a table, and its rows. Deliveries that begin come before the steps, by
+        which somebody who starts anew takes it that their departments hear of them."""
+        begun, others = _begun(self.tables.get("deliveries"))
+        for name in WRITTEN:
+            if name == "trace" and begun is not None:
+                yield "deliveries", begun
+            rows = others if name == "deliveries" else self.tables.get(name)
+            if rows is not None:
+                yield name, rows
+
     def count(self, table: str) -> int:
         """How many rows there are of one table."""
         return self.tables[table].num_rows if table in self.tables else 0
@@ -111,6 +123,15 @@ class Columns:
 def _slice(table: Any, part: int, parts: int) -> Any:
     first, last = table.num_rows * part // parts, table.num_rows * (part + 1) // parts
     return table.slice(first, last - first)
+
+
+def _begun(deliveries: Any) -> tuple[Any, Any]:
+    """The rows with which deliveries begin, and all others; None for no rows."""
+    if deliveries is None:
+        return None, None
+    first = pc.equal(deliveries.column("revision"), 1)
+    parts = deliveries.filter(first), deliveries.filter(pc.invert(first))
+    return parts[0] if parts[0].num_rows else None, parts[1] if parts[1].num_rows else None
 
 
 def table_of(name: str, rows: Sequence[Any]) -> Any:

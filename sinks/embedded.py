@@ -100,7 +100,7 @@ class EmbeddedStore:
             self._engine.ensure_sound()
             distinct = "\x1f".join((token, *self._engine.set_aside))
             try:
-                for name, table in columns.tables.items():
+                for name, table in columns.inserts():
                     _insert(self._engine.writer, name, table, distinct)
             finally:
                 self._engine.refuse_unwritten()

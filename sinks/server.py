@@ -74,7 +74,7 @@ class ServerStore:
     def write(self, records: Records | Columns, token: str) -> None:
         """Insert every row, table by table in the order of Columns; the same again is harmless."""
         columns = Columns.of(records)
-        for name, table in columns.tables.items():
+        for name, table in columns.inserts():
             self._insert(name, table, token)
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:

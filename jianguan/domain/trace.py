@@ -75,7 +75,9 @@ class Records:
 
 
 TABLES: Final[tuple[str, ...]] = tuple(each.name for each in fields(Records))
-# The order in which they are written. Who finds a step finds what it tells of. Deliveries alone come after their steps:
-# where a write breaks off between them, one whose end is not written is sent again and told again; one that is finished
-# without its step never is.
-WRITTEN: Final[tuple[str, ...]] = tuple(sorted(TABLES, key="deliveries".__eq__))
+# The order in which they are written, for a write may break off. Last come the rows for which nobody does anything
+# again: an alert that is stored is not raised again, what is in quarantine as retried is not retried, and what is
+# delivered is not sent. With such a row all is stored that came of it: cases, tasks, deliveries that begin (Columns
+# writes those apart from the others), and their steps. A task that is overdue counts as told with its step.
+LAST: Final = ("quarantine", "alerts", "deliveries")
+WRITTEN: Final[tuple[str, ...]] = (*(table for table in TABLES if table not in LAST), *LAST)
