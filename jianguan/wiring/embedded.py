@@ -276,11 +276,8 @@ class EmbeddedApplication:
         assert self._restoring is not None
         await self._restoring
         oldest = await asyncio.to_thread(self._journal.oldest)
-        self._recovered = Recovered([], [])
-        self._replayed = None
-        if oldest is not None:
-            self._replayed = oldest, to_millis(self._clock.now())
-            self._recovered = await asyncio.to_thread(parts.restorer.recover, oldest)
+        self._replayed = None if oldest is None else (oldest, to_millis(self._clock.now()))
+        self._recovered = await asyncio.to_thread(parts.restorer.recover, oldest)
 
     async def _resume(self, parts: Parts) -> None:
         missing, stored = self._recovered

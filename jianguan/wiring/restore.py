@@ -377,8 +377,12 @@ class Restorer:
             engine.forget_alerts(new)
         return folded
 
-    def recover(self, since: int) -> Recovered:
-        """What may have been cut off in records received at `since` (ms) or later. Blocking."""
+    def recover(self, since: int | None) -> Recovered:
+        """What may have been cut off in records received at `since` (ms) or later, which are read again; None when
+        nothing is. Blocking."""
+        self._known, self._since = set(), since
+        if since is None:
+            return Recovered([], [])
         scratch = Engine(self._rulebook.ruleset)
         now = to_millis(self._clock.now())
         implied: dict[str, Alert] = {}
@@ -393,7 +397,6 @@ class Restorer:
         there = self._archive.known_alerts(list(implied))
         missing = [alert for identifier, alert in implied.items() if identifier not in there]
         self._known = known
-        self._since = since
         return Recovered(missing, list(self._archive.alerts_since(since)))
 
     def _settled_since(self, engine: Engine, alive: int, until: int) -> list[Alert]:

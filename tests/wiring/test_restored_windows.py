@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,12 +14,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from jianguan.clock import VirtualClock, from_millis
+from jianguan.clock import SystemClock, VirtualClock, from_millis
 from jianguan.domain.alert import Alert
 from jianguan.domain.event import Event
 from jianguan.domain.fact import Fact, runs_of
 from jianguan.domain.trace import Records
 from jianguan.errors import UnavailableError
+from jianguan.settings import Settings
+from jianguan.wiring.embedded import EmbeddedApplication
 from jianguan.wiring.restore import Restorer
 from rules.alert_facts import AlertMatcher
 from rules.engine import Engine
@@ -338,6 +342,25 @@ async def test_what_the_clock_had_settled_and_told_before_a_takeover_is_not_told
     await restorer.settle(0, state, START + HOUR)
     await restorer.owe(state)
     assert (len(live.alerts), state.elapse(START + HOUR).records.alerts) == (2, [])
+
+
+async def test_what_the_clock_had_settled_is_not_raised_again_when_a_later_broker_dies_and_nothing_is_read_again(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Cases that were closed long ago would be opened once more."""
+    live = Live(UNANSWERED)
+    live.take(complaint(1, 0, category="price"), complaint(2, MINUTE, category="price"))
+    live.until(START + HOUR)
+    now = START + 2 * DAY
+    restorer = shop.over(live, now)
+    application = EmbeddedApplication(Settings(data=tmp_path), SystemClock(), demo=False)
+    application._restoring = asyncio.create_task(asyncio.sleep(0))
+    for oldest in (START + 1, None):  # at the start the journal has a record
+        application._journal = cast(Any, SimpleNamespace(oldest=lambda oldest=oldest: oldest))
+        await application._find_cut_off(cast(Any, SimpleNamespace(restorer=restorer)))
+    (engine,) = (await restorer.whole([0], None, lambda: True)).values()
+    assert await restorer.owed(0, engine, restorer.settled_until()) == []
+    assert (len(live.alerts), engine.elapse(now)) == (2, ())
 
 
 COUNTS = loaded(
