@@ -122,13 +122,14 @@ class EarlyWindows:
         self._nobody_waits = threading.Event()
         self._nobody_waits.set()
 
-    def begin(self, expected: Collection[int], keep: Collection[int] = ()) -> None:
+    def begin(self, expected: Collection[int], keep: Collection[int] = (), stored: int | None = None) -> None:
         """Forget all windows but those of the partitions to `keep`: what was received until now is to be restored, for
-        those that are `expected`."""
+        those that are `expected`. `stored`: when the newest fact was received (ms) that is stored by now, which is
+        later than now if the clock has been set back."""
         self.abandon()
         self._expected = frozenset(expected)
         if self._alone:
-            self._before = to_millis(self._clock.now())
+            self._before = max(to_millis(self._clock.now()), 0 if stored is None else stored + 1)
         for partition in self._fronts.keys() - set(keep):
             self._fronts.pop(partition).over(given_up=True)
         self._restoring.set(len(self._fronts))

@@ -247,7 +247,8 @@ class EmbeddedApplication:
         await self._end_windows(parts)
         parts.pipeline.keep_only(set())
         await self._find_cut_off(parts)
-        parts.early.begin(range(self._partitions))
+        stored = await asyncio.to_thread(self._archive.last_received)
+        parts.early.begin(range(self._partitions), stored=stored)
         parts.restorer.expect(set(range(self._partitions)))
         for partition in range(self._partitions):
             await parts.correlate.get(partition)

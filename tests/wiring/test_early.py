@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
@@ -16,13 +17,16 @@ from jianguan.clock import VirtualClock, from_millis
 from jianguan.domain.fact import Fact, FactRun, FactsWanted, runs_of
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
+from jianguan.settings import Settings
 from jianguan.wiring.early import EarlyWindows
+from jianguan.wiring.embedded import EmbeddedApplication
 from jianguan.wiring.restore import LatestFacts, Restorer
 from rules.engine import Engine
 from rules.keys import carry
 from rules.rule import Rule
 from rules.ruleset import RuleSet
 from streams.correlate import Correlate
+from streams.owned import Owned
 from tests.rules.support import NOW, fact, reference, rule
 from tests.rules.test_facts import loaded
 from tests.streams.fakes import until
@@ -207,6 +211,33 @@ async def test_a_fact_of_now_is_not_taken_from_the_store_though_it_is_there_alre
     assert await started.work(fresh(10)) == []
     await started.complete()
     assert await started.work(fresh(11)) == [COUNTING.id]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["early", "whole"])
+async def test_what_was_stored_while_the_clock_was_ahead_counts_after_a_restart(
+    start: Start, tmp_path: Path, whole: bool
+) -> None:
+    """As when a machine starts with the time of its own clock and sets it only later."""
+    started = start(Store([stored(number)._replace(received_at=NOW + HOUR) for number in (1, 2)]))
+    correlate = Owned(started.early.correlate)
+    application = EmbeddedApplication(Settings(data=tmp_path), started.clock, demo=False)
+    application._archive = cast(Any, started.store)
+    application._journal = cast(Any, SimpleNamespace(oldest=lambda: None))
+    application._restoring = asyncio.create_task(asyncio.sleep(0))
+    handle = SimpleNamespace(get=lambda _: asyncio.sleep(0))
+    pipeline = SimpleNamespace(keep_only=lambda _: None)
+    parts = SimpleNamespace(
+        early=started.early, restorer=started.restorer, correlate=correlate, handle=handle, pipeline=pipeline
+    )
+    await application._rebuild(cast(Any, parts))
+    assert application._windows is not None
+    started.state = await correlate.get(0)
+    if whole:
+        started.store.gate.set()
+        await application._windows
+    assert await started.work(fresh(10)) == [COUNTING.id]
+    started.store.gate.set()
+    await application._windows
 
 
 async def test_the_clock_decides_nothing_before_all_are_there_and_then_owes_what_is_not_stored(start: Start) -> None:
