@@ -182,8 +182,9 @@ class EmbeddedSystem:
         self._died.set()
 
     def _on_stuck(self, stuck: Sequence[Stuck]) -> None:
-        # A store that takes nothing, or a poisoned topic, stands still too: a new app would not help those.
-        if not self._pipeline.failures():
+        # A store that takes nothing and a poisoned topic do not count as standing still (`held`). A task that has ended
+        # lets stages stand still too, and a new app would not help.
+        if not self._pipeline.ended():
             self.problem = f"stages stand still and are being restarted: {stuck[0]}"
             self._stuck = True
 

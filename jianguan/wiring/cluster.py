@@ -239,10 +239,9 @@ class Worker:
             log.warning("%s", error)
 
     def _on_stuck(self, stuck: Sequence[Stuck]) -> None:
-        assert self._parts is not None
-        if not self._parts.pipeline.failures():
-            log.error("this worker stands still and ends, to be started again: %s", stuck[0])
-            self.stuck.set()
+        # A store that takes nothing and a poisoned topic do not count as standing still (`held`).
+        log.error("this worker stands still and ends, to be started again: %s", stuck[0])
+        self.stuck.set()
 
     async def _maintain(self) -> None:
         while True:

@@ -18,7 +18,8 @@ from jianguan.embedded import system as module
 from jianguan.embedded.system import EmbeddedSystem
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
-from streams.watchdog import Watchdog
+from streams.transport.run import Place
+from streams.watchdog import Stuck, Watchdog
 from tests.streams.fakes import until
 
 
@@ -71,9 +72,12 @@ class World:
         self.journal = SimpleNamespace(
             entries=lambda: iter(()), roll=lambda: 0, drop_before=lambda mark: 0, size=lambda: 0
         )
+        self.poisoned: list[str] = []
+        self.ended: list[str] = []
         pipeline = SimpleNamespace(
-            attach=lambda app: None, detach=lambda: None, ends=dict, positions=dict, held=tuple, failures=list
-        )
+            attach=lambda app: None, detach=lambda: None, ends=dict, positions=dict, held=tuple,
+            failures=lambda: self.poisoned + self.ended, ended=lambda: self.ended,
+        )  # fmt: skip
 
         async def settle(_: object) -> None: ...
         async def rebuild() -> None:
@@ -167,6 +171,24 @@ async def test_a_broker_that_goes_away_at_the_start_is_an_unavailable_one(world:
     world.starts.append(failing(KafkaConnectionError("gone")))
     with pytest.raises(UnavailableError, match="broker went away"):
         await world.system.start()
+
+
+STUCK = Stuck(Place("facts", 0), 7, 3, 60.0)
+
+
+async def test_stages_that_stand_still_are_restarted_though_another_topic_is_poisoned(world: World) -> None:
+    await world.system.start()
+    world.poisoned = ["nearly every record on the topic complaints is invalid"]
+    world.system._on_stuck([STUCK])
+    await until(lambda: world.brokers == 2 and world.flows)
+
+
+async def test_stages_that_stand_still_since_a_task_has_ended_are_not_restarted_in_vain(world: World) -> None:
+    await world.system.start()
+    world.ended = ["recorder has ended: RuntimeError()"]
+    world.system._on_stuck([STUCK])
+    await asyncio.sleep(0.05)
+    assert (world.brokers, world.system.problem) == (1, "")
 
 
 async def test_a_watch_that_has_ended_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from jianguan.wiring import cluster as module
 from jianguan.wiring.cluster import DashboardsProcess, Worker
+from streams.transport.run import Place
+from streams.watchdog import Stuck
 from tests.streams.fakes import until
 
 
@@ -83,6 +85,12 @@ async def test_a_worker_goes_on_while_the_store_is_away_or_a_topic_is_poisoned(w
     world.failures = ["the store does not take records: away"]
     await until(lambda: world.looks > 5)
     assert not world.worker.stuck.is_set()
+
+
+async def test_a_worker_that_stands_still_ends_though_a_topic_is_poisoned(world: World) -> None:
+    world.failures = ["nearly every record on the topic complaints is invalid"]
+    world.worker._on_stuck([Stuck(Place("facts", 0), 7, 3, 60.0)])
+    assert world.worker.stuck.is_set()
 
 
 async def test_the_pages_are_not_ready_when_nobody_follows_what_happens_any_more() -> None:
