@@ -6,7 +6,10 @@ Two files at most: `name` and, when that is full, `name.1`. It must not know who
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 65_536
 
@@ -34,6 +37,10 @@ class BoundedLog:
         return self.path.read_bytes()[-limit:].decode("utf-8", "replace").strip()
 
     async def drain(self, source: asyncio.StreamReader) -> None:
-        """Copy everything from `source` until it ends."""
+        """Copy everything from `source` until it ends. What the disk does not take is let go: whoever prints would wait
+        for a reader without end."""
         while data := await source.read(CHUNK_BYTES):
-            await asyncio.to_thread(self.write, data)
+            try:
+                await asyncio.to_thread(self.write, data)
+            except OSError as error:
+                log.warning("%d bytes could not be kept in %s: %s", len(data), self.path, error)

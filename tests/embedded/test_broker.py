@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -182,3 +183,27 @@ def test_a_single_line_beyond_the_limit_keeps_its_end(tmp_path: Path) -> None:
     kept = BoundedLog(tmp_path / "child.log", limit_bytes=4)
     kept.write(b"abcdefgh")
     assert kept.tail() == "efgh"
+
+
+async def test_a_disk_that_takes_nothing_does_not_keep_the_child_from_printing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = BoundedLog(tmp_path / "child.log", limit_bytes=1_000)
+    write = kept.write
+
+    def full(data: bytes) -> None:
+        if data == b"while it is full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(data)
+
+    monkeypatch.setattr(kept, "write", full)
+    source = asyncio.StreamReader()
+    draining = asyncio.create_task(kept.drain(source))
+    for data in (b"before, ", b"while it is full", b"after"):
+        source.feed_data(data)
+        async with asyncio.timeout(DEADLINE):
+            while source._buffer:  # type: ignore[attr-defined]  # noqa: ASYNC110 - as the broker sees it
+                await asyncio.sleep(0.001)
+    source.feed_eof()
+    await draining
+    assert kept.tail() == "before, after"
