@@ -284,6 +284,7 @@ class EmbeddedApplication:
         missing, stored = self._recovered
         now = to_millis(self._clock.now())
         await parts.pipeline.hand_over(raise_again(missing, stored, now, self._partitions, parts.rulebook.follow))
+        await parts.outbox.emit(parts.desk.told())
         if missing or stored:
             log.info("after the restart %d alerts were raised and %d handed on again", len(missing), len(stored))
         self._recovered = Recovered([], [])

@@ -66,6 +66,8 @@ class DeliveryDesk:
         self._metrics = metrics
         self._open: dict[str, Delivery] = {}
         self._finished: dict[str, Delivery] = {}  # the last ones, oldest first
+        # Of both, what became of them since they came here: who is told the state is told how it came about.
+        self._steps: dict[str, list[Step]] = {}
         self._untold: dict[str, Records] = {}  # what became of these, which is being handed over
         self._owns = _always
         self._wake = asyncio.Event()
@@ -93,6 +95,7 @@ class DeliveryDesk:
                 if finished_here is not None and finished_here.revision > delivery.revision:
                     continue  # that it is finished is still being told
                 self._finished.pop(delivery.id, None)
+                self._steps.pop(delivery.id, None)
                 self._open[delivery.id] = delivery
                 self._schedule.forget(delivery.id)  # known as finished here, and asked for again elsewhere since
                 self._schedule.add(
@@ -111,11 +114,13 @@ class DeliveryDesk:
         attempt under way ends, and nothing is told of it, nor of one that ended and that nobody has taken down yet."""
         for delivery in [each for each in self._open.values() if not ours(each.department)]:
             del self._open[delivery.id]
+            self._steps.pop(delivery.id, None)
             self._schedule.forget(delivery.id)
         for identifier, records in list(self._untold.items()):
             if not ours(records.deliveries[0].department):  # all are for one receiver
                 del self._untold[identifier]
                 if self._finished.pop(identifier, None) is not None:
+                    self._steps.pop(identifier, None)
                     self._schedule.forget(identifier)
         for receiver in self._receivers.values():
             if not ours(receiver.department):
@@ -136,6 +141,14 @@ class DeliveryDesk:
             for receiver in receivers:
                 self._accept(notice, receiver, now, records)
         self._wake.set()
+        return records
+
+    def told(self) -> Records:
+        """All that was told of attempts and redeliveries, to be told again when a broker has gone with what the store
+        did not have: nothing that is read again leads to it."""
+        records = Records()
+        for identifier in self._steps:
+            self._tell_again(identifier, records)
         return records
 
     async def redeliver(self, known: Delivery) -> None:
@@ -197,17 +210,12 @@ class DeliveryDesk:
         )
         self._open[after.id] = after
         records.deliveries.append(after)
-        records.trace.append(_step(after.id, "redelivery-asked", now, str(after.revision), (after.about,), ""))
+        self._note(_step(after.id, "redelivery-asked", now, str(after.revision), (after.about,), ""), records)
 
     def _accept(self, notice: Notice, receiver: Receiver, now: int, records: Records) -> None:
         identifier = make_id("dl", notice.id, receiver.id)
         if not self._schedule.add(identifier, receiver.id, from_millis(now), notice.body):
-            known = self._open.get(identifier) or self._finished.get(identifier)
-            if identifier in self._untold:
-                # Without its step: what is finished in the store is not sent again, and nobody would tell how.
-                records.extend(self._untold[identifier])
-            elif known is not None:  # told again, since the first telling may not have been stored
-                records.deliveries.append(known)
+            self._tell_again(identifier, records)
             return
         delivery = Delivery(
             id=identifier,
@@ -230,6 +238,18 @@ class DeliveryDesk:
         )
         self._open[identifier] = delivery
         records.deliveries.append(delivery)
+
+    def _tell_again(self, identifier: str, records: Records) -> None:
+        """The first telling may not be stored. Never without its steps: what is finished in the store is not sent
+        again, and nobody would tell how it ended."""
+        known = self._open.get(identifier) or self._finished.get(identifier)
+        if known is not None:
+            records.deliveries.append(known)
+            records.trace.extend(self._steps.get(identifier, ()))
+
+    def _note(self, step: Step, records: Records) -> None:
+        self._steps.setdefault(step.subject, []).append(step)
+        records.trace.append(step)
 
     async def _wait(self) -> None:
         timeout = IDLE
@@ -327,7 +347,9 @@ class DeliveryDesk:
             del self._open[row.delivery_id]
             self._finished[row.delivery_id] = after
             if len(self._finished) > FINISHED:
-                del self._finished[next(iter(self._finished))]
+                oldest = next(iter(self._finished))
+                del self._finished[oldest]
+                self._steps.pop(oldest, None)
         else:
             self._open[row.delivery_id] = after
         records.deliveries.append(after)
@@ -347,7 +369,7 @@ class DeliveryDesk:
             separators=(",", ":"),
         )
         links = (before.about, before.case) if before.case else (before.about,)
-        records.trace.append(_step(after.id, what, now, str(after.revision), links, detail))
+        self._note(_step(after.id, what, now, str(after.revision), links, detail), records)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._attempts.discard(task)

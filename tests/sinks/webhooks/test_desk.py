@@ -618,3 +618,53 @@ async def test_the_steps_of_attempts_that_follow_each_other_while_the_broker_is_
         away = False
         await world.until(lambda: world.history()[-1] == ("delivered", 3, 4))
     assert [step.what for step in world.told.trace] == ["delivery-failed", "delivery-failed", "delivered"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "what"), [(GOOD, "delivered", "delivered"), (BAD, "pending", "delivery-failed")]
+)
+async def test_a_notice_told_again_tells_the_step_with_the_state_also_when_both_were_handed_over(
+    answer: Outcome, state: str, what: str
+) -> None:
+    """They may have gone with a broker that kept nothing, and this telling be stored."""
+    world = World(receiver("a"))
+    world.sender.answers = [answer]
+    world.accept(notice())
+    async with world.running():
+        await world.until(lambda: world.history()[-1] == (state, 1, 2))
+        again = world.accept(notice())
+    assert [(row.state, row.revision) for row in again.deliveries] == [(state, 2)]
+    assert [(step.subject, step.what) for step in again.trace] == [(again.deliveries[0].id, what)]
+
+
+async def test_all_that_was_told_of_attempts_can_be_told_again_when_a_broker_has_gone_with_it() -> None:
+    world = World(receiver("a"), attempts=2)
+    world.sender.answers = [BAD, BAD, GOOD]
+    world.accept(notice(1))
+    async with world.running():
+        await world.after(0, lambda: world.states() == ["pending"] and world.told.trace)
+        await world.after(11, lambda: world.states() == ["dead"])
+        await world.desk.redeliver(world.told.deliveries[-1])
+        await world.until(lambda: world.states() == ["delivered"])
+        world.owns = False
+        world.accept(notice(2))  # nothing has become of it: its notice is read again
+    again = world.desk.told()
+    assert again.deliveries == [world.told.deliveries[-2]]
+    assert again.trace == world.told.trace
+    assert [step.what for step in again.trace] == ["delivery-failed", "delivery-dead", "redelivery-asked", "delivered"]
+
+
+async def test_the_steps_of_deliveries_are_remembered_as_long_as_their_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.webhooks.desk.FINISHED", 2)
+    world = World(receiver("a"))
+    world.accept(*[notice(number) for number in range(5)])
+    async with world.running():
+        await world.until(lambda: world.states() == ["delivered"] * 5)
+    assert len(world.desk.told().deliveries) == len(world.desk.told().trace) == 2
+    world.sender.answers = [BAD]
+    world.accept(notice(9))
+    async with world.running():
+        await world.until(lambda: world.states()[-1] == "pending" and world.sender.answers == [])
+        await world.until(lambda: len(world.desk.told().deliveries) == 3)
+    world.desk.keep_only(lambda department: False)
+    assert len(world.desk.told().deliveries) == 2
