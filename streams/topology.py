@@ -353,6 +353,8 @@ class Pipeline:
             # One that was tried elsewhere goes on from there: begun anew, what becomes of it would look older than what
             # is recorded, and it would stay pending for ever.
             await self._stages.recall(run.partition)
+            if generation != self.generation:
+                return  # whoever has the partition now reads this run again, and sends what it tells of
         records = self._stages.deliver(_rows(run, NOTICES))
         await self._persist(lambda: self._stages.outbox.records(records), generation)
 

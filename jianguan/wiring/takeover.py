@@ -48,6 +48,7 @@ class Takeover:
         self._watermark = watermark
         self._parts: Parts | None = None
         self._generation = -1
+        self._numbers: set[int] = set()  # of the partitions that are this worker's
         self._shared_out = 0  # the pipeline's generation for which what is not ours was dropped
         self._tail = Shared(read)
         self._seen = Shared(self._restore_seen)
@@ -92,7 +93,7 @@ class Takeover:
         kept = numbers if unbroken else set()
         if self._generation >= 0 and not kept:
             log.warning("this worker was not heard from for a while: all state of its partitions is restored")
-        self._generation = generation
+        self._generation, self._numbers = generation, numbers
         self.parts.early.begin(numbers, kept)
         self._forget_all_but(kept)
         if self._task is not None:
@@ -169,9 +170,13 @@ class Takeover:
 
     async def _restore_deliveries(self, number: int) -> bool:
         parts = self.parts
-        pending, finished = await self._told.get()
-        ours = [each for each in pending if partition_of(each.department, parts.partitions) == number]
-        parts.desk.restore(ours, finished)
+        generation = -1
+        while generation != self._generation:  # what was told before the partitions were shared out is old by now
+            generation = self._generation
+            pending, finished = await self._told.get()
+        if number in self._numbers:  # else who has it now sends them
+            ours = [each for each in pending if partition_of(each.department, parts.partitions) == number]
+            parts.desk.restore(ours, finished)
         return True
 
     async def _deliveries_told(self) -> tuple[list[Delivery], list[tuple[str, str]]]:

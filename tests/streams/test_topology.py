@@ -187,8 +187,13 @@ async def test_a_rule_that_never_comes_is_waited_for_once_and_not_for_ever() -> 
     await asyncio.wait_for(made._wait_for_rules({("gone", 3)}), 5)
 
 
-async def test_a_notice_waits_until_the_deliveries_of_its_partition_are_known() -> None:
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_notice_waits_until_the_deliveries_of_its_partition_are_known_unless_that_went_meanwhile(
+    stays: bool,
+) -> None:
     known, told, out = asyncio.Event(), [], Out()
+    lease = Lease(30.0, Time())
+    lease.assigned()
 
     async def recall(partition: int) -> None:
         assert partition == 3
@@ -204,10 +209,13 @@ async def test_a_notice_waits_until_the_deliveries_of_its_partition_are_known() 
     outbox = SimpleNamespace(records=records, settle=out.settle)
     clock = SimpleNamespace(monotonic=Time())
     made = Pipeline(stages(clock=clock, outbox=outbox, recall=recall, deliver=deliver))
+    made._lease = lease
     run = SimpleNamespace(partition=3, records=[])
-    delivering = asyncio.create_task(made._deliver(cast(Run, run), 0))
+    delivering = asyncio.create_task(made._deliver(cast(Run, run), lease.generation))
     await asyncio.sleep(0)
     assert told == []
+    if not stays:
+        lease.assigned()
     known.set()
     await asyncio.wait_for(delivering, 5)
-    assert told == [[]]
+    assert told == ([[]] if stays else [])

@@ -10,6 +10,8 @@ from typing import Any, cast
 import pytest
 
 from jianguan.clock import VirtualClock, from_millis
+from jianguan.domain.delivery import Delivery
+from jianguan.domain.ids import partition_of
 from jianguan.errors import ConfigurationError, UnavailableError
 from jianguan.wiring import takeover
 from jianguan.wiring.parts import Parts
@@ -19,7 +21,8 @@ from jianguan.wiring.tasks import Shared
 from jianguan.wiring.watermark import GroupWatermark
 from sinks.store import BlockStore
 from streams.seen import SeenEvents
-from tests.contract.samples import NOW
+from tests.contract.samples import NOW, alert, case, delivery, event, task
+from tests.streams.fakes import until
 
 
 def places(*numbers: int, prefix: str = "") -> list[Any]:
@@ -91,8 +94,8 @@ class World:
         async def read() -> Tail:
             self.tails += 1
             tail = Tail()
-            for event, content, receipt in self.seen:
-                tail.hashes[event], tail.receipts[event] = content, receipt
+            for name, content, receipt in self.seen:
+                tail.hashes[name], tail.receipts[name] = content, receipt
             return tail
 
         self.exclusive = asyncio.Lock()
@@ -248,6 +251,42 @@ async def test_a_tail_is_read_anew_for_every_sharing_out() -> None:
         await world.takeover.archive()
         assert world.tails == generation
     await world.restored()
+
+
+async def test_deliveries_of_a_partition_that_went_while_they_were_read_are_not_taken_up() -> None:
+    """Who has it now sends them: both would, until the partitions were shared out anew."""
+    world, restored = World(), list[tuple[int, int]]()
+    due = delivery(task(case([alert([event(1)])])))
+    number = partition_of(due.department, 8)
+    gates: list[asyncio.Event] = []
+
+    async def told() -> tuple[list[Delivery], list[tuple[str, str]]]:
+        gates.append(asyncio.Event())
+        place = len(gates)
+        await gates[place - 1].wait()
+        return [due._replace(revision=place)], []
+
+    def restore(pending: list[Delivery], finished: object) -> None:
+        restored.extend((len(gates), each.revision) for each in pending)
+
+    world.takeover.parts.desk.restore = restore  # type: ignore[assignment,method-assign]
+    world.takeover._told = Shared(told)
+    await world.assigned(1, number)
+    recalling = asyncio.create_task(world.takeover.recall(number))
+    await until(lambda: len(gates) == 1)
+    await world.assigned(2, (number + 1) % 8)
+    gates[0].set()
+    await until(lambda: len(gates) == 2)
+    gates[1].set()
+    await asyncio.wait_for(recalling, 5)
+    assert restored == []
+    await world.assigned(3, number)
+    again = asyncio.create_task(world.takeover.recall(number))
+    await until(lambda: len(gates) == 3)
+    gates[2].set()
+    await asyncio.wait_for(again, 5)
+    assert restored == [(3, 3)]
+    await world.takeover.stop()
 
 
 def test_partitions_of_one_number_must_come_together() -> None:
