@@ -243,9 +243,11 @@ class EmbeddedSystem:
                 await self._broker.restart()
                 self._died.clear()
                 await self._begin_while_it_lives(lost=lost)
-            except (JianguanError, KafkaError, FaustError, OSError) as error:
+            except (JianguanError, KafkaError, FaustError, OSError, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_ours():
+                    raise
                 lost = True  # it may have been sent something already
-                self.problem = f"the embedded broker cannot be replaced: {error}"
+                self.problem = f"the embedded broker cannot be replaced: {str(error) or repr(error)}"
                 log.error("%s; trying again", self.problem)
                 await asyncio.sleep(RESTART_PAUSE)
             else:
@@ -261,3 +263,9 @@ class EmbeddedSystem:
         except (OSError, IndexError, ValueError):
             return 0  # not Linux, or just gone
         return pages * 4096
+
+
+def _is_ours() -> bool:
+    """Whether a cancellation is that of this task: the broker's client lets the end of its own tasks out as one."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

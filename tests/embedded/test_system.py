@@ -54,7 +54,7 @@ class World:
     def __init__(self, tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
         self.apps: list[App] = []
         self.starts: list[Callable[[], Any]] = []
-        self.stops: list[Exception] = []
+        self.stops: list[BaseException] = []
         self.brokers = 0
         self.rebuilt = 0
         self.gate: list[str] = []
@@ -119,7 +119,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await made.system.stop()
 
 
-def failing(error: Exception) -> Callable[[], Any]:
+def failing(error: BaseException) -> Callable[[], Any]:
     async def start(*_: object) -> None:
         raise error
 
@@ -150,6 +150,20 @@ async def test_a_broker_that_dies_while_the_stages_wait_for_it_is_replaced_again
     world.system._on_death(-9)
     await until(lambda: world.flows)
     assert world.brokers == 3
+
+
+@pytest.mark.parametrize("during", ["start", "stop"])
+async def test_a_client_that_lets_a_cancellation_of_its_own_out_is_replaced_again(world: World, during: str) -> None:
+    await world.system.start()
+    if during == "start":
+        world.starts.append(failing(asyncio.CancelledError()))
+    else:
+        world.stops.append(asyncio.CancelledError())
+    world.system._on_death(-9)
+    await until(lambda: world.flows)
+    world.system._on_death(-9)
+    await until(lambda: not world.flows)
+    await until(lambda: world.flows)
 
 
 async def test_an_app_that_does_not_stop_in_order_is_left_behind(world: World) -> None:
