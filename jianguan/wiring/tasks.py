@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, ParamSpec, TypeVar
 
 Made = TypeVar("Made")
@@ -11,13 +12,15 @@ Given = ParamSpec("Given")
 
 
 async def to_its_end(function: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
-    """Call it in a thread. Who is cancelled meanwhile waits for its end all the same: what it works on is nobody else's
-    before."""
+    """Call it in a thread. Who is cancelled meanwhile, however often, waits for its end all the same: what it works on
+    is nobody else's before."""
     under_way = asyncio.ensure_future(asyncio.to_thread(function, *given, **named))
     try:
         return await asyncio.shield(under_way)
     except asyncio.CancelledError:
-        await asyncio.wait([under_way])
+        while not under_way.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([under_way])
         raise
 
 

@@ -10,7 +10,8 @@ import pytest
 from jianguan.wiring.tasks import to_its_end
 
 
-async def test_who_is_cancelled_waits_for_the_end_of_the_thread() -> None:
+@pytest.mark.parametrize("times", [1, 3])
+async def test_who_is_cancelled_waits_for_the_end_of_the_thread_however_often(times: int) -> None:
     begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -20,9 +21,10 @@ async def test_who_is_cancelled_waits_for_the_end_of_the_thread() -> None:
 
     task = asyncio.create_task(to_its_end(work))
     assert await asyncio.to_thread(begun.wait, 10)
-    task.cancel()
-    await asyncio.wait([task], timeout=0.1)
-    assert not task.done()
+    for _ in range(times):
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+        assert not task.done()
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 10)
