@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -147,15 +148,24 @@ class RuleBook:
                 await settled()
 
     def _read(self) -> tuple[Activation, Matcher]:
-        ruleset = RuleSet.load(self._folders, self._reference)
+        ruleset, texts = self._loaded()
         activation = Activation(ruleset)
         if self._record is not None:
-            texts = {rule.id: Path(rule.path).read_text(encoding="utf-8-sig") for rule in ruleset}
             now = to_millis(self._clock.now())
             ledger = self._record.ledger()
             activation = activate(ruleset, texts, owner_of, ledger, self._people, self._reference, now)
             self._record.record(activation.steps)
         return activation, Matcher(activation.ruleset, self._reference)
+
+    def _loaded(self) -> tuple[RuleSet, dict[str, str]]:
+        """The rules, and the texts by rule that they were made of: of files that nobody has changed meanwhile."""
+        while True:
+            before = self._fingerprint()
+            ruleset = RuleSet.load(self._folders, self._reference)
+            with suppress(OSError, UnicodeDecodeError):  # changed or gone since: the next try tells
+                texts = {rule.id: Path(rule.path).read_text(encoding="utf-8-sig") for rule in ruleset}
+                if self._fingerprint() == before:
+                    return ruleset, texts
 
     def _take(self, activation: Activation, matcher: Matcher) -> None:
         self._activation = activation

@@ -178,3 +178,34 @@ async def test_windows_that_cannot_be_filled_now_leave_the_old_rules_and_are_ask
     await watched.until(2)
     assert tries == 4
     assert watched.told == [("changed", 2, 1), ("settled", 2, 2)]
+
+
+@pytest.mark.parametrize("change", ["saved", "removed", "not text"])
+def test_the_text_that_is_recorded_of_a_rule_is_the_one_that_runs_though_its_file_changes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    write(tmp_path)
+    load, record = RuleSet.load, Memory()
+    reads = 0
+
+    def read(*arguments: Any) -> RuleSet:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            write(tmp_path, version=2)
+        found = load(*arguments)
+        if reads == 1:
+            file = tmp_path / "a-rule.yaml"
+            if change == "removed":
+                file.unlink()
+            elif change == "saved":
+                write(tmp_path, version=2)
+            else:
+                file.write_bytes(b"\xff")
+        return found
+
+    monkeypatch.setattr(RuleSet, "load", read)
+    rulebook = book(tmp_path, record)
+    assert [rule.version for rule in rulebook.ruleset] == [2]
+    texts = [json.loads(step.detail)["text"] for step in record.steps.values()]
+    assert [json.loads(text)["version"] for text in texts] == [2]
