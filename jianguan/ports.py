@@ -241,7 +241,7 @@ class Archive(Protocol):
         window's facts together, in the order of their times."""
 
     def alerts_since(self, raised: int) -> Iterator[Alert]:
-        """Alerts raised at `raised` (ms) or later."""
+        """Alerts raised at `raised` (ms) or later, or because of what was received then or later."""
 
     def last_received(self) -> int | None:
         """When the newest stored fact was received, ms; None without any."""

@@ -293,7 +293,7 @@ class SqlArchive:
         return self._restart.facts_of_keys_since(received)
 
     def alerts_since(self, raised: int) -> Iterator[Alert]:
-        """Alerts raised at `raised` (ms) or later."""
+        """Alerts raised at `raised` (ms) or later, or because of what was received then or later."""
         return self._restart.alerts_since(raised)
 
     def last_received(self) -> int | None:

@@ -100,8 +100,13 @@ class Restart:
                 yield Fact(*row)
 
     def alerts_since(self, raised: int) -> Iterator[Alert]:
-        """Alerts raised at `raised` (ms) or later."""
-        sql = f"SELECT {SHAPES['alerts'].select_list()} FROM alerts FINAL WHERE raised_at >= {at('raised')}"  # noqa: S608
+        """Alerts raised at `raised` (ms) or later, or because of what was received then or later: the clock may have
+        been set back between the two."""
+        since = at("raised")
+        sql = (
+            f"SELECT {SHAPES['alerts'].select_list()} FROM alerts FINAL"  # noqa: S608
+            f" WHERE raised_at >= {since} OR received_at >= {since}"
+        )
         for block in self._store.blocks(sql, {"raised": raised}):
             yield from records_of("alerts", block)
 

@@ -163,6 +163,17 @@ def test_alerts_since_a_moment_include_that_moment(store: BlockStore, archive: S
     assert list(archive.alerts_since(NOW + 3)) == []
 
 
+def test_an_alert_of_a_record_received_since_is_among_them_though_the_clock_was_set_back_before_it_was_raised(
+    store: BlockStore, archive: SqlArchive
+) -> None:
+    """What follows from it may have been cut off, as from any other of a record that is read again."""
+    received = event(1)
+    raised = alert([received], raised_at=received.received_at - 2 * MINUTE)
+    twice(store, Records(alerts=[raised]))
+    assert [each.id for each in archive.alerts_since(received.received_at)] == [raised.id]
+    assert list(archive.alerts_since(received.received_at + 1)) == []
+
+
 def test_the_alerts_that_are_known_are_told_apart(store: BlockStore, archive: SqlArchive) -> None:
     raised = alert([event(1)])
     twice(store, Records(alerts=[raised]))
