@@ -71,6 +71,9 @@ class RateMeter:
         self._newest = 0
 
     def _advance(self, second: int) -> None:
+        if second <= self._newest - len(self._counts):  # the clock was set back: none of it is of the past
+            self._counts = [0] * len(self._counts)
+            self._newest = second
         if second <= self._newest:
             return
         for step in range(min(second - self._newest, len(self._counts))):
@@ -78,10 +81,9 @@ class RateMeter:
         self._newest = second
 
     def add(self, second: int, count: int) -> None:
-        """Count `count` in `second`; what is older than the window is ignored."""
+        """Count `count` in `second`. One that is older than the window begins it anew."""
         self._advance(second)
-        if second > self._newest - len(self._counts):
-            self._counts[second % len(self._counts)] += count
+        self._counts[second % len(self._counts)] += count
 
     def series(self, second: int) -> list[int]:
         """Counts of the whole window, oldest first, up to and without the current, unfinished `second`."""

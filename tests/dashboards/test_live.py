@@ -39,6 +39,14 @@ def test_the_rate_counts_what_a_plain_count_counts(steps: list[tuple[int, int]],
     assert meter.series(second) == [counted.get(each, 0) for each in range(second - 9, second)]
 
 
+def test_the_rate_goes_on_when_the_clock_has_been_set_back_by_more_than_it_shows() -> None:
+    meter = RateMeter(10)
+    meter.add(1000, 7)
+    for second in (500, 501):
+        meter.add(second, 3)
+    assert meter.series(502) == [0] * 7 + [3, 3]
+
+
 @given(st.integers(0, 30), st.integers(1, 8), st.integers(-2, 40))
 def test_the_ring_gives_all_that_was_missed_or_says_that_it_cannot(sent: int, size: int, seen: int) -> None:
     ring = Ring(size)
