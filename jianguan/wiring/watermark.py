@@ -40,11 +40,16 @@ class Watermark:
     def __init__(self, chain: Sequence[Sequence[str]] = CHAIN) -> None:
         self._chain = chain
         self._marks: list[tuple[int, Drain]] = []  # oldest first
+        self._at = UNKNOWN  # of the last sample
         self.reached = UNKNOWN
 
     def sample(self, at: int, committed: Positions, ends: Positions) -> None:
         """Take in what holds: the time before anything was asked, what was committed, and where the topics ended when
         that was known."""
+        if (back := self._at - at) > 0:  # the clock was set back: what is known is of moments that were earlier by it
+            self.reached = max(UNKNOWN, self.reached - back)
+            self._marks = [(max(UNKNOWN, mark - back), drain) for mark, drain in self._marks]
+        self._at = at
         self._marks.append((at, Drain(self._chain)))
         self._marks[-1][1].begin(at, ends)
         for mark, drain in self._marks:

@@ -45,6 +45,18 @@ def test_the_facts_of_what_was_read_must_be_through_and_the_facts_of_their_alert
     assert mark.reached == 1_000
 
 
+def test_a_clock_that_is_set_back_lets_nothing_through_that_waits() -> None:
+    mark, hour = Watermark(), 3_600_000
+    mark.sample(hour + 2_000, places(5, 3), places(5, 3))
+    mark.sample(hour + 3_000, places(5, 3), places(6, 3))
+    mark.sample(3_000, places(5, 3), places(7, 3))
+    assert mark.reached == 2_000
+    mark.sample(4_000, places(6, 3), places(8, 3))
+    assert mark.reached == 3_000
+    mark.sample(5_000, places(8, 3), places(8, 3))
+    assert mark.reached == 5_000
+
+
 def test_under_a_steady_load_it_follows_the_present() -> None:
     mark = Watermark()
     for step in range(1, 200):
