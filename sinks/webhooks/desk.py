@@ -66,7 +66,7 @@ class DeliveryDesk:
         self._metrics = metrics
         self._open: dict[str, Delivery] = {}
         self._finished: dict[str, Delivery] = {}  # the last ones, oldest first
-        # Of both, what became of them since they came here: who is told the state is told how it came about.
+        # What became of those of both that changed lately: who is told the state is told how it came about.
         self._steps: dict[str, list[Step]] = {}
         self._untold: dict[str, Records] = {}  # what became of these, which is being handed over
         self._owns = _always
@@ -144,11 +144,12 @@ class DeliveryDesk:
         return records
 
     def told(self) -> Records:
-        """All that was told of attempts and redeliveries, to be told again when a broker has gone with what the store
-        did not have: nothing that is read again leads to it."""
+        """What was told lately of attempts and redeliveries, to be told again when a broker has gone with what the
+        store did not have: nothing that is read again leads to it."""
         records = Records()
         for identifier in self._steps:
-            self._tell_again(identifier, records)
+            if identifier not in self._untold:  # else it is being told
+                self._tell_again(identifier, records)
         return records
 
     async def redeliver(self, known: Delivery) -> None:
@@ -243,13 +244,18 @@ class DeliveryDesk:
         """The first telling may not be stored. Never without its steps: what is finished in the store is not sent
         again, and nobody would tell how it ended."""
         known = self._open.get(identifier) or self._finished.get(identifier)
-        if known is not None:
+        if identifier in self._untold:
+            records.extend(self._untold[identifier])
+        elif known is not None:
             records.deliveries.append(known)
             records.trace.extend(self._steps.get(identifier, ()))
 
     def _note(self, step: Step, records: Records) -> None:
-        self._steps.setdefault(step.subject, []).append(step)
+        steps = self._steps[step.subject] = self._steps.pop(step.subject, [])
+        steps.append(step)
         records.trace.append(step)
+        if len(self._steps) > FINISHED:  # a receiver may be down for days, and what became of its deliveries is stored
+            del self._steps[next(iter(self._steps))]
 
     async def _wait(self) -> None:
         timeout = IDLE
