@@ -23,7 +23,7 @@ from jianguan.domain.alert import Alert
 from jianguan.domain.case import Command
 from jianguan.domain.delivery import Notice
 from jianguan.domain.fact import Fact, FactRun, runs_of
-from jianguan.domain.trace import TABLES, WRITTEN, Records
+from jianguan.domain.trace import TABLES, Records
 from jianguan.errors import InputError
 
 VERSION: Final = b"\x01"
@@ -172,12 +172,11 @@ def halves(records: Records) -> tuple[Records, Records]:
     first, second = Records(), Records()
     half = len(records) // 2
     taken = 0
-    for table in WRITTEN:
-        rows = getattr(records, table)
+    for table, rows in records.in_order():
         cut = max(0, min(len(rows), half - taken))
         taken += len(rows)
-        setattr(first, table, rows[:cut])
-        setattr(second, table, rows[cut:])
+        getattr(first, table).extend(rows[:cut])
+        getattr(second, table).extend(rows[cut:])
     return first, second
 
 

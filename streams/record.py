@@ -264,7 +264,7 @@ class Recorder:
             self._metrics.quarantined.labels("records", row.code).inc()
 
     async def _salvage(self, records: Records, token: str) -> list[Quarantined]:
-        """Store `records` by halves, in the order of WRITTEN, until each row that is refused stands alone; those."""
+        """Store `records` by halves, in the order of writing, until each row that is refused stands alone; those."""
         refused: list[Quarantined] = []
         parts = _parts(records, token) if len(records) > 1 else [(records, f"{token}/0")]
         while parts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from jianguan.domain.alert import Alert
 from jianguan.domain.case import Case, Task
@@ -66,6 +67,14 @@ class Records:
         """Append the rows of `other`."""
         for table in TABLES:
             getattr(self, table).extend(getattr(other, table))
+
+    def in_order(self) -> Iterator[tuple[str, list[Any]]]:
+        """A table and rows of it, in the order in which they are written; as `Columns.inserts`."""
+        for table in WRITTEN:
+            if table == "trace":
+                yield "deliveries", [row for row in self.deliveries if row.revision == 1]
+            rows = getattr(self, table)
+            yield table, [row for row in rows if row.revision != 1] if table == "deliveries" else rows
 
     def __len__(self) -> int:
         return sum(len(getattr(self, table)) for table in TABLES)

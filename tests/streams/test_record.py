@@ -18,7 +18,7 @@ from jianguan.clock import SystemClock, VirtualClock
 from jianguan.columns import Columns
 from jianguan.domain.delivery import Delivery
 from jianguan.domain.event import Personal
-from jianguan.domain.trace import WRITTEN, Records, Step
+from jianguan.domain.trace import Records, Step
 from jianguan.errors import UnavailableError
 from jianguan.metrics import Metrics
 from streams import record as module
@@ -32,8 +32,8 @@ def step(number: int) -> Step:
     return Step(f"st-{number}", "s", 0, 1, "x", "system", "", "", (), "")
 
 
-def delivery(number: int) -> Delivery:
-    return Delivery(f"dl-{number}", "n", "r", "d", "k", "a", None, "delivered", 1, 0, 0, 0, 0, 200, "", "", 2)
+def delivery(number: int, revision: int = 2) -> Delivery:
+    return Delivery(f"dl-{number}", "n", "r", "d", "k", "a", None, "delivered", 1, 0, 0, 0, 0, 200, "", "", revision)
 
 
 def run_of(*numbers: int, offset: int = 0) -> Run:
@@ -113,15 +113,22 @@ async def test_one_refused_row_is_quarantined_and_the_rest_is_stored() -> None:
     assert len(set(store.tokens)) == len(store.tokens)
 
 
-@pytest.mark.parametrize("bad", ["st-0", "st-3", "st-6", "dl-0", "dl-5"])
-async def test_no_delivery_is_stored_before_any_step_of_its_batch_when_a_row_is_refused(bad: str) -> None:
-    """The worker may be killed between two writes, and a delivery that is finished is not sent and told again."""
-    batch = Records(deliveries=[delivery(n) for n in range(6)], trace=[step(n) for n in range(7)])
-    rows = [f"st-{n}" for n in range(7)] + [f"dl-{n}" for n in range(6)]
+@pytest.mark.parametrize("bad", ["st-0", "st-3", "st-6", "dl-0", "dl-5", "dl-7"])
+async def test_of_a_batch_with_a_refused_row_the_steps_are_stored_between_deliveries_that_begin_and_others(
+    bad: str,
+) -> None:
+    """The worker may be killed between two writes. A delivery that is finished is not sent and told again, and of what
+    a step tells, those who were to hear of it do.
+    """
+    batch = Records(
+        deliveries=[*(delivery(n) for n in range(6)), *(delivery(n, revision=1) for n in range(6, 9))],
+        trace=[step(n) for n in range(7)],
+    )
+    rows = [f"dl-{n}" for n in range(6, 9)] + [f"st-{n}" for n in range(7)] + [f"dl-{n}" for n in range(6)]
     written: list[str] = []
 
     def refuse(records: Records) -> None:
-        found = [row.id for table in WRITTEN for row in getattr(records, table)]
+        found = [row.id for _, rows in records.in_order() for row in rows]
         if bad in found:
             raise ValueError
         written.extend(found)
