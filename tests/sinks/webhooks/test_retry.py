@@ -90,10 +90,24 @@ def test_attempts_count_from_one() -> None:
         after(0, RETRY)
 
 
-@pytest.mark.parametrize("bad", [{"jitter": 1.0}, {"jitter": -0.1}, {"delays": (timedelta(0),)}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"jitter": 1.0},
+        {"jitter": -0.1},
+        {"delays": (timedelta(0),)},
+        {"delays": (timedelta(seconds=5), timedelta(0))},
+        {"retry_after_max": timedelta(seconds=-1)},
+    ],
+)
 def test_a_policy_that_would_hammer_a_receiver_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"jitter|delay"):
         RetryPolicy(**bad)  # type: ignore[arg-type]
+
+
+def test_a_policy_may_give_nothing_on_what_receivers_ask_for() -> None:
+    asked = Outcome(OutcomeKind.RETRY, 429, retry_after=timedelta(minutes=7))
+    assert after(1, asked, RetryPolicy(jitter=0, retry_after_max=timedelta(0))) == timedelta(seconds=5)
 
 
 def test_only_2xx_is_success_and_only_410_is_gone() -> None:
@@ -129,6 +143,16 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, expected: timed
 def test_a_retry_after_date_counts_from_now_in_any_zone() -> None:
     shanghai = NOW.astimezone(timezone(timedelta(hours=8)))
     assert parse_retry_after("Sun, 01 Mar 2026 12:00:10 GMT", shanghai) == timedelta(seconds=10)
+
+
+def test_a_retry_after_date_may_name_another_zone_than_gmt() -> None:
+    assert parse_retry_after("Sun, 01 Mar 2026 20:01:30 +0800", NOW) == timedelta(seconds=90)
+
+
+def test_a_retry_after_of_more_than_64_characters_is_not_read() -> None:
+    date = "Sun, 01 Mar 2026 12:01:30 GMT "
+    assert parse_retry_after(date.ljust(64, "x"), NOW) == timedelta(seconds=90)
+    assert parse_retry_after(date.ljust(65, "x"), NOW) is None
 
 
 @given(st.text(max_size=80))
