@@ -12,7 +12,7 @@ _AT_ONCE: Final = 1_000  # events
 
 
 class SeenEvents:
-    """Remembers the last `capacity` accepted events or more, at most twice as many and a run.
+    """Remembers the last `capacity` accepted events or more, at most twice as many and two runs.
 
     Two generations: when the young one is full it becomes the old one, and the old one is forgotten. An event that is
     older than that and comes again counts as accepted once more; it has the same id, so nothing is stored twice.

@@ -409,49 +409,6 @@ def test_reading_everything_again_after_a_restart_gives_the_same_rows(
     assert ids(after) == ids(before)
 
 
-def test_seen_events_remember_the_capacity_and_at_most_twice_as_many() -> None:
-    seen = SeenEvents(10)
-    for number in range(95):
-        assert seen.see(str(number), "c", f"r-{number}") == "new"
-        assert len(seen) <= 20
-        assert seen.see(str(max(0, number - 9)), "c", "other") == "duplicate"
-    assert seen.see("0", "c", "r") == "new"
-
-
-@given(st.lists(st.sets(st.integers(0, 30).map(str), max_size=6).map(sorted), max_size=12))
-def test_what_is_seen_at_once_is_seen_as_one_by_one(runs: list[list[str]]) -> None:
-    once, single = SeenEvents(1_000), SeenEvents(1_000)
-    for events in runs:
-        at_once = once.all_new(events, events, events)
-        if not at_once:
-            for event in events:
-                once.see(event, event, event)
-        sights = [single.see(event, event, event) for event in events]
-        assert at_once == all(sight == "new" for sight in sights)
-    assert [once.see(str(number), str(number), "r") for number in range(31)] == [
-        single.see(str(number), str(number), "r") for number in range(31)
-    ]
-
-
-def test_of_what_is_seen_at_once_the_capacity_is_remembered_too() -> None:
-    seen = SeenEvents(10)
-    for number in range(0, 90, 3):
-        events = [str(number + each) for each in range(3)]
-        assert seen.all_new(events, events, events)
-        assert len(seen) <= 2 * 10 + 2 * 3
-        assert not seen.all_new([str(max(0, number - 7))], ["c"], ["r"])
-    assert seen.all_new(["0"], ["0"], ["r"])
-
-
-def test_what_is_forgotten_by_another_receipt_is_still_known() -> None:
-    seen = SeenEvents(10)
-    seen.see("e", "c", "r-1")
-    seen.forget("e", "r-2")
-    assert seen.see("e", "c", "r-3") == "duplicate"
-    seen.forget("e", "r-1")
-    assert seen.see("e", "c", "r-3") == "new"
-
-
 def test_a_restored_event_keeps_the_receipt_of_its_acceptance() -> None:
     seen = SeenEvents(10)
     seen.restore([("e", "c", "r-1"), ("e", "c", "r-2")])
