@@ -77,6 +77,16 @@ def test_a_missing_year_is_an_error_that_says_how_to_add_it(start: date, n: int)
         DAYS.add(start, n)
 
 
+def test_counting_reaches_from_the_first_working_day_to_the_last_and_names_the_year_beyond() -> None:
+    first, last = date(2004, 1, 2), date(2026, 12, 31)
+    assert DAYS.add(DAYS.add(first, 1), -1) == first
+    assert DAYS.add(DAYS.add(last, -1), 1) == last
+    with pytest.raises(ConfigurationError, match="working days of 2003 are"):
+        DAYS.add(first, -1)
+    with pytest.raises(ConfigurationError, match="working days of 2027 are"):
+        DAYS.add(last, 1)
+
+
 def test_asking_about_a_missing_year_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match="2027"):
         DAYS.is_working_day(date(2027, 1, 4))
@@ -130,3 +140,31 @@ def test_a_faulty_row_is_refused_with_its_line(tmp_path: Path, row: str) -> None
     path.write_text(f"{HEAD}{row}\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"own\.csv:2"):
         WorkingDays.load([path])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("date,year\n2027-01-01,2027\n", "own.csv: the columns kind, source are missing"),
+        ("", "own.csv: the columns date, kind, source, year are missing"),
+        (f"{HEAD}2027-01-01\n", "own.csv:2: kind '' is none of"),
+    ],
+)
+def test_a_file_without_all_columns_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        WorkingDays.load([path])
+
+
+def test_blanks_around_a_cell_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(f"{HEAD} 2026-10-10 , ordinary , 2026 ,test\n", encoding="utf-8-sig")
+    assert not WorkingDays.load([path]).is_working_day(date(2026, 10, 10))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gbk.csv").write_bytes(f"{HEAD}2027-01-01,holiday,2027,国务院\n".encode("gbk"))
+    for name in ("gbk.csv", "nowhere.csv"):
+        with pytest.raises(ConfigurationError, match=rf"the calendar .*{name} cannot be read"):
+            WorkingDays.load([tmp_path / name])
