@@ -220,8 +220,6 @@ def due_at(
 def _merged(runs: Sequence[tuple[date, date]]) -> list[tuple[date, date]]:
     merged: list[tuple[date, date]] = []
     for start, end in sorted(runs):
-        if start >= end:
-            continue
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:

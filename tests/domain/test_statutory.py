@@ -54,7 +54,7 @@ def test_a_clock_of_an_operator_may_name_its_law_in_one_language(tmp_path: Path)
     own = tmp_path / "clocks.json"
     own.write_text(json.dumps({"clocks": [definition]}), "utf-8")
     assert StatutoryClocks.load([own]).in_force("own", date(2026, 1, 1)).source == "地方规定"
-    for wrong in ({"zh": "地方规定"}, {"zh": "地方规定", "en": ""}, {"zh": 1, "en": 2}):
+    for wrong in ({"zh": "地方规定"}, {"zh": "地方规定", "en": ""}, {"zh": 1, "en": 2}, ["zh", "en"], 5):
         own.write_text(json.dumps({"clocks": [{**definition, "source": wrong}]}), "utf-8")
         with pytest.raises(ConfigurationError, match="source"):
             StatutoryClocks.load([own])
@@ -63,6 +63,8 @@ def test_a_clock_of_an_operator_may_name_its_law_in_one_language(tmp_path: Path)
 def test_a_clock_that_is_not_in_force_is_an_error_with_the_nearest_version() -> None:
     with pytest.raises(ConfigurationError, match=r"complaint-mediation.*2019-06-01.*2020-01-01 to before 2026-04-15"):
         CLOCKS.in_force("complaint-mediation", date(2019, 6, 1))
+    with pytest.raises(ConfigurationError, match=r"nearest version is from 2026-04-15$"):
+        StatutoryClocks([clock("complaint-mediation")]).in_force("complaint-mediation", date(2026, 4, 14))
     with pytest.raises(ConfigurationError, match=r"no statutory clock 'lunch'.*complaint-acceptance"):
         CLOCKS.in_force("lunch", date(2026, 1, 1))
 
@@ -136,6 +138,29 @@ def test_a_pause_within_another_ends_nothing() -> None:
     assert due_day(definition, started, DAYS, [long, short]) == DAYS.add(without, 5)
 
 
+def test_the_days_of_pauses_that_overlap_or_touch_are_taken_out_once() -> None:
+    definition = clock("complaint-acceptance")
+    started = date(2026, 6, 1)
+    overlapping = [(date(2026, 6, 2), date(2026, 6, 4)), (date(2026, 6, 3), date(2026, 6, 9))]
+    touching = [(date(2026, 6, 4), date(2026, 6, 9)), (date(2026, 6, 2), date(2026, 6, 4))]
+    for pauses in (overlapping, touching):
+        assert due_day(definition, started, DAYS, pauses) == due_day(
+            definition, started, DAYS, [(date(2026, 6, 2), date(2026, 6, 9))]
+        )
+
+
+@pytest.mark.parametrize("clock_id", ["complaint-acceptance", "penalty-decision"])
+def test_a_pause_up_to_the_start_from_behind_the_last_day_or_of_no_day_lengthens_nothing(clock_id: str) -> None:
+    definition = clock(clock_id)
+    started = date(2026, 6, 1)
+    last = due_day(definition, started, DAYS)
+    nothing = [(date(2026, 6, 2), date(2026, 6, 2)), (date(2026, 6, 4), date(2026, 6, 3))]
+    for pause in ((started - 9 * ONE, started + ONE), (last + ONE, last + 9 * ONE), *nothing):
+        assert due_day(definition, started, DAYS, [pause]) == last
+    day = (date(2026, 6, 3), date(2026, 6, 4))
+    assert due_day(definition, started, DAYS, [*nothing, day]) == due_day(definition, started, DAYS, [day])
+
+
 def test_a_pause_that_holds_the_last_working_day_lengthens_by_that_day_too() -> None:
     definition = clock("complaint-acceptance")
     started = date(2026, 6, 1)
@@ -191,13 +216,48 @@ def test_an_operators_clocks_replace_the_packaged_ones_of_the_same_id(tmp_path: 
     assert clocks.in_force("complaint-mediation", date(2025, 2, 1)).amount == 45
 
 
-@pytest.mark.parametrize("change", [{"amount": 0}, {"unit": "weeks"}, {"valid_until": "2019-01-01"}, {"colour": "red"}])
+def test_an_operators_rules_of_counting_stand_beside_the_packaged_ones(tmp_path: Path) -> None:
+    path = tmp_path / "own.json"
+    own = {"rule": "Days of the spring fair do not count.", "source": "a notice", "certainty": "unverified"}
+    path.write_text(json.dumps({"counting_rules": [own], "clocks": []}), encoding="utf-8")
+    found = StatutoryClocks.load([path]).counting_rules
+    assert found[:-1] == CLOCKS.counting_rules
+    assert found[-1].model_dump() == own
+
+
+def test_a_file_of_clocks_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gbk.json").write_bytes('{"clocks": "时限"}'.encode("gbk"))
+    for name in ("gbk.json", "nowhere.json"):
+        with pytest.raises(ConfigurationError, match=rf"the clocks .*{name} cannot be read"):
+            StatutoryClocks.load([tmp_path / name])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount": 0},
+        {"amount": 3661},
+        {"unit": "weeks"},
+        {"valid_until": "2019-01-01"},
+        {"valid_from": "2020-01-01", "valid_until": "2020-01-01"},
+        {"colour": "red"},
+        {"extensions": [{"amount": 0, "by": "whoever", "certainty": "certain"}]},
+    ],
+)
 def test_a_faulty_clock_is_refused_with_its_place(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "own.json"
     own = clock("complaint-acceptance").model_dump(mode="json") | change
     path.write_text(json.dumps({"clocks": [own]}), encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"own\.json: clocks\.0"):
         StatutoryClocks.load([path])
+
+
+def test_a_version_may_be_in_force_for_one_day_and_be_followed_by_another_on_the_next() -> None:
+    one = clock("complaint-acceptance")
+    day = date(2026, 5, 1)
+    brief = one.model_validate({**one.model_dump(), "amount": 9, "valid_from": day, "valid_until": day + ONE})
+    clocks = StatutoryClocks([one.model_copy(update={"valid_from": day + ONE}), brief])
+    assert [clocks.in_force(one.id, day + n * ONE).amount for n in (0, 1)] == [9, one.amount]
 
 
 def test_two_versions_in_force_on_one_day_are_refused() -> None:
