@@ -326,6 +326,26 @@ def test_a_task_counts_as_overdue_until_it_is_closed() -> None:
     assert made.overdue == 1
 
 
+def test_a_closed_task_does_not_keep_the_next_one_from_becoming_overdue() -> None:
+    made = opened_with(alert(1))
+    made.apply(command(LEAD, "accept", START), START)
+    made.apply(command(LEAD, "close", START + 1), START + 1)
+    made.add_alert(alert(2, key="other"), START + 2)
+    (task,) = made.elapse(START + TERM + 2).records.tasks
+    assert (task.case_key, task.overdue) == ("other", True)
+
+
+def test_the_step_of_an_overdue_task_names_its_department_and_deadline() -> None:
+    (step,) = opened_with(alert(1)).elapse(START + TERM).records.trace
+    assert (step.subject, step.actor, step.at) == (LEAD, "system", START + TERM)
+    assert json.loads(step.detail) == {"due_at": START + TERM, "department": "lead"}
+
+
+def test_a_case_without_a_clock_has_neither_deadline_nor_law() -> None:
+    (case,) = desk().add_alert(alert(1, clock=None), START).records.cases
+    assert (case.clock, case.clock_source, case.due_at) == (None, "", None)
+
+
 def test_a_task_that_is_closed_or_has_no_due_time_is_never_overdue() -> None:
     made = opened_with(alert(1), alert(2, key="other", clock="unknown"), alert(3, key="third", clock=None))
     made.apply(command(LEAD, "accept", START), START)
@@ -343,6 +363,33 @@ def test_a_closed_case_is_forgotten_after_a_day_and_its_ordinal_is_not() -> None
     assert made.add_alert(alert(2), START).records.cases[0].ordinal == 2
 
 
+def test_an_alert_of_a_case_that_is_forgotten_opens_the_next_one() -> None:
+    made = opened_with(alert(1), alert(2))
+    made.apply(command(LEAD, "accept", START), START)
+    made.apply(command(LEAD, "close", START + 1), START + 1)
+    made.elapse(START + 2 + REMEMBER_CLOSED_MS)
+    assert [made.add_alert(alert(number), START).records.cases[0].ordinal for number in (1, 2)] == [2, 2]
+
+
+def test_a_deadline_that_passes_when_the_case_is_forgotten_is_told_to_nobody() -> None:
+    made = CaseDesk(lambda _, start: (start + 2 * REMEMBER_CLOSED_MS, "a law"))
+    made.add_alert(alert(1), START)
+    made.apply(command(LEAD, "accept", START), START)
+    made.apply(command(LEAD, "close", START + 1), START + 1)
+    made.add_alert(alert(2, key="other"), START + 1)
+    made.elapse(START + 2 + REMEMBER_CLOSED_MS)
+    assert not made.knows(LEAD)
+    outcome = made.elapse(START + 1 + 2 * REMEMBER_CLOSED_MS)
+    assert [task.case_key for task in outcome.records.tasks] == ["other"]
+
+
+def test_a_key_goes_on_counting_its_cases_from_what_the_store_knows() -> None:
+    made = desk()
+    made.restore([("k", 2), ("k", 3), ("k", 1)], [])
+    (case,) = made.add_alert(alert(1), START).records.cases
+    assert case.id == case_id("k", 4)
+
+
 def test_a_case_lists_its_last_alerts_and_knows_all() -> None:
     made = opened_with(*[alert(number) for number in range(ALERTS_LISTED + 5)])
     again = made.add_alert(alert(0), START)
@@ -351,6 +398,7 @@ def test_a_case_lists_its_last_alerts_and_knows_all() -> None:
     assert case.alerts == tuple(alert(number).id for number in range(5, ALERTS_LISTED + 5))
     # Whether it opened the case or joined it is no longer known, so neither is told again.
     assert whats(again) == ["assigned"]
+    assert whats(made.add_alert(alert(5), START)) == ["joined", "assigned"]
 
 
 def test_a_case_that_was_stored_without_its_tasks_gets_them_when_the_alert_is_told_again() -> None:
@@ -421,6 +469,7 @@ def test_a_case_that_was_stored_without_its_closing_is_closed_when_that_of_its_l
     closed = live.apply(closing, START + 1)
     made = desk()
     made.restore([], [(closed.records.cases[-1]._replace(state="open", closed_at=None), closed.records.tasks, [])])
+    assert whats(made.apply(command(LEAD, "accept", START), START + 2)) == ["task-accepted"]
     again = made.apply(closing, START + 2)
     assert again.records.cases[-1].state == "closed"
     assert step_ids(again) == step_ids(closed)

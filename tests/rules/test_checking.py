@@ -76,7 +76,7 @@ def test_a_good_rule_has_no_fault() -> None:
         ('category == "food-safety"', 'industry_within(industry, "cn:Z")', "7:38: 'cn:Z' is no known industry"),
         ("lead: market-regulation", "lead: commerce\nclock: complaint-acceptanse", "15:8: there is no statutory"),
         ("lead: market-regulation", "lead: {by: category, table: {}, default: commerce}", "category is not in"),
-("{size: 1h}", "{size: 1h, gap: 5m}", "9:9: window: a session needs gap, and no other window has one"),
+        ("{size: 1h}", "{size: 1h, gap: 5m}", "9:9: window: a session needs gap, and no other window has one"),
         ("{size: 1h}", "{kind: tumbling, size: 3wd}", "9:32: only a sliding window counts working days"),
         (TRIGGER, "trigger: {avg: {of: amount_fen}}", "trigger.avg: needs at_least, at_most or both"),
         (TRIGGER, "trigger: {avg: {of: amount_fen, at_most: 3}}", "9:1: the clock settles this rule"),
@@ -105,6 +105,99 @@ def test_a_fault_says_where_it_is_and_what_to_write(old: str, new: str, said: st
     assert old in GOOD
     found = faults(GOOD.replace(old, new))
     assert any(said in each for each in found), found
+
+
+STEPS = {
+    "steps": [{"name": "one", "where": "true"}, {"name": "two", "where": "true"}],
+    "within": "1d",
+    "lateness": "1h",
+}
+LATE = {"size": "1h", "lateness": "1h"}
+FOUR = {"count": {"at_least": 4}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"window": None, "trigger": None}, "needs window and trigger, or pattern"),
+        ({"trigger": None}, "window and trigger go together"),
+        ({"window": None, "pattern": STEPS}, "window and trigger go together"),
+        ({"pattern": STEPS}, "has window and trigger, or pattern, not both"),
+        (
+            {"window": None, "trigger": None, "pattern": STEPS, "cooldown": "1h"},
+            "escalate and cooldown are for windows",
+        ),
+        (
+            {
+                "window": None,
+                "trigger": None,
+                "pattern": STEPS,
+                "escalate": [{"trigger": FOUR, "severity": "critical"}],
+            },
+            "escalate and cooldown are for windows",
+        ),
+        ({"escalate": [{"trigger": FOUR, "severity": "high"}]}, "each severity in escalate must be graver"),
+        (
+            {"severity": "low", "escalate": [{"trigger": FOUR, "severity": each} for each in ("high", "medium")]},
+            "each severity in escalate must be graver",
+        ),
+        ({"rules": {"b-rule": 1}}, "a rule on alerts has `on: [alert]` and `rules`"),
+        ({"window": {"kind": "session", "size": "1h"}}, "a session needs gap"),
+    ],
+)
+def test_parts_of_a_rule_that_do_not_go_together_are_a_fault(changes: dict[str, Any], said: str) -> None:
+    found = faults_of(**changes)
+    assert len(found) == 1
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "severity": "low",
+            "escalate": [{"trigger": FOUR, "severity": each} for each in ("medium", "high", "critical")],
+        },
+        {"severity": "info", "escalate": [{"trigger": FOUR, "severity": "critical"}]},
+        {"window": LATE, "cooldown": "1h", "escalate": [{"trigger": FOUR, "severity": "critical"}]},
+        {"window": None, "trigger": None, "pattern": STEPS},
+        {"window": {"kind": "session", "gap": "5m", **LATE}},
+        {"window": LATE, "trigger": {"avg": {"of": "amount_fen", "at_most": 0}}},
+        {"window": LATE, "trigger": {"not": {"count": {"at_least": 1}}}},
+    ],
+)
+def test_parts_of_a_rule_that_go_together_are_no_fault(changes: dict[str, Any]) -> None:
+    assert faults_of(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("clause", "key", "least", "most"),
+    [
+        ({"count": {}}, "at_least", 1, 1_000_000),
+        ({"distinct": {"of": "reporter"}}, "at_least", 1, 1_000_000),
+        ({"sum": {"of": "amount_fen"}}, "at_least", 1, None),
+        ({"avg": {"of": "amount_fen"}}, "at_least", 0, None),
+        ({"max": {"of": "amount_fen"}}, "at_most", 0, None),
+        ({"percentile": {"of": "amount_fen", "at_least": 1}}, "p", 1, 100),
+        ({"ratio": {"of": "true"}}, "at_least", 0, 1),
+        ({"ratio": {"of": "true"}}, "at_most", 0, 1),
+        ({"rate": {"periods": 2}}, "at_least", 0, 1_000_000),
+        ({"rate": {"periods": 2}}, "at_most", 0, 1_000_000),
+        ({"rate": {"at_least": 2}}, "periods", 2, 60),
+        ({"rate": {"at_least": 2, "periods": 2}}, "sample", 1, 1_000_000),
+    ],
+)
+def test_a_number_of_a_trigger_is_right_up_to_its_bounds_and_wrong_beyond(
+    clause: dict[str, dict[str, Any]], key: str, least: int, most: int | None
+) -> None:
+    ((name, rest),) = clause.items()
+
+    def right(number: int) -> bool:
+        return faults_of(window=LATE, trigger={name: {**rest, key: number}}) == []
+
+    assert [right(number) for number in (least - 1, least)] == [False, True]
+    if most is not None:
+        assert [right(number) for number in (most, most + 1)] == [True, False]
 
 
 def test_a_clock_without_a_case_is_a_fault() -> None:
