@@ -111,6 +111,31 @@ def test_a_later_alert_joins_raises_the_severity_and_adds_departments() -> None:
     assert len(made) == 1
 
 
+def test_steps_of_the_desk_say_what_was_done_for_which_rule_and_department() -> None:
+    made = desk()
+    steps = made.add_alert(alert(1), START).records.trace + made.add_alert(alert(2), START).records.trace
+    assert {(step.what, step.actor) for step in steps} == {
+        ("opened", "system"), ("assigned", "system"), ("joined", "system")
+    }  # fmt: skip
+    assert {step.what: json.loads(step.detail) for step in steps} == {
+        "opened": {"rule": "r", "lead": "lead", "clock": "complaint", "due_at": START + TERM, "source": "a law"},
+        "assigned": {"department": "lead", "role": "lead", "due_at": START + TERM},
+        "joined": {"rule": "r"},
+    }
+    again = made.add_alert(alert(2), START + 9).records.trace
+    assert next(step for step in again if step.what == "joined").detail == steps[-1].detail
+
+
+def test_the_step_of_an_action_names_who_did_it_when_and_with_which_note() -> None:
+    made = opened_with(alert(1))
+    (step,) = made.apply(command(LEAD, "accept", START + 1, note="on our way"), START + 2).records.trace
+    assert (step.subject, step.actor, step.at) == (LEAD, "officer", START + 2)
+    assert json.loads(step.detail) == {"department": "lead", "note": "on our way", "commanded_at": START + 1}
+    (step,) = made.apply(command("ta-x", "accept", START), START).records.trace
+    assert (step.subject, step.actor) == ("ta-x", "officer")
+    assert json.loads(step.detail) == {"action": "accept", "reason": "unknown-task"}
+
+
 def test_an_alert_without_case_only_notifies_its_lead() -> None:
     outcome = desk().add_alert(alert(1, key=None), START)
     assert not outcome.records
@@ -645,6 +670,13 @@ class Desk(RuleBasedStateMachine):
         before = self._known()
         stored = len(self.inputs) - min(lost, len(self.inputs))
         replayed = [given_ for given_, _ in self.inputs[max(0, stored - more) :]]
+        # As when it is told again: the alert of a case that was closed more than a day ago opens another.
+        long_ago = {
+            case.id for case in before[0].values() if case.closed_at and case.closed_at < self.now - REMEMBER_CLOSED_MS
+        }
+        forgotten = {alert for alert, case in membership(before[2]) if case in long_ago}
+        if any(isinstance(each, Alert) and each.id in forgotten for each in replayed):
+            return
         self.inputs = self.inputs[:stored]
         self.desk = restored([outcome for _, outcome in self.inputs], self.now)
         self.overdue = defaultdict(int)
