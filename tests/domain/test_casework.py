@@ -144,6 +144,29 @@ def test_an_alert_without_case_only_notifies_its_lead() -> None:
     assert desk().add_alert(alert(1, lead=None), START).notices == []
 
 
+def test_an_alert_that_notifies_nobody_opens_its_case_all_the_same() -> None:
+    outcome = desk().add_alert(alert(1, notify=False), START)
+    assert whats(outcome) == ["opened", "assigned"]
+    assert outcome.notices == []
+
+
+def test_every_change_of_a_case_is_its_next_revision() -> None:
+    made = desk()
+    told = [made.add_alert(alert(number), START) for number in (1, 2)]
+    made.apply(command(LEAD, "accept", START), START)
+    told.append(made.apply(command(LEAD, "close", START + 1), START + 1))
+    assert [case.revision for outcome in told for case in outcome.records.cases] == [1, 2, 3]
+
+
+def test_a_closed_case_gets_no_task_that_it_had_not() -> None:
+    live = opened_with(alert(1))
+    live.apply(command(LEAD, "accept", START), START)
+    stored = live.apply(command(LEAD, "close", START + 1), START + 1).records
+    made = desk()
+    made.restore([], [(stored.cases[0], stored.tasks, [])])
+    assert [task.id for task in made.add_alert(alert(1, joint=["fire"]), START + 2).records.tasks] == [LEAD]
+
+
 def test_an_alert_told_twice_changes_nothing_and_tells_everything_again() -> None:
     made = desk()
     first = made.add_alert(alert(1, joint=["fire"]), START)
