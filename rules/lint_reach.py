@@ -9,7 +9,7 @@ from typing import Any, Final
 from jianguan.domain.alert import SEVERITIES
 from rules.cel.contradictions import dead_alternatives, impossible
 from rules.cel.python_code import flattened
-from rules.cel.tree import Call, Constant, Identifier, Node, walk
+from rules.cel.tree import Call, Identifier, Node, walk
 from rules.cel.writing import text_of
 from rules.finding import Check, Found, Subject
 from rules.model import DAY
@@ -111,7 +111,7 @@ def _selective(root: Node) -> bool:
     for node in flattened(root, "_&&_"):
         read = {each.name for each in walk(node) if isinstance(each, Identifier)} - {"kind"}
         asks = isinstance(node, Call) and node.function == "present"
-        if read and not asks and not isinstance(node, Constant):
+        if read and not asks:
             return True
     return False
 
@@ -141,24 +141,15 @@ def _parts(rule: Rule) -> set[str]:
 
 
 def _weaker(wide: dict[str, Any], narrow: dict[str, Any]) -> bool:
-    """Whether a trigger holds wherever another does: it asks for less of the same, and for nothing else."""
+    """Whether a trigger holds wherever another does: it asks for less of the same, and for nothing else. Both only
+    count, tell apart and add up."""
     for name, clause in wide.items():
         if clause is None:
             continue
-        other = narrow.get(name)
+        other = narrow[name]
         if name == "count" and other is None:
             # Without a count one fact is enough; different values need as many facts.
-            values = narrow.get("distinct") or {"at_least": 1}
-            if clause["at_least"] > values["at_least"]:
-                return False
-            continue
-        if not isinstance(clause, dict) or not isinstance(other, dict):
-            if clause != other:
-                return False
-            continue
-        rest = {key: value for key, value in clause.items() if key != "at_least"}
-        if rest != {key: value for key, value in other.items() if key != "at_least"}:
-            return False
-        if clause.get("at_least", 0) > other.get("at_least", 0):
+            other = {"at_least": narrow["distinct"]["at_least"] if narrow["distinct"] else 1}
+        if other is None or clause["at_least"] > other["at_least"] or clause.get("of") != other.get("of"):
             return False
     return True

@@ -71,6 +71,18 @@ def test_a_rule_with_everything_has_no_finding(tmp_path: Path) -> None:
         ({"limits": {"facts_per_key": 50_000}}, "warning", "unbounded-state"),
         ({"condition": 'kind == "violation"'}, "error", "kind-not-in-on"),
         ({"condition": "1 == 1"}, "warning", "constant-condition"),
+        ({"condition": 'kind == "complaint"'}, "warning", "constant-condition"),
+        ({"limits": {"facts_per_key": 20_834}}, "warning", "unbounded-state"),
+        (
+            {"condition": 'present(enterprise) && kind == "complaint" && true', "window": {"size": "1100d"}},
+            "warning",
+            "unbounded-state",
+        ),
+        (
+            {"joint": {"by": "enterprise", "table": {}, "default": ["commerce"]}, "case": None},
+            "warning",
+            "departments-without-case",
+        ),
         ({"condition": 'category == "food-saftey"'}, "warning", "unknown-category"),
         ({"condition": 'category in ["price", "prize"]'}, "warning", "unknown-category"),
         ({"runbook": None}, "warning", "no-runbook"),
@@ -104,13 +116,102 @@ def test_a_check_finds_its_fault(tmp_path: Path, changes: dict[str, Any], level:
         {"trigger": {"sum": {"of": "amount_fen", "at_least": 5}}},
         {"trigger": {"count": {"at_least": 10}}, "limits": {"facts_per_key": 10}},
         {"joint": ["commerce"]},
+        {"joint": {"by": "enterprise", "table": {}, "default": ["commerce"]}},
+        {"lead": {"by": "enterprise", "table": {}, "default": "commerce"}, "joint": ["commerce"]},
+        {"limits": {"facts_per_key": 20_833}},
         {"condition": 'category == "price"', "window": {"size": "1100d"}, "episode": "110d"},
+        {"condition": "historical", "window": {"size": "1100d"}, "episode": "110d"},
         {"legal_basis": "Food Safety Law, Article 34"},
         {"trigger": {"distinct": {"of": "region.county", "at_least": 2}}, "group_by": "region.city", "case": None},
     ],
 )
 def test_a_rule_at_the_very_edge_of_a_check_has_no_finding(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert found(tmp_path, **changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "key"),
+    [
+        ({"trigger": {"count": {"at_least": 10_001}}}, "never-true", "count"),
+        ({"trigger": {"distinct": {"of": "reporter", "at_least": 10_001}}}, "never-true", "distinct"),
+        ({"trigger": {"distinct": {"of": "enterprise", "at_least": 2}}}, "never-true", "of"),
+        ({"condition": 'category == "price" && category == "other"'}, "never-true", "condition"),
+        ({"condition": 'nature == "report" && (number == "1" || nature == "tip")'}, "dead-alternative", "condition"),
+        ({"condition": "present(enterprise)", "window": {"size": "1100d"}}, "unbounded-state", "group_by"),
+        ({"limits": {"facts_per_key": 50_000}}, "unbounded-state", "facts_per_key"),
+        ({"condition": "1 == 1"}, "constant-condition", "condition"),
+        ({"legal_basis": "somewhere in the law"}, "vague-legal-basis", "legal_basis"),
+        ({"title": {"zh": "A rule", "en": "A rule"}}, "title-language", "zh"),
+        ({"title": {"zh": "规则", "en": "规则"}}, "title-language", "en"),
+        ({"episode": "367d"}, "episode-length", "episode"),
+        ({"window": {"size": "10d"}, "episode": "1h"}, "episode-length", "episode"),
+        ({"joint": ["market-regulation"]}, "lead-assists", "joint"),
+        ({"joint": ["commerce", "commerce"]}, "lead-assists", "joint"),
+        ({"joint": ["commerce"], "case": None}, "departments-without-case", "joint"),
+        ({"limits": {"facts_per_key": 100_000}}, "many-facts", "facts_per_key"),
+        ({"trigger": {"count": {"at_least": 1}}}, "every-fact-alerts", "trigger"),
+        ({"condition": 'text.contains("x")'}, "reads-personal-text", "condition"),
+        ({"status": "shadow"}, "not-active", "status"),
+        ({"group_by": ["enterprise", "right"]}, "kind-not-in-on", "right"),
+        ({"group_by": "right", "case": None}, "kind-not-in-on", "group_by"),
+        ({"trigger": {"sum": {"of": "penalty_fen", "at_least": 5}}}, "kind-not-in-on", "of"),
+    ],
+)  # fmt: skip
+def test_a_finding_stands_at_the_key_that_it_is_about(
+    changes: dict[str, Any], code: str, key: str, tmp_path: Path
+) -> None:
+    found(tmp_path, **changes)
+    (finding,) = [each for each in lint(RuleSet.load([tmp_path], reference()), reference()) if each.code == code]
+    line = (tmp_path / "a-rule.yaml").read_text("utf-8").splitlines()[finding.line - 1]
+    assert f'"{key}"' in line[finding.column - 1 :].partition(":")[0]
+
+
+@pytest.mark.parametrize("place", ["all", "any", "not", "escalate"])
+def test_a_field_is_looked_for_wherever_a_trigger_asks_for_it(place: str, tmp_path: Path) -> None:
+    inner: dict[str, Any] = {"max": {"of": "penalty_fen", "at_least": 5}}
+    changes = {
+        "all": {"trigger": {"all": [inner]}},
+        "any": {"trigger": {"any": [{"count": {"at_least": 2}}, inner]}},
+        "not": {"trigger": {"not": inner}},
+        "escalate": {"escalate": [{"trigger": inner, "severity": "critical"}]},
+    }[place]
+    codes = [code for _, code in found(tmp_path, window={"size": "1h", "lateness": "1h"}, **changes)]
+    assert "kind-not-in-on" in codes
+
+
+def test_a_kind_that_on_leaves_out_is_one_finding_and_what_it_could_be_is_told(tmp_path: Path) -> None:
+    (finding,) = as_errors(as_yaml(tmp_path, 'kind == "complaints" || category == "price"'))
+    assert (finding.code, finding.hint) == ("kind-not-in-on", "did you mean complaint?")
+
+
+def test_one_value_of_a_field_that_a_key_has_one_of_is_enough(tmp_path: Path) -> None:
+    trigger = {"distinct": {"of": "enterprise", "at_least": 1}}
+    assert found(tmp_path, trigger=trigger) == [("info", "every-fact-alerts")]
+
+
+def test_findings_come_in_the_order_of_lines_and_files(tmp_path: Path) -> None:
+    found(tmp_path, status="shadow", joint=["commerce", "commerce"], legal_basis="somewhere", runbook=None)
+    text = json.dumps(rule_file(**{**FINE, "id": "b-rule", "runbook": None}), ensure_ascii=False)
+    (tmp_path / "b-rule.yaml").write_text(text, encoding="utf-8")
+    places = [(each.path, each.line, each.column) for each in lint_folders([tmp_path], reference())]
+    assert places == sorted(places)
+    assert len(set(places)) > 4
+
+
+def test_a_rule_that_is_gone_when_it_is_looked_at_is_a_finding_and_hides_no_other(tmp_path: Path) -> None:
+    found(tmp_path)
+    text = json.dumps(rule_file(**{**FINE, "id": "b-rule"}), ensure_ascii=False)
+    (tmp_path / "b-rule.yaml").write_text(text, encoding="utf-8")
+    rules = RuleSet.load([tmp_path], reference())
+    (tmp_path / "a-rule.yaml").unlink()
+    findings = lint(rules, reference())
+    assert ("broken-file", "a-rule") in [(each.code, each.rule) for each in findings]
+    assert ("no-tests", "b-rule") in [(each.code, each.rule) for each in findings]
+
+
+def test_a_rule_whose_tests_are_broken_is_looked_at_without_them(tmp_path: Path) -> None:
+    codes = [code for _, code in found(tmp_path, {"cases": []}, runbook=None)]
+    assert sorted(codes) == ["broken-file", "no-runbook"]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +320,7 @@ def test_rules_on_alerts_and_relations_are_asked_for_known_texts_too(tmp_path: P
     assert [each.message for each in as_errors(as_yaml(tmp_path, "true", **changes))] == ["nature is never 'tip'"]
     listening = {"on": ["alert"], "rules": {"a-rule": 1}, "trigger": {"score": {"at_least": 5}}}
     findings = as_yaml(tmp_path, 'severity != "urgent" && rule == "b-rule"', **listening)
+    assert "kind-not-in-on" not in {each.code for each in findings}
     messages = [each.message for each in as_errors(findings) if each.code == "unknown-value"]
     assert messages == ["severity is never 'urgent'", "rule is never 'b-rule'"]
 
@@ -264,6 +366,11 @@ def test_rules_that_do_not_load_are_findings_too_and_hide_no_others(tmp_path: Pa
     }
 
 
+LATE = {"size": "1h", "lateness": "1h"}
+TWO_OF: dict[str, Any] = {"distinct": {"of": "reporter", "at_least": 2}}
+SUM_OF_9: dict[str, Any] = {"sum": {"of": "amount_fen", "at_least": 9}}
+
+
 def shadows(folder: Path, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The rules that are said to be shadowed, of two that differ in these changes."""
     for name, changes in (("a-rule", one), ("b-rule", other)):
@@ -286,12 +393,53 @@ def shadows(folder: Path, one: dict[str, Any], other: dict[str, Any]) -> list[st
         ({"condition": 'category == "price"'}, {}, []),
         ({"group_by": "region", "case": None, "lead": None}, {}, []),
         ({"on": ["complaint", "violation"]}, {}, ["b-rule"]),
+        ({}, {"on": ["complaint", "violation"]}, ["a-rule"]),
+        ({"window": {"size": "2h"}, "episode": "1h"}, {}, []),
+        ({}, {"trigger": {"sum": {"of": "amount_fen", "at_least": 1}}}, []),
+        ({"trigger": SUM_OF_9}, {"trigger": {**SUM_OF_9, "count": {"at_least": 1}}}, ["b-rule"]),
+        (
+            {"trigger": SUM_OF_9},
+            {"trigger": {"count": {"at_least": 1}, "sum": {"of": "amount_fen", "at_least": 10}}},
+            ["b-rule"],
+        ),
+        ({"status": "retired"}, {}, []),
+        ({"window": LATE}, {"window": LATE, "cooldown": "1h"}, []),
+        ({"window": LATE, "inhibited_by": ["b-rule"]}, {"window": LATE}, []),
+        ({}, {"limits": {"facts_per_key": 100}}, ["b-rule"]),
+        ({"episode": "2h"}, {}, []),
+        ({}, {"condition": "true"}, ["a-rule"]),
+        ({"condition": 'kind == "complaint" && category == "food-safety"'}, {}, ["b-rule"]),
+        ({"trigger": TWO_OF}, {"trigger": {"sum": {"of": "amount_fen", "at_least": 9}}}, []),
+        ({"trigger": SUM_OF_9}, {"trigger": {"sum": {"of": "amount_fen", "at_least": 5}}}, ["a-rule"]),
+        ({"trigger": SUM_OF_9}, {"trigger": {"sum": {"of": "amount_fen", "at_least": 10}}}, ["b-rule"]),
+        ({"trigger": SUM_OF_9}, {"trigger": {"sum": {"of": "penalty_fen", "at_least": 5}}}, []),
+        ({"trigger": SUM_OF_9}, {"trigger": {"count": {"at_least": 1}}}, ["a-rule"]),
+        ({"trigger": SUM_OF_9}, {"trigger": {"count": {"at_least": 2}}}, []),
+        ({"trigger": {**SUM_OF_9, "count": {"at_least": 3}}}, {"trigger": SUM_OF_9}, ["a-rule"]),
+        ({"trigger": {**SUM_OF_9, "count": {"at_least": 3}}}, {}, ["a-rule"]),
+        ({"trigger": TWO_OF}, {"trigger": {"distinct": {"of": "product", "at_least": 2}}}, []),
+        ({"trigger": TWO_OF}, {"trigger": {"distinct": {"of": "reporter", "at_least": 3}}}, ["b-rule"]),
     ],
 )
 def test_a_rule_that_says_nothing_new_is_found(
     tmp_path: Path, one: dict[str, Any], other: dict[str, Any], shadowed: list[str]
 ) -> None:
     assert shadows(tmp_path, one, other) == shadowed
+
+
+def test_each_rule_that_says_nothing_new_is_found_though_another_is_its_equal(tmp_path: Path) -> None:
+    (tmp_path / "c-rule.yaml").write_text(
+        json.dumps(rule_file(**{**FINE, "id": "c-rule", "trigger": {"count": {"at_least": 2}}})), encoding="utf-8"
+    )
+    assert sorted(set(shadows(tmp_path, {}, {}))) == ["a-rule", "b-rule"]
+
+
+def test_what_a_rule_may_keep_is_told_in_days_and_megabytes(tmp_path: Path) -> None:
+    found(tmp_path, condition="present(enterprise)", window={"size": "1100d"}, limits={"facts_per_key": 50_000})
+    messages = [each.message for each in lint(RuleSet.load([tmp_path], reference()), reference())]
+    assert any("one enterprise may take 2 MB" in each for each in messages), messages
+    (days,) = [int(days) for each in messages for days in re.findall(r"is kept for (\d+) days", each)]
+    assert days >= 1_100
 
 
 # The properties that SARIF 2.1.0 requires of what is written (OASIS, sections 3.13, 3.14, 3.18, 3.19, 3.27-3.30, 3.49),
