@@ -49,9 +49,8 @@ class UnknownValue(Check):
         allowed = choices(tuple(sorted(set(file.on)))) if file.rules is None else alert_choices(tuple(file.rules))
         for written in subject.conditions:
             for field, node in _compared(written.checked.tree.root):
-                # A kind, and a field that the rule cannot see at all, have a finding of their own.
-                if field == "kind" or (file.rules is None and _lacking(field, file)):
-                    continue
+                if field == "kind":
+                    continue  # it has a finding of its own
                 wrong = fault(field, str(node.value), allowed, subject.reference)
                 if wrong is not None:
                     yield written.spot(node), *wrong
@@ -78,7 +77,7 @@ class UnknownCategory(Check):
 def _compared(root: Node) -> Iterator[tuple[str, Constant]]:
     """(field, text) of what is compared with a field by ==, != or in, whichever stands first."""
     for node in walk(root):
-        if not isinstance(node, Call) or node.function not in _COMPARISONS or len(node.arguments) != 2:
+        if not isinstance(node, Call) or node.function not in _COMPARISONS:
             continue
         left, right = node.arguments
         if isinstance(right, Identifier) and node.function != "@in":

@@ -169,7 +169,7 @@ def test_a_finding_stands_at_the_key_that_it_is_about(
 @pytest.mark.parametrize("place", ["all", "any", "not", "escalate"])
 def test_a_field_is_looked_for_wherever_a_trigger_asks_for_it(place: str, tmp_path: Path) -> None:
     inner: dict[str, Any] = {"max": {"of": "penalty_fen", "at_least": 5}}
-    changes = {
+    changes: dict[str, Any] = {
         "all": {"trigger": {"all": [inner]}},
         "any": {"trigger": {"any": [{"count": {"at_least": 2}}, inner]}},
         "not": {"trigger": {"not": inner}},
@@ -267,6 +267,7 @@ def test_a_rule_without_good_tests_is_found(tmp_path: Path, tests: object, code:
         ('outcome in ["mediated", "closed"]', "consumer-rights", "outcome is never 'closed'", "known: mediated, pend"),
         ('nature in ["举报"]', "complaint", "nature is never '举报'", "known: complaint, report"),
         ('nature == (present(tags) ? "report" : "reports")', "complaint", "nature is never 'reports'", "report?"),
+        ('nature == (present(tags) ? "reports" : "report")', "complaint", "nature is never 'reports'", "report?"),
         ('region == "310115"', "complaint", "'310115' is no known region", "write cn:310115"),
         ('region in ["cn:310115", "310104"]', "complaint", "'310104' is no known region", "write cn:310104"),
         ('region == "cn:310999"', "complaint", "'cn:310999' is no known region", "did you mean cn:"),
@@ -308,6 +309,33 @@ def test_a_field_that_no_kind_in_on_has_is_an_error(changes: dict[str, Any], tmp
     assert each.code == "kind-not-in-on"
     assert each.hint == "add consumer-rights to on"
     assert not as_errors(as_yaml(tmp_path, condition, on=["complaint", "consumer-rights"], **changes))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        'region.startsWith("cn:31") && nature.startsWith("re")',
+        'nature > "a"',
+        '(present(tags) ? nature : number) == "x"',
+        'region.endsWith("31")',
+        '(present(tags) ? region : number).startsWith("31")',
+        '"nature" in tags',
+        "nature == number",
+        '["report", "complaint"] == tags',
+    ],
+)
+def test_what_compares_no_field_with_a_wrong_text_has_no_error(condition: str, tmp_path: Path) -> None:
+    assert as_errors(as_yaml(tmp_path, condition)) == []
+
+
+def test_a_field_that_is_missing_names_each_kind_of_on_once(tmp_path: Path) -> None:
+    (each,) = as_errors(as_yaml(tmp_path, "present(outcome)", on=["violation", "complaint", "violation"]))
+    assert each.message == "no complaint and no violation has the field outcome"
+
+
+def test_a_wrong_text_is_found_behind_a_kind(tmp_path: Path) -> None:
+    (each,) = as_errors(as_yaml(tmp_path, 'kind == "complaint" && nature == "reports"'))
+    assert (each.code, each.message) == ("unknown-value", "nature is never 'reports'")
 
 
 def test_rules_on_alerts_and_relations_are_asked_for_known_texts_too(tmp_path: Path) -> None:
