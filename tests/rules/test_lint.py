@@ -169,13 +169,13 @@ def test_a_finding_stands_at_the_key_that_it_is_about(
 @pytest.mark.parametrize("place", ["all", "any", "not", "escalate"])
 def test_a_field_is_looked_for_wherever_a_trigger_asks_for_it(place: str, tmp_path: Path) -> None:
     inner: dict[str, Any] = {"max": {"of": "penalty_fen", "at_least": 5}}
-    changes: dict[str, Any] = {
+    places: dict[str, dict[str, Any]] = {
         "all": {"trigger": {"all": [inner]}},
         "any": {"trigger": {"any": [{"count": {"at_least": 2}}, inner]}},
         "not": {"trigger": {"not": inner}},
         "escalate": {"escalate": [{"trigger": inner, "severity": "critical"}]},
-    }[place]
-    codes = [code for _, code in found(tmp_path, window={"size": "1h", "lateness": "1h"}, **changes)]
+    }
+    codes = [code for _, code in found(tmp_path, window={"size": "1h", "lateness": "1h"}, **places[place])]
     assert "kind-not-in-on" in codes
 
 
@@ -360,6 +360,25 @@ def test_repeated_events_without_a_distance_are_told_at_their_place_in_the_tests
     path = tmp_path / "a-rule.test.yaml"
     assert finding.path == str(path)
     assert path.read_text("utf-8").splitlines()[finding.line - 1][finding.column - 1 :].startswith('"repeat": 3')
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([{"at": "0s"}, {"at": "1m"}, {"at": "2m", "repeat": 1}], 0),
+        ([{"at": "0s", "repeat": 2}, {"at": "1m"}], 1),
+        ([{"at": "0s"}, {"at": "1m", "repeat": 2, "every": "1s"}], 0),
+    ],
+)
+def test_an_event_that_comes_once_need_not_say_how_far_apart(
+    events: list[dict[str, Any]], told: int, tmp_path: Path
+) -> None:
+    cases = [{**TESTS["cases"][0], "events": events}, TESTS["cases"][1]]  # type: ignore[index]
+    assert found(tmp_path, {**TESTS, "cases": cases}) == [("warning", "repeat-without-every")] * told
+
+
+def test_true_in_a_block_of_text_is_meant(tmp_path: Path) -> None:
+    assert "constant-condition" not in [each.code for each in as_yaml(tmp_path, "true")]
 
 
 def test_every_check_has_a_code_of_its_own() -> None:
