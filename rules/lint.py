@@ -19,7 +19,7 @@ from rules.finding import Check, Finding, Found, Spot, Subject
 from rules.lint_reach import DeadAlternative, NeverTrue, Shadowed, UnboundedState
 from rules.lint_values import KindNotLookedAt, UnknownCategory, UnknownValue
 from rules.loader import Document, load
-from rules.model import DAY, JointTable, LeadTable
+from rules.model import DAY, JointTable
 from rules.reference import Reference
 from rules.ruleset import RuleSet, unread
 from rules.testfile import TestFile
@@ -143,7 +143,7 @@ class LeadAssists(Check):
 
     def look(self, subject: Subject) -> Iterator[Found]:
         lead, joint = subject.rule.file.lead, subject.rule.file.joint
-        if isinstance(lead, LeadTable) or isinstance(joint, JointTable):
+        if isinstance(joint, JointTable):
             return
         if lead in joint:
             yield ("joint",), f"{lead} leads and need not assist itself", "take it out of joint"
