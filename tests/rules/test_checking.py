@@ -200,6 +200,103 @@ def test_a_number_of_a_trigger_is_right_up_to_its_bounds_and_wrong_beyond(
         assert [right(number) for number in (most, most + 1)] == [True, False]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"owner": "comerce"},
+        {"lead": "comerce"},
+        {"joint": ["fire-rescue", "comerce"]},
+        {"lead": {"by": "enterprise", "table": {}, "default": "comerce"}},
+        {"lead": {"by": "enterprise", "table": {"uscc:X": "comerce"}, "default": "commerce"}},
+        {"joint": {"by": "enterprise", "table": {}, "default": ["comerce"]}},
+        {"joint": {"by": "enterprise", "table": {"uscc:X": ["commerce", "comerce"]}, "default": []}},
+        {"decision_table": [{"when": {"enterprise": "x:1"}, "lead": "comerce"}]},
+        {"decision_table": [{"when": {"enterprise": "x:1"}, "lead": "commerce", "joint": ["comerce"]}]},
+    ],
+)
+def test_a_department_that_is_not_there_is_found_wherever_it_is_named(changes: dict[str, Any]) -> None:
+    text = json.dumps(rule_file(**changes), indent=1, ensure_ascii=False)
+    (found,) = [each for each in faults(text) if "fire-rescue" not in each]
+    assert "there is no department comerce (did you mean commerce?)" in found
+    line, column = map(int, found.split(":")[:2])
+    assert text.splitlines()[line - 1][column - 1 :].startswith('"comerce"')
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"group_by": ["enterprise", "enterprise"]}, "a field is there twice"),
+        (
+            {"joint": {"by": "region", "table": {}, "default": []}},
+            "region is not in group_by (group_by has enterprise)",
+        ),
+        ({"lead": None, "decision_table": []}, "a case needs a lead department"),
+        (
+            {"case": None, "lead": None, "decision_table": [{"when": {"enterprise": "x:1"}, "lead": "commerce"}]},
+            "it says who leads a case, and this rule opens none",
+        ),
+        (
+            {
+                "group_by": ["region", "enterprise"],
+                "decision_table": [{"when": {"region": "cn:99"}, "lead": "commerce"}],
+            },
+            "'cn:99' is no known region",
+        ),
+        (
+            {
+                "group_by": ["industry", "enterprise"],
+                "decision_table": [{"when": {"industry": ["cn:H62", "cn:Z"]}, "lead": "commerce"}],
+            },
+            "'cn:Z' is no known industry",
+        ),
+        (
+            {
+                "group_by": ["industry.section", "enterprise"],
+                "joint": {"by": "industry.section", "table": {"cn:Z": ["commerce"]}, "default": []},
+            },
+            "'cn:Z' is no known industry",
+        ),
+        ({"window": None, "trigger": None, "pattern": {**STEPS, "lateness": "0s"}}, "the clock settles this rule"),
+        (
+            {"window": {"size": "3wd", "lateness": "1h"}, "trigger": {"rate": {"periods": 2, "at_least": 2}}},
+            "a rate needs windows that can be laid one behind another",
+        ),
+        (
+            {
+                "window": {"kind": "session", "gap": "5m", **LATE},
+                "trigger": {"any": [{"count": {"at_least": 9}}, {"rate": {"periods": 2, "at_least": 2}}]},
+            },
+            "a rate needs windows that can be laid one behind another",
+        ),
+        (
+            {"window": {"within_m": 500, **LATE}, "trigger": {"rate": {"periods": 2, "at_least": 2}}},
+            "a rate needs windows that can be laid one behind another",
+        ),
+        ({"window": {"size": "1h"}, "cooldown": "1h"}, "the clock settles this rule, and nothing would count"),
+        ({"group_by": "severity"}, "does not have the right form"),
+    ],
+)
+def test_what_a_rule_names_must_be_there_for_every_fact_of_a_group(changes: dict[str, Any], said: str) -> None:
+    found = faults_of(**changes)
+    assert len(found) == 1, found
+    assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"window": LATE, "trigger": {"rate": {"periods": 2, "at_least": 2}}},
+        {"window": {"kind": "tumbling", **LATE}, "trigger": {"rate": {"periods": 2, "at_least": 2}}},
+        {"window": {"size": "3wd"}},
+        {"group_by": ["enterprise", "region"], "case": {"key": "group"}},
+        {"case": None, "lead": None},
+        {"lead": {"by": "enterprise", "table": {"uscc:X": "commerce"}, "default": "market-regulation"}},
+    ],
+)
+def test_what_goes_with_a_window_or_a_group_is_no_fault(changes: dict[str, Any]) -> None:
+    assert faults_of(**changes) == []
+
+
 def test_a_clock_without_a_case_is_a_fault() -> None:
     found = faults_of(case=None, lead=None, clock="complaint-acceptance")
     assert any("a clock runs for a case" in each for each in found), found
