@@ -291,10 +291,59 @@ def test_what_a_rule_names_must_be_there_for_every_fact_of_a_group(changes: dict
         {"group_by": ["enterprise", "region"], "case": {"key": "group"}},
         {"case": None, "lead": None},
         {"lead": {"by": "enterprise", "table": {"uscc:X": "commerce"}, "default": "market-regulation"}},
+        {"clock": "complaint-acceptance"},
+        {"condition": 'region_within(region, "cn:31") || industry_within(industry, "cn:H")'},
     ],
 )
 def test_what_goes_with_a_window_or_a_group_is_no_fault(changes: dict[str, Any]) -> None:
     assert faults_of(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "said"),
+    [
+        (
+            {"condition": "address.contains('x') && region_within(region, 'cn:99')"},
+            "cn:99",
+            "'cn:99' is no known region",
+        ),
+        (
+            {"condition": "region_within(region, 'cn:31') && industry_within(industry, 'cn:Z')"},
+            "cn:Z",
+            "'cn:Z' is no known industry",
+        ),
+        ({"group_by": ["enterprise", "region.x"]}, "region.x", "region has no level x"),
+        ({"group_by": "region.x", "case": None}, "region.x", "region has no level x"),
+        (
+            {"trigger": {"all": [{"count": {"at_least": 2}}, {"distinct": {"of": "region.x", "at_least": 2}}]}},
+            "region.x",
+            "region has no level x",
+        ),
+        (
+            {
+                "window": None,
+                "trigger": None,
+                "pattern": {
+                    "steps": [
+                        {"name": "one", "where": "true"},
+                        {"name": "two", "where": "true", "related": "region == three.region"},
+                        {"name": "three", "where": "true", "related": "region == one.region"},
+                    ],
+                    "within": "1d",
+                    "lateness": "1h",
+                },
+            },
+            ".region",
+            "three.region",
+        ),
+    ],
+)
+def test_a_fault_of_one_part_among_several_stands_at_that_part(changes: dict[str, Any], at: str, said: str) -> None:
+    text = json.dumps(rule_file(**changes), indent=1, ensure_ascii=False)
+    (found,) = faults(text)
+    assert said in found
+    line, column = map(int, found.split(":")[:2])
+    assert text.splitlines()[line - 1][column - 1 :].lstrip("\"'").startswith(at)
 
 
 def test_a_clock_without_a_case_is_a_fault() -> None:
