@@ -209,7 +209,10 @@ def step_words(step: Step, words: Words) -> str:
 def step_details(step: Step, words: Words, namer: Namer, rule: Callable[[str], str] = str) -> list[tuple[str, str]]:
     """(label, value) of what the step's detail says and readers know words for; `rule` is what a rule is called."""
     found: list[tuple[str, str]] = []
-    for name, value in _detail(step).items():
+    detail = _detail(step)
+    for name, value in detail.items():
+        if name == "status" and isinstance(value, int):  # 0: nobody answered, and the words beside it say why
+            value = answer(value, str(detail.get("detail") or ""))
         label = words.or_else(f"detail.{name}", "")
         if not label or value in (None, "", [], {}):
             continue
@@ -229,6 +232,10 @@ def refusal(reason: str, words: Words) -> str:
 def _detail_value(name: str, value: object, words: Words, namer: Namer) -> str:
     if name == "due_at" and isinstance(value, int):
         return deadline(value)
+    if name == "next" and isinstance(value, int):
+        return full_time(value)
+    if name == "kind":
+        return words.or_else(f"notice.{value}", str(value))
     if isinstance(value, bool):
         return words("yes" if value else "no")
     if name == "code":

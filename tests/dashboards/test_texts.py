@@ -224,6 +224,31 @@ def test_a_text_by_language() -> None:
     assert wording.in_language("plain", "zh") == "plain"
 
 
+def test_every_step_that_the_inspectors_guide_lists_has_words_and_no_other_has() -> None:
+    root = HERE.parent
+    guide = (root / "docs/inspector.md").read_text("utf-8").partition("## Read the steps")[2].partition("Each step")[0]
+    listed = set(re.findall(r"`([a-z-]+)`", guide))
+    assert {key.removeprefix("step.") for key in catalogue() if key.startswith("step.")} == listed
+    sources = [path for room in ("jianguan", "streams", "sinks") for path in (root / room).rglob("*.py")]
+    text = "\n".join(path.read_text("utf-8") for path in sources)
+    assert {name for name in listed if f'"{name}"' not in text} == set()
+    styled = set(re.findall(r"\.what-([a-z-]+)", (HERE / "static/parts.css").read_text("utf-8")))
+    assert styled - listed == set()
+
+
+def test_a_notice_that_failed_says_what_came_back_and_when_it_is_tried_again(site: Site) -> None:
+    from dashboards.naming import Namer
+
+    detail = '{"receiver": "r", "attempt": 1, "status": 0, "detail": "refused", "ms": 3, "next": 1795413600000}'
+    step = Step("st-1", "dl-1", 0, 4, "delivery-failed", "system", "", "", (), detail)
+    told = [("接收方", "r"), ("第几次", "1"), ("应答", "refused"), ("下次发送", "2026-11-23 14:00:00 UTC+8")]
+    assert wording.step_details(step, ZH, Namer(site.deps)) == told
+    answered = step._replace(detail='{"status": 503, "detail": "answered 503"}')
+    assert wording.step_details(answered, EN, Namer(site.deps)) == [("Answer", "503")]
+    untold = step._replace(what="no-receiver", detail='{"department": "health", "kind": "alert.raised"}')
+    assert wording.step_details(untold, EN, Namer(site.deps))[1] == ("Notice", "Alert raised")
+
+
 def test_charts_fit_their_frame() -> None:
     assert wording.polyline([0, 5, 10], 100, 50) == "0.0,50.0 50.0,25.0 100.0,0.0"
     assert wording.polyline([1], 100, 50) == ""
