@@ -28,6 +28,7 @@ from dashboards.texts import LANGUAGES, Language, Words, catalogue, choose
 from jianguan.clock import to_millis
 from jianguan.domain.alert import SEVERITIES, Alert
 from jianguan.domain.ids import kind_of
+from jianguan.ports import History
 
 HERE: Final = Path(__file__).parent
 COOKIE: Final = "jianguan_lang"
@@ -165,6 +166,10 @@ class Renderer:
             **context,
         )
         values.setdefault("again", {})  # of records that were submitted again; few pages have any
+        # What stands on the paper that people hold: nobody outside knows an event by its id here.
+        history = values.get("history")
+        events = [summary.event for summary in history.events] if isinstance(history, History) else []
+        values["numbers"] = {event.id: event.number or event.source_id for event in events}
         # Handed in rather than imported by the templates: blocks do not see what their parent imports.
         values["m"] = self._env.get_template("macros.html").make_module(values)
         html = self._env.get_template(template).render(values)

@@ -580,9 +580,17 @@ async def test_short_words_and_moments_are_not_broken(server: Server, open_page:
     for path, short in (("/tasks", ".lead .sub"), ("/deliveries", "td.word"), (f"/alerts/{alert['id']}", ".moment")):
         await page.goto(server.url + path)
         broken = "all => all.filter(each => { const range = document.createRange(); range.selectNodeContents(each);"
-        broken += " return range.getClientRects().length > 1; }).map(each => each.textContent)"
+        broken += " return new Set([...range.getClientRects()].map(line => Math.round(line.top))).size > 1; })"
+        broken += ".map(each => each.textContent)"
         assert await page.locator(short).count() > 0
         assert await page.locator(short).evaluate_all(broken) == [], path
+
+
+async def test_the_numbers_of_complaints_are_not_broken(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, 'numbers')}", width=1440)
+    numbers = page.locator("td .number")
+    assert await numbers.count() >= 3
+    assert await numbers.evaluate_all("all => all.filter(each => each.offsetHeight > 30).length") == 0
 
 
 async def test_columns_of_lists_have_heads_where_there_is_room(server: Server, open_page: Open) -> None:

@@ -304,6 +304,27 @@ async def test_a_case_tells_every_step_in_words(filled: Site) -> None:
     assert page.index("<b>建立案件</b>") < page.index("<b>派发任务</b>")
 
 
+@pytest.mark.parametrize(("language", "label"), [("zh", "工单号"), ("en", "Number")])
+async def test_a_case_names_its_complaints_by_the_numbers_that_people_have_on_paper(
+    filled: Site, language: str, label: str
+) -> None:
+    case = next(each for each in filled.world.cases_.values() if each.enterprise)
+    alert = filled.world.alerts_[case.alerts[0]]
+    event = filled.world.events[alert.events[0]].event
+    for path in (f"/cases/{case.id}", f"/alerts/{alert.id}"):
+        page = (await filled.page(path, language)).text
+        assert f'<a class="number" href="/events/{event.id}">{event.number}</a>' in page
+        steps = page[page.index('<ol class="timeline"') :]
+        assert f"<div><dt>{label}</dt><dd>{event.number}</dd></div>" in steps
+
+
+async def test_an_event_without_a_number_is_named_by_the_id_that_its_source_gave(site: Site) -> None:
+    row = {name: value for name, value in {**event(7), **shop(0)}.items() if name != "number"}
+    answer = (await site.send(json.dumps(row))).json()
+    page = (await site.page(f"/enterprises/licence:{row['enterprise']['id']}")).text
+    assert f'<a class="number" href="/events/{answer["results"][0]["id"]}">T000007</a>' in page
+
+
 async def test_what_is_about_a_product_names_it_wherever_it_is_listed_and_on_its_own_page(filled: Site) -> None:
     world = filled.world
     alert = next(each for each in world.alerts_.values() if each.rule == RECALL)
