@@ -602,6 +602,12 @@ async def test_quarantine_and_deliveries_work_without_scripts(filled: Site) -> N
     assert filled.world.deliveries_[dead.id].state == "pending"
 
 
+async def test_a_notice_leads_to_all_its_attempts_from_the_list_and_from_its_case(filled: Site) -> None:
+    notice = next(each for each in filled.world.deliveries_.values() if each.case)
+    for path in ("/deliveries", f"/cases/{notice.case}"):
+        assert f'<a href="/search?q={notice.id}" title="{notice.id}">' in (await filled.page(path)).text
+
+
 async def test_a_record_that_was_submitted_again_says_what_became_of_it(filled: Site) -> None:
     world = filled.world
     record = next(each for each in world.quarantine_.values() if each.code == "not-json")
