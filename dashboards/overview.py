@@ -7,8 +7,10 @@ from typing import Final
 
 from dashboards.dependencies import Dependencies
 from dashboards.live import Totals
+from dashboards.naming import Namer
 from dashboards.reads import Reads
-from dashboards.shapes import OverviewView
+from dashboards.shapes import OverviewView, RankedView
+from dashboards.texts import LANGUAGES
 from jianguan.clock import to_millis
 from jianguan.domain.alert import Alert
 from jianguan.errors import UnavailableError
@@ -23,6 +25,7 @@ class OverviewSource:
     def __init__(self, deps: Dependencies, reads: Reads) -> None:
         self._deps = deps
         self._reads = reads
+        self._namer = Namer(deps)
         self._lock = asyncio.Lock()
         self._read: Overview | None = None
         self._mark = deps.live.totals()
@@ -69,6 +72,11 @@ class OverviewSource:
             events_by_outcome=outcomes,
             events_per_minute=whole_hour(read.events_per_minute, to_millis(self._deps.clock.now())),
             alerts_by_severity=severities,
+            alerts_by_rule=self._rules(read.alerts_by_rule),
+            alerts_by_region=[
+                RankedView(id=code, name={each: self._namer.region(code, each) for each in LANGUAGES}, count=count)
+                for code, count in read.alerts_by_region.items()
+            ],
             alerts_total=read.alerts_total + raised,
             open_cases=read.open_cases,
             open_tasks=read.open_tasks,
@@ -78,6 +86,14 @@ class OverviewSource:
             changes={"delivery": now.deliveries, "quarantine": now.quarantined},
             stale=self._stale,
         )
+
+    def _rules(self, counts: dict[str, int]) -> list[RankedView]:
+        """By the titles of those that run; others by their ids."""
+        titles = {rule.id: {"zh": rule.title_zh, "en": rule.title_en} for rule in self._deps.rules_info().rules}
+        return [
+            RankedView(id=rule, name=titles.get(rule) or dict.fromkeys(LANGUAGES, rule), count=count)
+            for rule, count in counts.items()
+        ]
 
 
 def whole_hour(minutes: list[tuple[int, int]], now_ms: int) -> list[tuple[int, int]]:

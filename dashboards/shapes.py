@@ -313,6 +313,12 @@ class RedeliverView(_View):
     queued: bool
 
 
+class RankedView(_View):
+    id: str
+    name: dict[str, str] = Field(description="By language, `zh` and `en`.")
+    count: int
+
+
 class OverviewView(_View):
     rate: float = Field(description="Accepted events a second, mean of the last five seconds.")
     series: list[int] = Field(description="Accepted events in each of the last finished seconds, oldest first.")
@@ -320,6 +326,8 @@ class OverviewView(_View):
     events_by_outcome: dict[str, int]
     events_per_minute: list[tuple[int, int]]
     alerts_by_severity: dict[str, int] = Field(description="Raised in the last 24 hours.")
+    alerts_by_rule: list[RankedView] = Field(description="The same, of the rules that raised most, those first.")
+    alerts_by_region: list[RankedView] = Field(description="The same, of the regions with most of them.")
     alerts_total: int
     open_cases: int
     open_tasks: int

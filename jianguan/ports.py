@@ -94,6 +94,8 @@ class Overview:
     events_by_outcome: dict[str, int]
     events_per_minute: list[tuple[int, int]]  # (start of the minute ms, accepted), oldest first, by processing time
     alerts_by_severity: dict[str, int]  # raised in the last 24 hours, by processing time
+    alerts_by_rule: dict[str, int]  # the same, of the rules that raised most, those first
+    alerts_by_region: dict[str, int]  # the same, of the regions with most of them
     alerts_total: int
     open_cases: int
     open_tasks: int

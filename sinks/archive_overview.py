@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _MINUTE_MS: Final = 60_000
 _MINUTES: Final = 120
 _DAY_MS: Final = 24 * 60 * _MINUTE_MS
+_MOST: Final = 5  # rules and regions that are told of
 _REST: Final = 20  # times as long as it took
 _LONGEST_REST_S: Final = 60.0
 _TOLD_AGAIN_S: Final = 10.0  # after its rest an answer is told for so long while the next is counted
@@ -111,7 +112,17 @@ class Figures:
             f"SELECT severity, uniqExact(id) FROM alerts WHERE raised_at > {at('since')} GROUP BY severity",  # noqa: S608
             {"since": now_ms - _DAY_MS},
         )
+        by_rule, by_region = (
+            query(
+                f"SELECT {of} AS of, uniqExact(id) AS raised FROM alerts WHERE raised_at > {at('since')} AND {of} != ''"  # noqa: S608
+                f" GROUP BY of ORDER BY raised DESC, of LIMIT {_MOST}",
+                {"since": now_ms - _DAY_MS},
+            )
+            for of in ("rule", "region")
+        )
         return {
+            "alerts_by_rule": {rule: int(count) for rule, count in by_rule},
+            "alerts_by_region": {region: int(count) for region, count in by_region},
             "alerts_by_severity": dict.fromkeys(SEVERITIES, 0) | {name: int(count) for name, count in raised},
             "alerts_total": self._one("SELECT uniqExact(id) FROM alerts"),
             "open_cases": self._one("SELECT countIf(state = 'open') FROM cases FINAL"),

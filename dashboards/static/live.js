@@ -32,6 +32,23 @@ function most(name, values) {
   if (place) place.textContent = number(Math.max(0, ...values));
 }
 
+// Regions and rules with most alerts. What somebody points at stays: it would lead elsewhere than it did a moment ago.
+function rank(list, entries) {
+  if (list.matches(":hover, :focus-within")) return;
+  while (list.children.length > entries.length) list.lastElementChild.remove();
+  for (const [place, { id, name, count }] of entries.entries()) {
+    if (!list.children[place]) {
+      const link = document.createElement("a");
+      link.append(document.createElement("span"), document.createElement("b"));
+      list.appendChild(document.createElement("li")).append(link);
+    }
+    const link = list.children[place].firstElementChild;
+    link.href = list.dataset.href + encodeURIComponent(id);
+    link.firstElementChild.textContent = name[language];
+    link.lastElementChild.textContent = number(count);
+  }
+}
+
 function figures(now) {
   document.getElementById("stale")?.toggleAttribute("hidden", !now.stale);
   if (now.events_total === undefined) return;
@@ -43,6 +60,7 @@ function figures(now) {
   const top = Math.max(1, ...Object.values(now.alerts_by_severity));
   for (const bar of document.querySelectorAll("[data-bar]")) bar.setAttribute("width", `${(100 * (now.alerts_by_severity[bar.dataset.bar] ?? 0)) / top}%`);
   for (const tile of document.querySelectorAll("[data-hot]")) tile.classList.toggle("hot", now[tile.dataset.hot] > 0);
+  for (const list of document.querySelectorAll("[data-ranking]")) rank(list, now[list.dataset.ranking]);
   const minutes = now.events_per_minute.slice(-60).map(([, count]) => count);
   line(document.getElementById("spark"), now.series, 240, 56);
   bars(document.getElementById("minutes"), minutes, 600, 90);

@@ -199,6 +199,25 @@ async def test_every_figure_of_the_overview_moves_and_its_charts_say_what_their_
     await expect(page.locator("[data-most=series]")).to_have_text("3")
 
 
+async def test_the_regions_and_rules_with_most_alerts_move_unless_somebody_points_at_them(
+    empty_server: Server, open_page: Open
+) -> None:
+    page = await open_page(empty_server.url, width=1920)
+    await live(page)
+    open_case(empty_server, "ranked")
+    places, rules = (page.locator(f"[data-ranking=alerts_by_{each}] a") for each in ("region", "rule"))
+    await expect(places).to_have_text(["上海市徐汇区1"])
+    await expect(rules).to_have_text(["疑似食源性疾病聚集1"])
+    await rules.hover()
+    open_case(empty_server, "ranked2")
+    await expect(places).to_have_text(["上海市徐汇区2"])
+    await expect(rules).to_have_text(["疑似食源性疾病聚集1"])
+    await page.mouse.move(0, 0)
+    await expect(rules).to_have_text(["疑似食源性疾病聚集2"])
+    await rules.click()
+    await expect(page.locator(".alert-row")).to_have_count(2)
+
+
 async def test_lists_of_notices_and_quarantined_records_follow_what_happens(
     empty_server: Server, open_page: Open
 ) -> None:
@@ -614,6 +633,15 @@ async def test_the_overview_fills_a_wall_in_large_type_and_comes_back(server: Se
     assert over <= 0
     for figure in ("open_cases", "rate", "alerts_by_severity.info"):
         await expect(page.locator(f'[data-figure="{figure}"]')).to_be_in_viewport()
+    for last in await page.locator("[data-ranking] li:last-child").all():
+        await expect(last).to_be_in_viewport(ratio=1)
+    cut = "all => all.filter(each => each.scrollHeight > each.clientHeight + 1).length"
+    assert await page.locator(".severities li a, .most li a").evaluate_all(cut) == 0
+    long = "all => all.forEach(each => { each.textContent = '监'.repeat(40); })"
+    await page.locator(".most li span").evaluate_all(long)
+    right = "each => each.getBoundingClientRect().right"
+    edge = await page.locator(".most").evaluate(right)
+    assert await page.locator(".most li b").evaluate_all(f"all => Math.max(...all.map({right}))") < edge
     await page.get_by_role("button", name="退出大屏").click()
     await expect(page.locator(".side")).to_be_visible()
     await page.get_by_role("button", name="大屏显示").click()

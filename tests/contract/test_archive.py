@@ -334,6 +334,29 @@ def test_the_overview_counts_each_thing_once(archive: SqlArchive, told: Records)
     assert sum(count for _, count in figures.events_per_minute) == 2
 
 
+def test_the_overview_tells_the_rules_and_regions_with_most_alerts_of_today(
+    store: BlockStore, archive: SqlArchive, told: Records
+) -> None:
+    (first,) = told.alerts
+    more = [
+        alert(told.events, f"rule-{rule}", "low", NOW + place)._replace(id=f"al-{rule}-{place}", region=region)
+        for rule, region, count in (("b", "cn:310115", 3), ("c", None, 2), ("d", "cn:310104", 2), ("e", "cn:110105", 1))
+        for place in range(count)
+    ]
+    others = [
+        alert(told.events, f"rule-{rule}", "low", NOW)._replace(id=f"al-{rule}", region=f"cn:32010{rule}")
+        for rule in range(4)
+    ]
+    store.write(Records(alerts=[*more, more[0], *others]), "run-5")
+    figures = archive.overview(NOW + MINUTE)
+    assert list(figures.alerts_by_rule.items())[:3] == [("rule-b", 3), ("rule-c", 2), ("rule-d", 2)]
+    assert list(figures.alerts_by_region.items())[:2] == [("cn:310115", 3), ("cn:310104", 2)]
+    assert len(figures.alerts_by_rule) == len(figures.alerts_by_region) == 5
+    later = archive.overview(NOW + DAY + 1)
+    assert first.rule not in later.alerts_by_rule
+    assert later.alerts_by_region == {"cn:310115": 1}
+
+
 def test_the_overview_of_an_old_alert_is_not_of_today(archive: SqlArchive) -> None:
     figures = archive.overview(NOW + DAY + 1)
     assert sum(figures.alerts_by_severity.values()) == 0

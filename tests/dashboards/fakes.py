@@ -243,6 +243,10 @@ class World:
             events_by_outcome=dict(self.outcomes),
             events_per_minute=sorted(minutes.items()),
             alerts_by_severity=dict(Counter(alert.severity for alert in self.alerts_.values())),
+            alerts_by_rule=dict(Counter(alert.rule for alert in self.alerts_.values()).most_common(5)),
+            alerts_by_region=dict(
+                Counter(alert.region for alert in self.alerts_.values() if alert.region).most_common(5)
+            ),
             alerts_total=len(self.alerts_),
             open_cases=sum(case.state == "open" for case in self.cases_.values()),
             open_tasks=sum(task.state != "closed" for task in self.tasks_.values()),

@@ -102,6 +102,23 @@ async def test_the_first_page_says_how_to_begin(site: Site) -> None:
     assert "还没有任何事件" not in (await site.page("/")).text
 
 
+@pytest.mark.parametrize(
+    ("language", "place", "rule"),
+    [("zh", "上海市徐汇区", "疑似食源性疾病聚集"), ("en", "徐汇区, Shanghai", "Suspected food poisoning")],
+)
+async def test_the_first_page_says_where_and_by_which_rule_most_alerts_were_raised(
+    filled: Site, language: str, place: str, rule: str
+) -> None:
+    page = (await filled.page("/", language)).text
+    ranked = dict(re.findall(r'<a href="(/alerts\?[^"]+)"><span>([^<]+)</span>', page))
+    by_rule = "/alerts?rule=food-poisoning-cluster"
+    assert ranked[by_rule] == rule
+    (by_region,) = (href for href, name in ranked.items() if place in name)
+    for href in (by_rule, by_region):
+        count = int(re.findall(re.escape(href) + r'"><span>[^<]+</span><b>(\d+)</b>', page)[0])
+        assert (await filled.page(href)).text.count('<li class="alert-row" data-id') == count > 0
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/rules", "/search", "/enterprises")])
 async def test_a_store_that_is_down_gives_a_clear_page(site: Site, path: str) -> None:
     site.world.down = True
