@@ -283,11 +283,15 @@ def _rules(settings: Settings, clock: Clock, server: dict[str, object] | None) -
 
 
 def _receivers(settings: Settings) -> Finding:
-    from jianguan.wiring.parts import receivers_of
+    from jianguan.wiring.parts import receivers_of, without_department
+    from rules.departments import Departments
 
-    receivers = receivers_of(settings)
+    departments = Departments.load()
+    receivers = receivers_of(settings, departments)
     if not receivers:
         return Finding("receivers", "warning", "no webhook receivers; set JIANGUAN_RECEIVERS to a file that lists them")
+    if useless := without_department(receivers, departments):
+        return Finding("receivers", "warning", "; ".join(useless))
     return Finding("receivers", "ok", f"{len(receivers)} webhook receivers")
 
 

@@ -109,7 +109,8 @@ class Worker:
         settings, clock = self._settings, self._clock
         log.info("a worker of jianguan %s starts: group %s, broker %s", __version__, settings.group, self._broker)
         tables = await asyncio.to_thread(load_tables, settings, clock)
-        receivers = await asyncio.to_thread(receivers_of, settings)  # a wrong one is told before anything is waited for
+        # A wrong one is told before anything is waited for.
+        receivers = await asyncio.to_thread(receivers_of, settings, tables.rules.departments)
         await _patiently(clock, "the store", lambda: asyncio.to_thread(self._store.start))
         record = StoredRuleRecord(self._store, self._archive)
         rulebook = RuleBook(tables.folders, tables.rules, clock, self._metrics, record, settings.rules_people)

@@ -119,7 +119,7 @@ class EmbeddedApplication:
         tools = self._tools = StoredRuleTools(
             self._archive, record, rulebook, tables.rules, self._clock, max_age, settings.rules_people
         )
-        receivers = receivers_of(settings)
+        receivers = receivers_of(settings, tables.rules.departments)
         if self._demo and not receivers:
             await self._inbox.start()
             receivers = self._inbox.receivers([each.id for each in tables.rules.departments])

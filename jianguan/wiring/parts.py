@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import gc
+import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from jianguan.settings import Settings
 from jianguan.wiring.early import EarlyWindows
 from jianguan.wiring.restore import LatestFacts, Restorer
 from jianguan.wiring.tables import Tables
+from rules.departments import Departments
 from rules.sampling import ConditionTimes
 from sinks.webhooks.desk import DeliveryDesk
 from sinks.webhooks.receivers import Receiver, load_receivers
@@ -41,6 +44,8 @@ from streams.seen import SeenEvents
 from streams.stages import Stages
 from streams.topology import Pipeline
 from streams.transport.options import BatchOptions
+
+log = logging.getLogger(__name__)
 
 EMBEDDED_PARTITIONS: Final = 1
 CLUSTER_PARTITIONS: Final = 8
@@ -173,12 +178,31 @@ def faust_options(settings: Settings, embedded: bool) -> Callable[[Broker | str]
     return options
 
 
-def receivers_of(settings: Settings) -> tuple[Receiver, ...]:
-    """The configured receivers; none without a file. ConfigurationError for whatever is wrong with the file."""
+def receivers_of(settings: Settings, departments: Departments) -> tuple[Receiver, ...]:
+    """The configured receivers; none without a file. ConfigurationError for whatever is wrong with the file; one whose
+    department there is not is warned of."""
     try:
-        return load_receivers(settings.receivers) if settings.receivers is not None else ()
+        receivers = load_receivers(settings.receivers) if settings.receivers is not None else ()
     except SourceError as error:
         raise ConfigurationError(str(error)) from error
+    for sentence in without_department(receivers, departments):
+        log.warning("%s", sentence)
+    return receivers
+
+
+def without_department(receivers: Sequence[Receiver], departments: Departments) -> list[str]:
+    """A sentence about each receiver whose department there is not: no task is ever that department's, so nothing would
+    be sent, and nobody would miss it."""
+    told = []
+    for receiver in receivers:
+        if receiver.department in departments:
+            continue
+        near = difflib.get_close_matches(receiver.department, departments.ids(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        told.append(
+            f"the receiver {receiver.id} gets nothing: there is no department {receiver.department[:80]!r}{hint}"
+        )
+    return told
 
 
 def tune_memory() -> None:

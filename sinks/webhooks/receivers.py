@@ -5,7 +5,7 @@ itself, and is never shown: not in a repr, not in an error.
 
     receivers:
       - id: shanghai-market
-        department: shanghai-market-regulation
+        department: market-regulation
         url: https://hooks.example.gov.cn/jianguan
         secret_file: secrets/shanghai-market   # beside this file; one secret a line, the newest first
         # or secret_env: NAME, or secret: whsec_..., or secrets: [a list of such] while one is replaced

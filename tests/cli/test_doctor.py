@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import json
 import os
@@ -356,6 +357,24 @@ def test_a_list_of_receivers_that_is_not_there_is_an_error(settings: Settings, t
     finding = findings(settings.model_copy(update={"receivers": tmp_path / "none.yaml"}))["receivers"]
     assert finding.level == "error"
     assert "none.yaml" in finding.text
+
+
+def test_a_receiver_whose_department_there_is_not_is_a_warning(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "receivers.yaml"
+    one = "  - {{id: {0}, department: {0}, url: 'https://hooks.example.gov.cn', secret: 'whsec_{1}'}}\n"
+    secret = base64.b64encode(b"s" * 32).decode()
+    path.write_text("receivers:\n" + "".join(one.format(each, secret) for each in ("market-regulation", "health")))
+    finding = findings(settings.model_copy(update={"receivers": path}))["receivers"]
+    assert finding.level == "warning"
+    assert "the receiver health gets nothing: there is no department 'health'" in finding.text
+    assert "market-regulation" not in finding.text
+    path.write_text(path.read_text().replace("health", "health-comission"))
+    assert (
+        "; did you mean health-commission?"
+        in findings(settings.model_copy(update={"receivers": path}))["receivers"].text
+    )
+    path.write_text(path.read_text().replace("health-comission", "health-commission"))
+    assert findings(settings.model_copy(update={"receivers": path}))["receivers"].level == "ok"
 
 
 def test_a_look_that_fails_by_a_defect_is_a_finding_and_the_others_go_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from jianguan.cli.running import started
 from jianguan.errors import ConfigurationError, UnavailableError
 from jianguan.settings import load_settings
 from jianguan.wiring.parts import receivers_of
+from rules.departments import Departments
 
 
 async def test_a_start_that_comes_to_its_end_has_started() -> None:
@@ -115,7 +117,20 @@ def test_a_fault_in_the_list_of_receivers_is_a_wrong_setting_with_its_place(tmp_
     path = tmp_path / "receivers.yaml"
     path.write_text("receivers: 7\n")
     with pytest.raises(ConfigurationError, match=r"receivers\.yaml:1:12: `receivers` is a list"):
-        receivers_of(load_settings(receivers=path))
+        receivers_of(load_settings(receivers=path), Departments.load())
+
+
+def test_a_start_warns_of_a_receiver_whose_department_there_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "receivers.yaml"
+    secret = base64.b64encode(b"s" * 32).decode()
+    entry = f"{{id: one, department: helth-commission, url: 'https://hooks.example.gov.cn', secret: 'whsec_{secret}'}}"
+    path.write_text(f"receivers:\n  - {entry}\n")
+    (one,) = receivers_of(load_settings(receivers=path), Departments.load())
+    said = "the receiver one gets nothing: there is no department 'helth-commission'; did you mean health-commission?"
+    assert one.id == "one"
+    assert caplog.messages == [said]
 
 
 @pytest.mark.parametrize("command", ["up", "worker", "dashboards"])
