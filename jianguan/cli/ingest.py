@@ -330,7 +330,8 @@ def _report(source: Input, tally: Tally, submission: str, seconds: float, as_jso
         result = {"submission": submission, **numbers, "complete": complete}
         click.echo(json.dumps({**result, "seconds": round(seconds, 3)}))
     else:
-        grid = Grid(title=f"submission {submission}", title_justify="left")
+        click.echo(f"submission {submission}")  # no title of the table, which is folded to its width
+        grid = Grid()
         grid.add_column("outcome")
         grid.add_column("rows", justify="right")
         for name, count in (*tally.outcomes.items(), ("sent", tally.sent)):

@@ -68,6 +68,10 @@ def test_lines_of_json_come_from_standard_input_as_they_are(server: Server) -> N
     assert "quarantined" in result.stdout
 
 
+def test_the_name_of_an_upload_is_a_line_of_its_own_which_no_table_folds(server: Server) -> None:
+    assert run("-", stdin=json.dumps(EVENT).encode()).stdout.startswith("submission s\n")
+
+
 def test_a_byte_order_mark_before_lines_of_json_is_no_part_of_the_first(tmp_path: Path, server: Server) -> None:
     text = json.dumps(EVENT).encode()
     path = tmp_path / "rows.ndjson.gz"
