@@ -326,6 +326,18 @@ async def test_a_case_is_exported_with_all_its_steps_by_the_keyboard_alone(
     assert len(exported["steps"]) == await page.locator(".timeline .step").count()
 
 
+async def test_a_long_report_is_seen_whole_on_a_phone_before_it_is_sent(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/cases/{open_case(server, 'long-report')}", width=400, height=850)
+    await page.locator(".task summary").first.press("Enter")
+    note = page.locator(".task [name=note]").first
+    empty = await note.evaluate("each => each.clientHeight")
+    await note.fill("\n".join(f"{number}. 已到现场检查，下架过期食品，拟立案。" for number in range(1, 10)))
+    assert await note.evaluate("each => each.clientHeight") > empty
+    assert await note.evaluate("each => each.scrollHeight - each.clientHeight") <= 0
+    await note.fill("很长\n" * 200)
+    assert await note.evaluate("each => each.offsetHeight <= innerHeight * 0.61")
+
+
 async def test_what_somebody_else_does_shows_and_does_not_take_away_a_form(server: Server, open_page: Open) -> None:
     case = open_case(server, "two-people")
     mine, theirs = await open_page(f"{server.url}/cases/{case}"), await open_page(f"{server.url}/cases/{case}")
@@ -679,6 +691,11 @@ async def test_paper_has_dark_words_on_white_whole_moments_and_nothing_to_press(
     told = await moment.evaluate("each => getComputedStyle(each, '::after').content")
     assert told == f'"{await moment.get_attribute("title")}"'
     assert await page.locator(".track").first.evaluate("each => getComputedStyle(each).printColorAdjust") == "exact"
+    await page.locator(".step").last.evaluate("each => each.classList.add('fresh')")
+    assert await page.locator(".step").last.evaluate("each => getComputedStyle(each).animationName") == "none"
+    sheets = "[...document.styleSheets].flatMap(sheet => [...sheet.cssRules])"
+    numbered = f"{sheets}.filter(rule => rule instanceof CSSPageRule).map(rule => rule.cssText).join()"
+    assert "counter(page)" in await page.evaluate(numbered)
 
 
 async def test_a_server_that_goes_away_is_shown_and_the_page_recovers(open_page: Open) -> None:
