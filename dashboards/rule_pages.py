@@ -74,6 +74,18 @@ async def _events_named(pages: Pages, name: str) -> list[str]:
     return [each.event.id for each in history.events] if history is not None else []
 
 
+async def _alerts_that_name(pages: Pages, found: Explanation) -> list[str]:
+    """Alerts of the rule that have the event among theirs and that it did not raise itself: without them, that the
+    thresholds were not reached yet when it came would read as if nothing had come of it."""
+    limit = pages.deps.limits.history_rows
+    history = await pages.reads(pages.deps.archive.history, found.event, limit)
+    return [
+        alert.id
+        for alert in (history.alerts if history is not None else [])
+        if alert.rule == found.rule and found.event in alert.events and alert.id not in found.alerts
+    ]
+
+
 async def _enterprise_name(pages: Pages, found: Explanation) -> str | None:
     """What the enterprise is called whose window it is, as the event or those near it name it; None if none does."""
     enterprise = dict(found.group).get("enterprise")
@@ -118,6 +130,7 @@ def _reading(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
             status=404 if unknown in ("event", "rule") else 200,
             found=found,
             enterprise_name=await _enterprise_name(pages, found) if found is not None else None,
+            named_by=await _alerts_that_name(pages, found) if found is not None else [],
             unknown=unknown,
             events=events,
             rule=rule or "",

@@ -88,6 +88,23 @@ async def test_an_explanation_names_the_enterprise_beside_its_code_where_a_name_
     assert f">{event.enterprise}</a></dd>" in unknown
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("zh", "本事件列在本规则的下列预警中"), ("en", "It is among the events of these alerts")]
+)
+async def test_an_explanation_of_an_event_below_the_thresholds_leads_to_the_alert_that_came_of_it(
+    filled: Site, language: str, said: str
+) -> None:
+    alert = next(each for each in filled.world.alerts_.values() if each.rule == CLUSTER)
+    page = (await filled.page(f"/explain?rule={CLUSTER}&event={alert.events[0]}", language)).text
+    check(page)
+    assert said in page
+    assert f'href="/alerts/{alert.id}"' in page
+    other = next(
+        each for each in filled.world.events if not any(each in a.events for a in filled.world.alerts_.values())
+    )
+    assert said not in (await filled.page(f"/explain?rule={CLUSTER}&event={other}", language)).text
+
+
 @pytest.mark.parametrize(("language", "said"), [("zh", "列在所产生的预警上"), ("en", "stand on the alerts")])
 async def test_an_explanation_of_what_fired_without_a_measure_leads_to_the_alert(
     site: Site, monkeypatch: pytest.MonkeyPatch, language: str, said: str
