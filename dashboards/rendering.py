@@ -156,6 +156,7 @@ class Renderer:
             step_words=lambda step: wording.step_words(step, words),
             measured=measured,
             rule_title=rule_title,
+            rule_name=rule_name,
             step_details=lambda step: wording.step_details(step, words, namer, rule_name),
             newest=lambda rows: rows if whole else rows[-most:],
             left_out=lambda rows: None if whole or len(rows) <= most else most,

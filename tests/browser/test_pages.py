@@ -698,6 +698,17 @@ async def test_paper_has_dark_words_on_white_whole_moments_and_nothing_to_press(
     assert "counter(page)" in await page.evaluate(numbered)
 
 
+async def test_a_printed_rule_has_all_of_its_text_and_no_line_is_cut(server: Server, open_page: Open) -> None:
+    page = await open_page(f"{server.url}/rules/food-poisoning-cluster/versions", width=695)
+    text = page.locator("details pre").first
+    await text.evaluate("each => { each.textContent = 'x'.repeat(300); each.parentElement.open = false; }")
+    assert await text.evaluate("each => each.checkVisibility({ contentVisibilityAuto: true })") is False
+    await page.emulate_media(media="print")
+    assert await text.evaluate("each => each.checkVisibility({ contentVisibilityAuto: true })") is True
+    assert await text.evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+    await expect(page.locator("h1")).to_have_text("规则版本 · 疑似食源性疾病聚集 · food-poisoning-cluster")
+
+
 async def test_a_server_that_goes_away_is_shown_and_the_page_recovers(open_page: Open) -> None:
     port = free_port()
     with serving("--empty", port=port) as first:
