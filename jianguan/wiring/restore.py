@@ -170,7 +170,8 @@ class Restorer:
             if desk is None:
                 epoch, wanted = self._epoch, self._with_expected(partition)
                 archive = await self._archive_now()
-                since = to_millis(self._clock.now()) - REMEMBER_CLOSED_MS
+                # By the time of what is read again: an alert of then must not open its case anew.
+                since = self.settled_until() - REMEMBER_CLOSED_MS
                 deadline = deadlines(self._tables.rules)
                 desks = await asyncio.to_thread(open_desks, archive, wanted, self._partitions, since, deadline)
                 desk = desks.pop(partition)
