@@ -52,7 +52,7 @@ def _but(record: type[Any], unlisted: str) -> tuple[str, ...]:
 
 
 OUTLINE: Final[Mapping[str, tuple[str, ...]]] = {
-    "events": ("id", "kind", "category", "occurred_at", "enterprise", "enterprise_name", "region"),
+    "events": tuple("id source_id number kind category occurred_at enterprise enterprise_name region".split()),
     "alerts": _but(Alert, "rule_hash values thresholds joint clock legal_basis runbook notify credit_points"),
     "deliveries": _but(Delivery, "body"),
     "trace": _but(Step, "receipt submission"),
