@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 from dashboards.dependencies import Dependencies
 from dashboards.live import Totals
@@ -19,6 +19,18 @@ from jianguan.ports import Overview
 MINUTE: Final = 60_000  # ms
 
 
+MOST_CRITICAL: Final = 3
+_DAY_MS: Final = 24 * 3_600_000
+
+
+class Board(NamedTuple):
+    """What the first page shows."""
+
+    figures: OverviewView
+    newest: list[Alert]
+    critical: list[Alert]  # the newest critical ones of 24 hours, however many others came after them
+
+
 class OverviewSource:
     """One shared, briefly cached reading of the store, however many people watch."""
 
@@ -28,18 +40,22 @@ class OverviewSource:
         self._namer = Namer(deps)
         self._lock = asyncio.Lock()
         self._read: Overview | None = None
+        self._critical: list[Alert] = []
         self._mark = deps.live.totals()
         self._read_at = float("-inf")
         self._stale = False
 
-    async def current(self) -> tuple[OverviewView, list[Alert]]:
-        """The figures and the newest alerts. UnavailableError only when the store has never answered."""
+    async def current(self) -> Board:
+        """The figures and alerts. UnavailableError only when the store has never answered."""
         clock = self._deps.clock
         async with self._lock:
             if clock.monotonic() - self._read_at >= self._deps.limits.overview_seconds or self._read is None:
                 try:
-                    self._read = await self._reads(self._deps.archive.overview, to_millis(clock.now()))
+                    archive, now_ms = self._deps.archive, to_millis(clock.now())
+                    self._read = await self._reads(archive.overview, now_ms)
                     self._mark = self._deps.live.totals()
+                    critical = await self._reads(archive.alerts, severity="critical", limit=MOST_CRITICAL)
+                    self._critical = [alert for alert in critical if alert.raised_at > now_ms - _DAY_MS]
                     self._stale = False
                 except UnavailableError:
                     if self._read is None:
@@ -47,7 +63,7 @@ class OverviewSource:
                     self._stale = True
                 self._read_at = clock.monotonic()
             read = self._read
-        return self._figures(read, self._mark), read.newest_alerts
+        return Board(self._figures(read, self._mark), read.newest_alerts, self._critical)
 
     def _figures(self, read: Overview, mark: Totals) -> OverviewView:
         live = self._deps.live

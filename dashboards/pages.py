@@ -16,7 +16,7 @@ from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies, RuleInfo
 from dashboards.finding import Finder
 from dashboards.naming import Namer
-from dashboards.overview import OverviewSource
+from dashboards.overview import MOST_CRITICAL, OverviewSource
 from dashboards.paging import Following, page_of, place_from, place_text
 from dashboards.problems import ProblemError
 from dashboards.reads import Reads
@@ -161,8 +161,15 @@ def _lists(routes: APIRouter, pages: Pages) -> None:
 
     @routes.get("/")
     async def overview(request: Request) -> Response:
-        figures, newest = await pages.source.current()
-        return pages.show(request, "overview.html", figures=figures, alerts=newest)
+        figures, newest, critical = await pages.source.current()
+        return pages.show(
+            request,
+            "overview.html",
+            figures=figures,
+            alerts=newest,
+            critical=critical,
+            most_critical=MOST_CRITICAL,
+        )
 
     @routes.get("/alerts")
     async def alerts(request: Request) -> Response:
@@ -404,7 +411,7 @@ def _search(routes: APIRouter, pages: Pages) -> None:
         refused = (await _as_spelled(pages, archive.quarantined_as, text) or []) if named else []
         if len(found) == 1 and not refused:
             return RedirectResponse(wording.enterprise_href(found[0][0]), status_code=303)
-        aside = 0 if found or refused else (await pages.source.current())[0].quarantined
+        aside = 0 if found or refused else (await pages.source.current()).figures.quarantined
         return pages.show(
             request,
             "history.html",

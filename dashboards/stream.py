@@ -129,7 +129,7 @@ class Stream:
         live = self._deps.live
         while live.clients and not live.closed:
             try:
-                figures, _ = await self._source.current()
+                figures = (await self._source.current()).figures
                 self._overview = figures.model_dump_json()
             except UnavailableError:
                 self._overview = '{"stale":true}'

@@ -64,7 +64,7 @@ async def test_an_alert_appears_without_a_reload(server: Server, open_page: Open
     await page.evaluate("window.notReloaded = true")
     shop = f"live{next(_numbers)}"
     server.send(*(complaint(shop) for _ in range(3)))
-    row = page.locator("[data-alert-list] > li").first
+    row = page.locator(".alerts:not(.pinned *) > li").first
     await expect(row).to_contain_text(f"测试餐厅{shop}")
     await expect(row).to_contain_text("疑似食源性疾病聚集")
     await expect(row).to_contain_text("徐汇区")
@@ -81,6 +81,20 @@ async def test_an_alert_about_a_product_appears_with_its_product(server: Server,
     await expect(row.locator(".who")).to_have_text(product)
     await page.reload()
     await expect(row.locator(".who")).to_have_text(product)
+
+
+async def test_a_critical_alert_stays_on_the_first_page_while_others_pass(server: Server, open_page: Open) -> None:
+    page = await open_page(server.url)
+    await live(page)
+    grave, shop = f"grave{next(_numbers)}", f"passing{next(_numbers)}"
+    server.send({**complaint(grave), "kind": "violation", "category": "hygiene", "result": "fail", "severity": 5})
+    pinned, newest = page.locator(".pinned"), page.locator(".alerts:not(.pinned *)")
+    await expect(pinned).to_contain_text(grave)
+    server.send(*(complaint(f"{shop}-{number}") for number in range(21) for _ in range(3)))
+    await expect(newest.locator("li").first).to_contain_text(f"{shop}-20")
+    await expect(newest).not_to_contain_text(grave)
+    await expect(pinned).to_contain_text(grave)
+    await expect(pinned).not_to_contain_text(shop)
 
 
 async def test_an_alert_that_a_filter_excludes_does_not_appear(server: Server, open_page: Open) -> None:

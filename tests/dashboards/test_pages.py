@@ -14,6 +14,7 @@ import pytest
 
 from dashboards import Limits
 from dashboards.spelling import spellings
+from jianguan.clock import to_millis
 from jianguan.domain.case import place_of
 from jianguan.domain.fact import Fact
 from jianguan.domain.statutory import StatutoryClocks
@@ -117,6 +118,22 @@ async def test_the_first_page_says_where_and_by_which_rule_most_alerts_were_rais
     for href in (by_rule, by_region):
         count = int(re.findall(re.escape(href) + r'"><span>[^<]+</span><b>(\d+)</b>', page)[0])
         assert (await filled.page(href)).text.count('<li class="alert-row" data-id') == count > 0
+
+
+async def test_the_first_page_keeps_the_newest_critical_alerts_of_a_day_above_all_that_came_after(
+    filled: Site,
+) -> None:
+    alerts, now = filled.world.alerts_, to_millis(filled.deps.clock.now())
+    sample = next(iter(alerts.values()))
+    alerts.clear()
+    hour = 3_600_000
+    for number, (severity, ago) in enumerate([("critical", 23), ("critical", 25), *[("medium", 1)] * 30]):
+        made = sample._replace(id=f"al-{number}", severity=severity, raised_at=now - ago * hour)
+        alerts[made.id] = made
+    page = (await filled.page("/")).text
+    pinned = page[page.index('class="pinned"') : page.index('data-region="alert-list"')]
+    assert re.findall(r'data-id="(al-\d+)"', pinned) == ["al-0"]
+    assert 'data-id="al-0"' not in page[page.index('data-region="alert-list"') :]
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/rules", "/search", "/enterprises")])
