@@ -52,7 +52,17 @@ def _but(record: type[Any], unlisted: str) -> tuple[str, ...]:
 
 
 OUTLINE: Final[Mapping[str, tuple[str, ...]]] = {
-    "events": tuple("id source_id number kind category occurred_at enterprise enterprise_name region".split()),
+    "events": (
+        "id",
+        "source_id",
+        "number",
+        "kind",
+        "category",
+        "occurred_at",
+        "enterprise",
+        "enterprise_name",
+        "region",
+    ),
     "alerts": _but(Alert, "rule_hash values thresholds joint clock legal_basis runbook notify credit_points"),
     "deliveries": _but(Delivery, "body"),
     "trace": _but(Step, "receipt submission"),
