@@ -99,3 +99,8 @@ def test_a_completion_script_names_the_program(shell: str) -> None:
 
 def test_the_version_is_shown() -> None:
     assert "0.1.0" in CliRunner().invoke(cli.main, ["--version"]).output
+
+
+def test_the_module_is_the_command() -> None:
+    found = subprocess.run([sys.executable, "-m", "jianguan", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout == "jianguan, version 0.1.0\n"
