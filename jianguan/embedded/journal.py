@@ -87,6 +87,7 @@ class Journal:
         self._held: set[int] = set()
         self._flusher: asyncio.Task[None] | None = None
         self._failed: Exception | None = None
+        self._new = False  # the current segment may not be in the folder yet after a loss of power
 
     @property
     def next_sequence(self) -> int:
@@ -177,16 +178,15 @@ class Journal:
         return min(_first(self._segments()[-1]), *self._held) if self._held else _first(self._segments()[-1])
 
     def drop_before(self, sequence: int) -> int:
-        """Delete the segments all of whose entries come before `sequence`; how many were deleted."""
-        segments = self._segments()
-        dropped = 0
-        for path, following in itertools.pairwise(segments):
-            if _first(following) <= sequence:
+        """Delete the segments all of whose entries come before `sequence`; how many were deleted. Blocking."""
+        pairs = itertools.pairwise(self._segments())
+        done = [path for path, following in pairs if _first(following) <= sequence]
+        if done:
+            _sync_folder(self._folder)  # first what follows is there for good: sequences go on from it
+            for path in done:
                 path.unlink()
-                dropped += 1
-        if dropped:
             _sync_folder(self._folder)
-        return dropped
+        return len(done)
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -230,6 +230,9 @@ class Journal:
     def _write(self, groups: Sequence[list[bytes]]) -> None:
         if self._file is None:
             raise OSError("the journal is closed")
+        if self._new:  # here, in the thread, and not when it was begun: a slow disk must not hold up the event loop
+            _sync_folder(self._folder)
+            self._new = False
         data = _frame(list(itertools.chain.from_iterable(groups)))
         self._file.write(data)
         self._file.flush()
@@ -255,7 +258,7 @@ class Journal:
         self._file = path.open("ab")
         path.chmod(0o600)
         self._current = _Segment(path, path.stat().st_size)
-        _sync_folder(self._folder)
+        self._new = True
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob("*.journal"))

@@ -207,14 +207,14 @@ class EmbeddedSystem:
                 mark = self._journal.roll()
                 self._drain.begin(mark, self._pipeline.ends())
                 self._metrics.journal_bytes.set(self._journal.size())
-            self._advance()
+            await self._advance()
             if self._broker_bytes() > self._broker_memory:
                 await self._empty_broker()
 
-    def _advance(self) -> bool:
+    async def _advance(self) -> bool:
         mark = self._drain.observe(self._pipeline.positions(), self._pipeline.ends())
         if mark is not None:
-            self._journal.drop_before(mark)
+            await asyncio.to_thread(self._journal.drop_before, mark)
         return mark is not None
 
     async def _empty_broker(self) -> None:
@@ -224,7 +224,7 @@ class EmbeddedSystem:
         deadline = self._clock.monotonic() + DRAIN_PATIENCE
         self._drain.reset()
         self._drain.begin(self._journal.roll(), self._pipeline.ends())
-        while not self._advance():
+        while not await self._advance():
             if self._clock.monotonic() > deadline or self._died.is_set():
                 log.warning("the broker could not be emptied in %g s: is the store away?", DRAIN_PATIENCE)
                 self._gateway.open()

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jianguan.embedded import journal as module
 from jianguan.embedded.journal import Entry, Journal
 from jianguan.errors import ConfigurationError, UnavailableError
 
@@ -254,6 +255,53 @@ async def test_rolling_gives_a_mark_and_dropping_before_it_keeps_the_rest(tmp_pa
     assert journal.drop_before(mark) == 1
     assert [entry.sequence for entry in journal.entries()] == [2]
     assert journal.size() > 0
+    journal.close()
+
+
+async def test_an_entry_is_taken_only_when_its_segment_is_in_the_folder_and_no_disk_holds_up_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    synced = module._sync_folder
+
+    def noted(folder: Path) -> None:
+        threads.append(threading.current_thread().name)
+        synced(folder)
+
+    monkeypatch.setattr(module, "_sync_folder", noted)
+    journal = opened(tmp_path)
+    for number in range(2):
+        journal.release(await journal.append([record(number)]))
+        assert len(threads) == number + 1
+        journal.release(await journal.append([record(9)]))
+        journal.roll()
+    assert len(threads) == 2
+    assert all(name.startswith("journal") for name in threads)
+    journal.close()
+
+
+async def test_a_segment_goes_only_when_the_one_that_follows_is_there_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sequences go on from it. After a loss of power that left none they would begin anew, and name other records."""
+    journal = opened(tmp_path)
+    journal.release(await journal.append([record(0)]))
+    done: list[str] = []
+    mark = journal.roll()
+    synced, unlinked = module._sync_folder, Path.unlink
+
+    def sync(folder: Path) -> None:
+        done.append("synced")
+        synced(folder)
+
+    def unlink(path: Path) -> None:
+        done.append("gone")
+        unlinked(path)
+
+    monkeypatch.setattr(module, "_sync_folder", sync)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert journal.drop_before(mark) == 1
+    assert done == ["synced", "gone", "synced"]
     journal.close()
 
 
