@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any, Final
 
 from jianguan.domain.alert import Alert
@@ -23,6 +22,7 @@ from jianguan.domain.fact import Fact
 from jianguan.domain.ids import ids_without_prefix, kind_of
 from jianguan.domain.trace import Quarantined, Step
 from jianguan.ports import OUTLINE, EventSummary, History
+from sinks.archive_steps import cases_joined, steps_about
 from sinks.at_once import AtOnce
 from sinks.rows import SHAPES, records_of
 from sinks.select import at, by_ids, checked_limit, chunks, has_any
@@ -31,7 +31,6 @@ from sinks.store import BlockStore
 _FORWARD: Final = ("event", "fact", "number")  # kinds whose consequences are followed, not their neighbours
 
 _FIELDS: Final = {**OUTLINE, "facts": ("id", "rule", "version", "key", "time", "event")}  # the events behind an alert
-_SCANNED: Final = 5_000  # ids in a question that has to look through many rows whatever it asks for
 
 # Any name that is not one of our own ids, looked up wherever it may be one. The order is that of precedence: what finds
 # something ends the search, because each of these reads an index of the whole table.
@@ -267,32 +266,21 @@ class Historian:
     def _consequences(self, graph: _Graph, asked: str, kind: str, limit: int) -> list[Step]:
         """The steps of all that was found, if they are wanted; tasks and deliveries are added."""
         if not graph.steps:
-            self._add(graph, "cases", self._joined(list(graph.alerts)))
+            self._add(graph, "cases", cases_joined(self._store, list(graph.alerts)))
             self._tasks(graph)
             return []
         while True:
             self._tasks_and_deliveries(graph, limit)
             names = [*graph.alerts, *graph.cases, *graph.tasks, *graph.deliveries, *graph.quarantine]
             subjects = [*graph.events, *graph.facts, *names] or [asked.strip()]
-            steps = self._steps(graph, subjects, [*names, *(graph.events if kind in _FORWARD else ())], limit + 1)
+            linked = [*names, *(graph.events if kind in _FORWARD else ())]
+            steps = steps_about(self._store, subjects, linked, limit + 1, graph.fields.get("trace"))
             # A case itself names only so many alerts: that an alert joined it is then known by its steps alone.
             joined = [step.subject for step in steps if step.subject not in graph.cases and _is_case(step.subject)]
             known = len(graph.cases)
             self._add(graph, "cases", joined)
             if len(graph.cases) == known:
                 return steps
-
-    def _joined(self, alerts: list[str]) -> list[str]:
-        """The cases that those alerts opened or joined, as their steps have it."""
-        found: dict[str, None] = {}
-        for chunk in chunks(alerts):
-            rows = self._store.query(
-                "SELECT DISTINCT subject FROM trace WHERE startsWith(subject, 'ca-')"  # noqa: S608
-                f" AND {has_any('links', 'ids', chunk)}",
-                {"ids": chunk},
-            )
-            found |= dict.fromkeys(row[0] for row in rows)
-        return list(found)
 
     def _tasks(self, graph: _Graph) -> None:
         tasks = by_ids(self._store, "tasks", list(graph.cases), column="case")
@@ -357,31 +345,6 @@ class Historian:
             quarantine=sorted(graph.quarantine.values(), key=lambda each: (each.at, each.id)),
             truncated=graph.truncated or len(steps) > limit or len(events) > limit,
         )
-
-    def _steps(self, graph: _Graph, subjects: list[str], linked: list[str], limit: int) -> list[Step]:
-        """Steps of the subjects, and steps that mention the linked ids, in order.
-
-        What happens to an event links to nothing but its facts, so that the steps of events, most of all, need not be
-        searched for links.
-        """
-        found: dict[str, Step] = {}
-        fields = graph.fields.get("trace")
-        for of, mentioned in zip_longest(chunks(subjects, _SCANNED), chunks(linked, _SCANNED), fillvalue=None):
-            parts: list[str] = []
-            parameters: dict[str, Any] = {"most": limit}
-            if of:
-                parts.append("subject IN {subjects:Array(String)}")
-                parameters["subjects"] = of
-            if mentioned:
-                parts.append(f"{has_any('links', 'linked', mentioned)} AND NOT startsWith(subject, 'ev-')")
-                parameters["linked"] = mentioned
-            rows = self._store.query(
-                f"SELECT {SHAPES['trace'].select_list(fields=fields)} FROM trace"  # noqa: S608
-                f" WHERE ({') OR ('.join(parts)}) ORDER BY at, stage, id LIMIT 1 BY id LIMIT {{most:UInt32}}",
-                parameters,
-            )
-            found.update((step.id, step) for step in records_of("trace", rows, fields))
-        return sorted(found.values(), key=lambda step: (step.at, step.stage, step.id))[:limit]
 
     def _of_events(
         self, ids: list[str], known: dict[str, tuple[str, ...]] | None
