@@ -614,6 +614,7 @@ class Desk(RuleBasedStateMachine):
         self.now = START
         self.desk = desk()
         self.inputs: list[tuple[Alert | Command | None, Outcome]] = []
+        self.times: list[int] = []  # at which they came
         self.overdue: dict[str, int] = defaultdict(int)
 
     def _do(self, given_: Alert | Command | None) -> Outcome:
@@ -626,6 +627,7 @@ class Desk(RuleBasedStateMachine):
         else:
             outcome = self.desk.apply(given_, self.now)
         self.inputs.append((given_, outcome))
+        self.times.append(self.now)
         return outcome
 
     def _known(self) -> tuple[dict[str, Case], dict[str, Task], Records]:
@@ -692,20 +694,17 @@ class Desk(RuleBasedStateMachine):
         """The last outcomes never reached the store; the journal gives those inputs again, and some before them."""
         before = self._known()
         stored = len(self.inputs) - min(lost, len(self.inputs))
-        replayed = [given_ for given_, _ in self.inputs[max(0, stored - more) :]]
-        # As when it is told again: the alert of a case that was closed more than a day ago opens another.
-        long_ago = {
-            case.id for case in before[0].values() if case.closed_at and case.closed_at < self.now - REMEMBER_CLOSED_MS
-        }
-        forgotten = {alert for alert, case in membership(before[2]) if case in long_ago}
-        if any(isinstance(each, Alert) and each.id in forgotten for each in replayed):
-            return
-        self.inputs = self.inputs[:stored]
-        self.desk = restored([outcome for _, outcome in self.inputs], self.now)
+        first = max(0, stored - more)
+        replayed = [(given_, came) for (given_, _), came in zip(self.inputs[first:], self.times[first:], strict=True)]
+        # As of the oldest that is read again: one of those may be of a case that was closed then.
+        oldest = min([self.now, *self.times[first:]])
+        self.inputs, self.times = self.inputs[:stored], self.times[:stored]
+        self.desk = restored([outcome for _, outcome in self.inputs], oldest)
         self.overdue = defaultdict(int)
-        for given_ in replayed:
+        for given_, came in replayed:
             if given_ is not None:
                 self._do(given_)
+                self.times[-1] = came  # what is read again says when it came first
         self._do(None)
         after = self._known()
         assert set(after[0]) == set(before[0])
