@@ -6,7 +6,6 @@ inside what. It must not know which country's lists there are, nor anything abou
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from bisect import bisect_left
@@ -18,6 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
+from jianguan.domain.csv_table import table_rows
 from jianguan.errors import ConfigurationError, InputError
 
 Language = Literal["zh", "en"]
@@ -65,15 +65,10 @@ def _shared(one: str, other: str) -> int:
 
 def read_codes(lines: Iterable[str], where: str) -> tuple[Code, ...]:
     """Rows of a CSV file with the columns COLUMNS. ConfigurationError names `where` and the line."""
-    reader = csv.DictReader(lines)
-    missing = set(COLUMNS) - set(reader.fieldnames or ())
-    if missing:
-        raise ConfigurationError(f"{where}: the columns {', '.join(sorted(missing))} are missing")
-    return tuple(_row(row, f"{where}:{reader.line_num}") for row in reader)
+    return tuple(_row(value, place) for place, value in table_rows(lines, where, COLUMNS))
 
 
-def _row(row: dict[str, str | None], where: str) -> Code:
-    value = {column: (row[column] or "").strip() for column in COLUMNS}
+def _row(value: dict[str, str], where: str) -> Code:
     for column in ("code", "parent"):
         if value[column] and not _FULL_CODE.fullmatch(value[column]):
             raise ConfigurationError(f"{where}: {column} {quoted(value[column])} is not of the form tree:code")

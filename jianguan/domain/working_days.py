@@ -6,7 +6,6 @@ the operator asks for it to be counted provisionally.
 
 from __future__ import annotations
 
-import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NoReturn, Self
 
+from jianguan.domain.csv_table import table_rows
 from jianguan.errors import ConfigurationError
 
 PACKAGED = "working_days_cn.csv"
@@ -38,15 +38,10 @@ class CalendarRow:
 
 def read_calendar(lines: Iterable[str], where: str) -> tuple[CalendarRow, ...]:
     """Rows of a CSV file with the columns COLUMNS. ConfigurationError names `where` and the line."""
-    reader = csv.DictReader(lines)
-    missing = set(COLUMNS) - set(reader.fieldnames or ())
-    if missing:
-        raise ConfigurationError(f"{where}: the columns {', '.join(sorted(missing))} are missing")
-    return tuple(_row(row, f"{where}:{reader.line_num}") for row in reader)
+    return tuple(_row(value, place) for place, value in table_rows(lines, where, COLUMNS))
 
 
-def _row(row: dict[str, str | None], where: str) -> CalendarRow:
-    value = {column: (row[column] or "").strip() for column in COLUMNS}
+def _row(value: dict[str, str], where: str) -> CalendarRow:
     try:
         day = date.fromisoformat(value["date"])
     except ValueError as error:
