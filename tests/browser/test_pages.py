@@ -48,7 +48,7 @@ async def live(page: Page) -> None:
 
 
 def paths(server: Server) -> list[str]:
-    alert = server.get("/v1/alerts")["items"][-1]
+    alert = next(each for each in reversed(server.get("/v1/alerts")["items"]) if each["enterprise"])
     case = server.get("/v1/cases")["items"][-1]
     return [
         "/", "/alerts", f"/alerts/{alert['id']}", "/cases", f"/cases/{case['id']}", "/tasks", "/enterprises?q=licence",
