@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, urlencode
@@ -15,6 +14,7 @@ from dashboards import wording
 from dashboards.actions import ActionBody, Actions
 from dashboards.dependencies import Dependencies, RuleInfo
 from dashboards.finding import Finder
+from dashboards.histories import by_day, contributing, page_of_history, raiser
 from dashboards.naming import Namer
 from dashboards.overview import MOST_CRITICAL, OverviewSource
 from dashboards.paging import Following, page_of, place_from, place_text
@@ -24,11 +24,11 @@ from dashboards.region_filter import RegionFilter
 from dashboards.rendering import Renderer
 from dashboards.spelling import LONGEST, asked_for, spellings
 from dashboards.texts import Language
-from jianguan.domain.alert import SEVERITIES, Alert
+from jianguan.domain.alert import SEVERITIES
 from jianguan.domain.case import place_of
 from jianguan.domain.ids import kind_of
 from jianguan.domain.trace import Quarantined
-from jianguan.ports import EventSummary, History, Resubmission
+from jianguan.ports import Resubmission
 
 T = TypeVar("T")
 _STATES: Final = {
@@ -79,41 +79,6 @@ def _same_list(request: Request, **place: str) -> str:
     """The query of this list from another place on."""
     kept = {name: value for name, value in request.query_params.items() if name not in ("before", "after", "lang")}
     return urlencode({**kept, **place})
-
-
-def _by_day(events: list[EventSummary], days: int = 60, least: int = 30) -> list[tuple[str, int]]:
-    """Events by day in Shanghai up to the newest event, oldest first: at most the last `days` days, and at least
-    `least`, since one day alone would fill a chart as if it were much."""
-    if not events:
-        return []
-    counts = Counter(wording.local(each.event.occurred_at).date().toordinal() for each in events)
-    newest = max(counts)
-    first = min(max(min(counts), newest - days + 1), newest - least + 1)
-    day = type(wording.local(0).date()).fromordinal
-    return [(day(ordinal).isoformat(), counts.get(ordinal, 0)) for ordinal in range(first, newest + 1)]
-
-
-def _contributing(alert: Alert, history: History) -> tuple[list[EventSummary], int]:
-    """The events behind an alert, and how many its episode has by now.
-
-    The history of an alert has those of the other alerts of its case as well.
-    """
-    ids = set(alert.events)
-    ids.update(
-        fact.event
-        for fact in history.facts
-        if (fact.rule, fact.version, fact.key) == (alert.rule, alert.version, alert.key)
-        and alert.episode <= fact.time < alert.episode_end
-    )
-    events = [each for each in history.events if each.event.id in ids]
-    return events, max(len(ids), alert.event_count)
-
-
-def _raiser(alert: Alert, contributing: Sequence[EventSummary]) -> str | None:
-    """The event that brought the alert about: of those that it names, the last that came."""
-    named = [each.event for each in contributing if each.event.id in alert.events]
-    last = max(named, key=lambda event: (event.received_at, event.occurred_at, event.id), default=None)
-    return last.id if last is not None else alert.events[-1] if alert.events else None
 
 
 class Pages:
@@ -329,16 +294,16 @@ def _things(routes: APIRouter, pages: Pages) -> None:
     async def alert(request: Request, identifier: str) -> Response:
         found, history = await finder.alert(identifier)
         case = next((each for each in history.cases if found.id in each.alerts), None)
-        contributing, total = _contributing(found, history)
+        behind, total = contributing(found, history)
         return pages.show(
             request,
             "alert.html",
             alert=found,
             history=history,
             case=case or next(iter(history.cases), None),
-            contributing=contributing,
+            contributing=behind,
             total=total,
-            raiser=_raiser(found, contributing),
+            raiser=raiser(found, behind),
         )
 
     @routes.get("/cases/{identifier}")
@@ -365,28 +330,8 @@ def _things(routes: APIRouter, pages: Pages) -> None:
             identifier=identifier,
             name=next((name for name in reversed(names) if name), identifier),
             history=history,
-            days=_by_day(history.events),
+            days=by_day(history.events),
         )
-
-
-def _place_of(history: History) -> str | None:
-    """The page that shows this history best, or None when the general one does."""
-    match history.kind:
-        case "event" if history.events:
-            return f"/events/{history.events[0].event.id}"
-        case "number" if len(history.events) == 1:
-            return f"/events/{history.events[0].event.id}"
-        case "alert" if any(alert.id == history.asked for alert in history.alerts):
-            return f"/alerts/{history.asked}"
-        case "case":
-            return f"/cases/{history.asked}"
-        case "task":
-            task = next((each for each in history.tasks if each.id == history.asked), None)
-            return f"/cases/{task.case}#{task.id}" if task else None
-        case "enterprise":
-            named = next((each.event.enterprise for each in history.events if each.event.enterprise), history.asked)
-            return wording.enterprise_href(named)
-    return None
 
 
 def _search(routes: APIRouter, pages: Pages) -> None:
@@ -401,7 +346,7 @@ def _search(routes: APIRouter, pages: Pages) -> None:
             return pages.show(request, "history.html", status=status, asked="", history=None, long=bool(text))
         history = await _as_spelled(pages, archive.history, text, pages.deps.limits.history_rows)
         if history is not None:
-            place = _place_of(history)
+            place = page_of_history(history)
             if place is not None:
                 return RedirectResponse(place, status_code=303)
             again = await _again(pages, history.quarantine)
