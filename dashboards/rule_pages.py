@@ -20,7 +20,7 @@ from jianguan.domain.china_time import SHANGHAI
 from jianguan.domain.explanation import Explanation
 from jianguan.domain.hindsight import BacktestRequest
 from jianguan.domain.ids import kind_of
-from jianguan.ports import RuleHistory
+from jianguan.ports import History, RuleHistory
 
 _DAYS: Final = 90
 _MOST_EVENTS: Final = 20  # from which one can be picked
@@ -74,11 +74,9 @@ async def _events_named(pages: Pages, name: str) -> list[str]:
     return [each.event.id for each in history.events] if history is not None else []
 
 
-async def _alerts_that_name(pages: Pages, found: Explanation) -> list[str]:
+def _alerts_that_name(found: Explanation, history: History | None) -> list[str]:
     """Alerts of the rule that have the event among theirs and that it did not raise itself: without them, that the
     thresholds were not reached yet when it came would read as if nothing had come of it."""
-    limit = pages.deps.limits.history_rows
-    history = await pages.reads(pages.deps.archive.history, found.event, limit)
     return [
         alert.id
         for alert in (history.alerts if history is not None else [])
@@ -86,12 +84,11 @@ async def _alerts_that_name(pages: Pages, found: Explanation) -> list[str]:
     ]
 
 
-async def _enterprise_name(pages: Pages, found: Explanation) -> str | None:
+def _enterprise_name(found: Explanation, history: History | None) -> str | None:
     """What the enterprise is called whose window it is, as the event or those near it name it; None if none does."""
     enterprise = dict(found.group).get("enterprise")
     if enterprise is None:
         return None
-    history = await pages.reads(pages.deps.archive.history, found.event, pages.deps.limits.history_rows)
     events = [each.event for each in history.events] if history is not None else []
     named = [event for event in events if event.enterprise == enterprise and event.enterprise_name]
     nearest = next((event for event in named if event.id == found.event), named[-1] if named else None)
@@ -123,14 +120,18 @@ def _reading(routes: APIRouter, pages: Pages, backtests: Backtests) -> None:
                 if problem.code not in ("unknown-event", "unknown-rule"):
                     raise
                 unknown = problem.code.removeprefix("unknown-")
+        near: History | None = None
+        if found is not None:
+            limit = pages.deps.limits.history_rows
+            near = await pages.reads(pages.deps.archive.outline, found.event, limit, steps=False)
         running = {each.id: each for each in pages.deps.rules_info().rules}
         return pages.show(
             request,
             "explain.html",
             status=404 if unknown in ("event", "rule") else 200,
             found=found,
-            enterprise_name=await _enterprise_name(pages, found) if found is not None else None,
-            named_by=await _alerts_that_name(pages, found) if found is not None else [],
+            enterprise_name=_enterprise_name(found, near) if found is not None else None,
+            named_by=_alerts_that_name(found, near) if found is not None else [],
             unknown=unknown,
             events=events,
             rule=rule or "",
