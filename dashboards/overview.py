@@ -17,8 +17,6 @@ from jianguan.errors import UnavailableError
 from jianguan.ports import Overview
 
 MINUTE: Final = 60_000  # ms
-
-
 MOST_CRITICAL: Final = 3
 _DAY_MS: Final = 24 * 3_600_000
 

@@ -243,10 +243,9 @@ class DeliveryDesk:
     def _tell_again(self, identifier: str, records: Records) -> None:
         """The first telling may not be stored. Never without its steps: what is finished in the store is not sent
         again, and nobody would tell how it ended."""
-        known = self._open.get(identifier) or self._finished.get(identifier)
         if identifier in self._untold:
             records.extend(self._untold[identifier])
-        elif known is not None:
+        elif (known := self._open.get(identifier) or self._finished.get(identifier)) is not None:
             records.deliveries.append(known)
             records.trace.extend(self._steps.get(identifier, ()))
 
